@@ -1,0 +1,334 @@
+//! A job: one submitted call and its future.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Invalid, JobError, Json, State, Timestamp};
+
+/// A job's name for the rest of its life: a UUID, of version 7 where we make it, so that new rows
+/// stand together on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub Uuid);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(formatter)
+    }
+}
+
+/// A job's place in the order of submission, given by the writer; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ordinal(pub i64);
+
+/// Where a function runs. A running job takes a slot here and one in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pool {
+    /// The fixed pool of OS threads, for what computes or blocks.
+    Threads,
+    /// The async threads, for what waits. It holds a slot, no thread.
+    Tasks,
+    /// Nowhere: the function is not registered in this process. Such jobs wait until it is again.
+    Absent,
+}
+
+/// The name of a function: `[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*`, at most 128 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionName(Arc<str>);
+
+impl FunctionName {
+    /// Longest name, in characters.
+    pub const LENGTH_MAX: usize = 128;
+
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the rule, if the name does not follow it.
+    pub fn new(name: &str) -> Result<Self, Invalid> {
+        let part_is_legal = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_lowercase())
+                && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        if name.len() <= Self::LENGTH_MAX && name.split('.').all(part_is_legal) {
+            return Ok(Self(name.into()));
+        }
+        Err(Invalid::new(format!(
+            "a function's name is words of a-z, 0-9 and _ that begin with a letter, joined by dots, \
+             at most {} characters",
+            Self::LENGTH_MAX
+        )))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The name of a queue: letters, digits, `.`, `_` and `-`, 1 to 64 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueName(Arc<str>);
+
+impl QueueName {
+    /// Longest name, in characters.
+    pub const LENGTH_MAX: usize = 64;
+
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the rule, if the name does not follow it.
+    pub fn new(name: &str) -> Result<Self, Invalid> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if (1..=Self::LENGTH_MAX).contains(&name.len()) && name.chars().all(legal) {
+            return Ok(Self(name.into()));
+        }
+        Err(Invalid::new(format!(
+            "a queue's name is letters, digits, '.', '_' and '-', 1 to {} characters",
+            Self::LENGTH_MAX
+        )))
+    }
+
+    /// The queue that always exists.
+    #[must_use]
+    pub fn default_queue() -> Self {
+        Self("default".into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// How urgent a job is in its queue: −100 to 100, high first; 0 by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(i8);
+
+impl Priority {
+    /// Checks `value`.
+    ///
+    /// # Errors
+    /// [`Invalid`] beyond −100 or 100.
+    pub fn new(value: i64) -> Result<Self, Invalid> {
+        match i8::try_from(value) {
+            Ok(value) if (-100..=100).contains(&value) => Ok(Self(value)),
+            _ => Err(Invalid::new("a priority is a whole number from -100 to 100")),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> i8 {
+        self.0
+    }
+}
+
+/// What becomes of a job whose attempt the server did not survive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// It runs again: at least once.
+    #[default]
+    Rerun,
+    /// It fails as `interrupted`: at most once.
+    Fail,
+}
+
+impl OnInterrupt {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rerun => "rerun",
+            Self::Fail => "fail",
+        }
+    }
+
+    /// The choice of that name.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Rerun, Self::Fail].into_iter().find(|choice| choice.as_str() == word)
+    }
+}
+
+/// Words to find jobs by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(Box<[String]>);
+
+impl Tags {
+    /// Most tags of a job.
+    pub const COUNT_MAX: usize = 16;
+    /// Longest tag, in characters.
+    pub const LENGTH_MAX: usize = 64;
+
+    /// Checks `tags`.
+    ///
+    /// # Errors
+    /// [`Invalid`] for too many, an empty one, or one that is too long.
+    pub fn new(tags: Vec<String>) -> Result<Self, Invalid> {
+        let legal = |tag: &String| (1..=Self::LENGTH_MAX).contains(&tag.chars().count());
+        if tags.len() > Self::COUNT_MAX || !tags.iter().all(legal) {
+            return Err(Invalid::new(format!(
+                "at most {} tags, each of 1 to {} characters",
+                Self::COUNT_MAX,
+                Self::LENGTH_MAX
+            )));
+        }
+        Ok(Self(tags.into()))
+    }
+
+    /// The tags, in the order given.
+    #[must_use]
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// A client's own notes on a job; we only keep them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata(Box<[(String, String)]>);
+
+impl Metadata {
+    /// Most entries.
+    pub const COUNT_MAX: usize = 32;
+    /// Longest key, in characters.
+    pub const KEY_LENGTH_MAX: usize = 64;
+    /// Longest value, in characters.
+    pub const VALUE_LENGTH_MAX: usize = 512;
+
+    /// Checks `entries`, whose keys must differ.
+    ///
+    /// # Errors
+    /// [`Invalid`] for too many entries, or a key or value that is too long.
+    pub fn new(entries: Vec<(String, String)>) -> Result<Self, Invalid> {
+        let legal = |(key, value): &(String, String)| {
+            (1..=Self::KEY_LENGTH_MAX).contains(&key.chars().count())
+                && value.chars().count() <= Self::VALUE_LENGTH_MAX
+        };
+        if entries.len() > Self::COUNT_MAX || !entries.iter().all(legal) {
+            return Err(Invalid::new(format!(
+                "at most {} entries, keys of 1 to {} and values of at most {} characters",
+                Self::COUNT_MAX,
+                Self::KEY_LENGTH_MAX,
+                Self::VALUE_LENGTH_MAX
+            )));
+        }
+        Ok(Self(entries.into()))
+    }
+
+    /// The entries, in the order given.
+    #[must_use]
+    pub fn as_slice(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+/// What was asked for: the part of a job that never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The job's name.
+    pub id: JobId,
+    /// The function to call.
+    pub function: FunctionName,
+    /// Positional arguments, a JSON array; none where a view leaves large arguments out.
+    pub args: Option<Json>,
+    /// Keyword arguments, a JSON object; left out together with `args`.
+    pub kwargs: Option<Json>,
+    /// The queue it waits in.
+    pub queue: QueueName,
+    /// How urgent it is there.
+    pub priority: Priority,
+    /// What becomes of it when the server does not survive an attempt.
+    pub on_interrupt: OnInterrupt,
+    /// Words to find it by.
+    pub tags: Tags,
+    /// The client's notes.
+    pub metadata: Metadata,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+}
+
+/// How far a running attempt says it is. Kept in memory only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// From 0 to 1, if known.
+    pub fraction: Option<f64>,
+    /// What it is doing.
+    pub message: Option<String>,
+}
+
+/// One submitted call and its future, as it stands at one moment (S6). Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// What was asked for.
+    pub spec: Arc<Spec>,
+    /// Its place in the order of submission.
+    pub ordinal: Ordinal,
+    /// Where it stands.
+    pub state: State,
+    /// Counts the visible changes, from 1.
+    pub version: i64,
+    /// The attempt that runs or ran last, from 1; 0 before the first. It only rises.
+    pub attempt: u32,
+    /// Attempts that the server did not survive. They are no failures.
+    pub interruptions: u32,
+    /// Those of them in which the server died rather than stopped.
+    pub crashes: u32,
+    /// When the current or last attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When it was done.
+    pub finished_at: Option<Timestamp>,
+    /// When it was first asked to stop.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// What the function returned; none also where a view leaves a large result out.
+    pub result: Option<Json>,
+    /// Whether this view leaves the result out.
+    pub result_omitted: bool,
+    /// Why it failed.
+    pub error: Option<JobError>,
+    /// What the running attempt last said of itself.
+    pub progress: Option<Progress>,
+}
+
+impl Job {
+    /// A job as it is right after its submission: pending, attempt 0, version 1.
+    #[must_use]
+    pub fn submitted(spec: Arc<Spec>, ordinal: Ordinal) -> Self {
+        Self {
+            spec,
+            ordinal,
+            state: State::Pending,
+            version: 1,
+            attempt: 0,
+            interruptions: 0,
+            crashes: 0,
+            started_at: None,
+            finished_at: None,
+            cancel_requested_at: None,
+            result: None,
+            result_omitted: false,
+            error: None,
+            progress: None,
+        }
+    }
+
+    /// Whether it is done (S2).
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state.is_done()
+    }
+}

@@ -1,0 +1,26 @@
+//! The ground floor: what a job is and what may happen to it. Pure: no I/O, no clock, no SQL, no tasks.
+
+pub mod callback;
+pub mod error;
+pub mod invalid;
+pub mod job;
+pub mod json;
+pub mod outcome;
+pub mod settle;
+pub mod signature;
+pub mod state;
+pub mod timestamp;
+
+pub use callback::{Callback, CallbackId, CallbackState, Delivery, DeliveryState, NewCallback};
+pub use error::{ErrorType, JobError};
+pub use invalid::Invalid;
+pub use job::{
+    FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool, Priority, Progress, QueueName,
+    Spec, Tags,
+};
+pub use json::Json;
+pub use outcome::Outcome;
+pub use settle::{cancel_pending, settle};
+pub use signature::{Parameter, Signature};
+pub use state::State;
+pub use timestamp::Timestamp;

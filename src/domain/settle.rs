@@ -1,0 +1,66 @@
+//! The one decision about an attempt that ended: what its job becomes.
+
+use super::{ErrorType, Job, JobError, OnInterrupt, Outcome, State, Timestamp};
+
+/// Deaths of the server during one job after which the job is taken to be their cause (G9).
+pub const CRASHES_MAX: u32 = 3;
+
+/// What `job` becomes when its running attempt ends with `outcome` at `now`.
+///
+/// A cancel that was requested before the end wins over everything but a returned value: a function
+/// that returns has succeeded, whatever was asked of it (F4).
+#[must_use]
+pub fn settle(job: &Job, outcome: Outcome, now: Timestamp) -> Job {
+    let cancel_requested = job.cancel_requested_at.is_some();
+    match outcome {
+        Outcome::Returned(result) => Job { result: Some(result), ..done(job, State::Succeeded, now) },
+        Outcome::Raised(_) | Outcome::Stopped | Outcome::Crashed if cancel_requested => {
+            done(job, State::Cancelled, now)
+        }
+        Outcome::Raised(error) => failed(job, error, now),
+        Outcome::Cancelled => done(job, State::Cancelled, now),
+        Outcome::Stopped => interrupted(job, now),
+        Outcome::Crashed => crashed(job, now),
+    }
+}
+
+/// What a job that has not started becomes when it is cancelled at `now`.
+#[must_use]
+pub fn cancel_pending(job: &Job, now: Timestamp) -> Job {
+    Job { cancel_requested_at: job.cancel_requested_at.or(Some(now)), ..done(job, State::Cancelled, now) }
+}
+
+fn crashed(job: &Job, now: Timestamp) -> Job {
+    let counted = Job { crashes: job.crashes.saturating_add(1), ..job.clone() };
+    if counted.crashes < CRASHES_MAX {
+        return interrupted(&counted, now);
+    }
+    let message = format!("the server died {} times while this job ran", counted.crashes);
+    failed(&counted, JobError::of(ErrorType::CrashLoop, message), now)
+}
+
+/// An interruption is no failure: it does not count against the attempts, and by default the job
+/// runs again, once more from the beginning.
+fn interrupted(job: &Job, now: Timestamp) -> Job {
+    let counted = Job { interruptions: job.interruptions.saturating_add(1), ..job.clone() };
+    match job.spec.on_interrupt {
+        OnInterrupt::Rerun => {
+            Job { state: State::Pending, started_at: None, version: job.version + 1, ..counted }
+        }
+        OnInterrupt::Fail => {
+            let message = "the server stopped during the attempt, and the job asked not to run again";
+            failed(&counted, JobError::of(ErrorType::Interrupted, message), now)
+        }
+    }
+}
+
+fn failed(job: &Job, error: JobError, now: Timestamp) -> Job {
+    let error = JobError { attempt: job.attempt, ..error };
+    Job { error: Some(error), ..done(job, State::Failed, now) }
+}
+
+fn done(job: &Job, state: State, now: Timestamp) -> Job {
+    // The clock may have been set back since the start; a job never ends before it began.
+    let finished_at = now.max(job.started_at.unwrap_or(now));
+    Job { state, version: job.version + 1, finished_at: Some(finished_at), ..job.clone() }
+}

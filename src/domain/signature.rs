@@ -1,0 +1,139 @@
+//! A function's parameters, and the binding of a call's arguments to them, as Python binds them.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{FunctionName, Json};
+
+/// One parameter. All of ours are positional-or-keyword, in the order of the signature.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Whether a call must give it.
+    pub required: bool,
+    /// What it is when a call leaves it out, where that is known.
+    pub default: Option<Value>,
+    /// JSON Schema of its values.
+    pub schema: Value,
+}
+
+/// A function's parameters, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signature {
+    /// The parameters.
+    pub parameters: Vec<Parameter>,
+}
+
+/// Why a call's arguments do not fit, in Python's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// More positional arguments than parameters.
+    #[error("{function}() takes {takes} positional argument{} but {given} {} given",
+        plural(*takes), if *given == 1 { "was" } else { "were" })]
+    TooMany {
+        /// The function.
+        function: String,
+        /// How many it takes.
+        takes: usize,
+        /// How many were given.
+        given: usize,
+    },
+    /// A keyword that is no parameter.
+    #[error("{function}() got an unexpected keyword argument '{name}'")]
+    Unexpected {
+        /// The function.
+        function: String,
+        /// The keyword.
+        name: String,
+    },
+    /// A parameter given by position and by keyword.
+    #[error("{function}() got multiple values for argument '{name}'")]
+    Multiple {
+        /// The function.
+        function: String,
+        /// The parameter.
+        name: String,
+    },
+    /// Required parameters that no argument fills.
+    #[error("{function}() missing {} required argument{}: {}",
+        names.len(), plural(names.len()), listed(names))]
+    Missing {
+        /// The function.
+        function: String,
+        /// The parameters.
+        names: Vec<String>,
+    },
+}
+
+impl Signature {
+    /// Binds positional and keyword arguments to the parameters: a JSON object from each given
+    /// parameter's name to its value, in the signature's order.
+    ///
+    /// # Errors
+    /// [`BindError`], worded as Python's `TypeError`.
+    pub fn bind(
+        &self,
+        function: &FunctionName,
+        args: &[&RawValue],
+        kwargs: &[(&str, &RawValue)],
+    ) -> Result<Json, BindError> {
+        let function = || function.to_string();
+        let (takes, given) = (self.parameters.len(), args.len());
+        if given > takes {
+            return Err(BindError::TooMany { function: function(), takes, given });
+        }
+        for (name, _) in kwargs {
+            match self.parameters.iter().position(|parameter| parameter.name == *name) {
+                None => {
+                    return Err(BindError::Unexpected { function: function(), name: (*name).into() });
+                }
+                Some(place) if place < given => {
+                    return Err(BindError::Multiple { function: function(), name: (*name).into() });
+                }
+                Some(_) => {}
+            }
+        }
+        self.bound(args, kwargs)
+            .map_err(|names| BindError::Missing { function: function(), names })
+    }
+
+    /// The bound object, or the names of the required parameters that nothing fills.
+    fn bound(&self, args: &[&RawValue], kwargs: &[(&str, &RawValue)]) -> Result<Json, Vec<String>> {
+        let mut text = String::from("{");
+        let mut missing = Vec::new();
+        for (place, parameter) in self.parameters.iter().enumerate() {
+            let by_keyword = || kwargs.iter().find(|(name, _)| *name == parameter.name);
+            let value = args.get(place).copied().or_else(|| by_keyword().map(|(_, value)| *value));
+            match value {
+                Some(value) => {
+                    let comma = if text.len() > 1 { "," } else { "" };
+                    let name = Value::from(parameter.name.as_str());
+                    // Writing to a String cannot fail.
+                    write!(text, "{comma}{name}:{}", value.get()).unwrap_or_default();
+                }
+                None if parameter.required => missing.push(parameter.name.clone()),
+                None => {}
+            }
+        }
+        text.push('}');
+        if missing.is_empty() { Ok(Json::trusted(text)) } else { Err(missing) }
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// Names as Python lists them: `'a'`, `'a' and 'b'`, `'a', 'b', and 'c'`.
+fn listed(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [one, two] => format!("{one} and {two}"),
+        [many @ .., last] => format!("{}, and {last}", many.join(", ")),
+    }
+}

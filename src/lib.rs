@@ -1,0 +1,4 @@
+//! Futurity.
+#![allow(dead_code)]
+mod domain;
+mod store;

@@ -1,0 +1,82 @@
+//! What a running function knows of its job.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{FunctionName, JobId, Progress};
+
+/// One attempt of a job, as its function sees it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Call {
+    id: JobId,
+    attempt: u32,
+    function: FunctionName,
+    cancellation: CancellationToken,
+    progress: Arc<Mutex<Option<Progress>>>,
+}
+
+impl Call {
+    /// A call for attempt number `attempt` of the job `id`.
+    #[must_use]
+    pub fn new(id: JobId, attempt: u32, function: FunctionName, stop: CancellationToken) -> Self {
+        Self { id, attempt, function, cancellation: stop, progress: Arc::default() }
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Which attempt this is, from 1. It only rises, so a receiver can use it to fence off an older
+    /// attempt.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The same in every attempt of this job: give it to whatever must not happen twice.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Whether the attempt has been asked to stop. A function that computes looks here between steps.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation.is_cancelled()
+    }
+
+    /// Ends when the attempt is asked to stop. A task waits for this beside its own work.
+    pub async fn cancelled(&self) {
+        self.cancellation.cancelled().await;
+    }
+
+    /// Says how far it is: a fraction from 0 to 1, and what it is doing. Only the last is kept, and
+    /// shown while the attempt runs.
+    pub fn progress(&self, fraction: impl Into<Option<f64>>, message: impl Into<Option<String>>) {
+        let fraction = fraction.into().filter(|fraction| fraction.is_finite());
+        let fraction = fraction.map(|fraction| fraction.clamp(0.0, 1.0));
+        *self.lock() = Some(Progress { fraction, message: message.into() });
+    }
+
+    /// Writes a line to the server's log, marked with the job.
+    pub fn log(&self, line: &str) {
+        tracing::info!(job.id = %self.id, job.attempt = self.attempt, function = %self.function, "{line}");
+    }
+
+    /// What [`Call::progress`] last said.
+    pub(crate) fn last_progress(&self) -> Option<Progress> {
+        self.lock().clone()
+    }
+
+    /// Asks the function to stop.
+    pub(crate) fn stop(&self) {
+        self.cancellation.cancel();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Progress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

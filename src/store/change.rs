@@ -1,0 +1,164 @@
+//! What can be asked of the writer, and its answer.
+
+use tokio::sync::oneshot;
+
+use super::{
+    Arc, DeliveryAttempt, DeliveryState, Error, Job, NewCallback, Ordinal, Outcome, Pool,
+    QueueName, Spec, Timestamp,
+};
+
+/// A job to be written.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// What was asked for, with its arguments whole.
+    pub spec: Arc<Spec>,
+    /// Where its function runs.
+    pub pool: Pool,
+    /// Its callbacks, in order.
+    pub callbacks: Vec<NewCallback>,
+}
+
+/// The end of an attempt, to be written.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The job as its attempt knows it. What the writer knows better, a cancel, is added to it.
+    pub job: Job,
+    /// How the attempt ended.
+    pub outcome: Outcome,
+    /// When.
+    pub now: Timestamp,
+    /// Where it ran.
+    pub pool: Pool,
+    /// Whether its slot is free again; a thread may still be busy with code that was given up.
+    pub frees_slot: bool,
+}
+
+/// A cancel, to be decided in one transaction with the state.
+#[derive(Clone, Debug)]
+pub struct CancelOrder {
+    /// The job, as it was read.
+    pub job: Job,
+    /// Where its function runs.
+    pub pool: Pool,
+    /// Whether a running job is asked to stop, or left alone as Python's `cancel()` does.
+    pub terminate: bool,
+    /// How long a job that is asked to stop may take.
+    pub grace_seconds: f64,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a cancel did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The job waited; it is cancelled.
+    Cancelled,
+    /// The job runs; it is now, or was before, asked to stop.
+    Requested,
+    /// The job runs and was left alone.
+    Running,
+    /// The job was done before.
+    Done,
+}
+
+/// One POST, and what becomes of its delivery.
+#[derive(Clone, Debug)]
+pub struct DeliveryReport {
+    /// The callback's place, which is the delivery's too.
+    pub callback: Ordinal,
+    /// The number of this attempt, from 1.
+    pub number: usize,
+    /// What was sent and answered.
+    pub attempt: DeliveryAttempt,
+    /// What becomes of the delivery.
+    pub state: DeliveryState,
+    /// When it is tried next.
+    pub next_at: Option<Timestamp>,
+}
+
+/// The way back to whoever asked. The effect is decided while the group is assembled, and told only
+/// after its commit.
+#[derive(Debug)]
+pub(super) struct Reply<T> {
+    sender: oneshot::Sender<Result<T, Error>>,
+    effect: Option<Result<T, Error>>,
+}
+
+impl<T> Reply<T> {
+    pub(super) fn new(sender: oneshot::Sender<Result<T, Error>>) -> Self {
+        Self { sender, effect: None }
+    }
+
+    pub(super) fn set(&mut self, effect: Result<T, Error>) {
+        self.effect = Some(effect);
+    }
+
+    /// What was decided to have happened.
+    pub(super) fn decided(&self) -> Option<&T> {
+        self.effect.as_ref().and_then(|effect| effect.as_ref().ok())
+    }
+
+    fn send(self, failure: Option<&Error>) {
+        let effect = match failure {
+            Some(error) => Err(error.clone()),
+            None => self.effect.unwrap_or(Err(Error::Closed)),
+        };
+        // Whoever asked may be gone; the write stands all the same.
+        drop(self.sender.send(effect));
+    }
+}
+
+/// One member of a group. `written_ahead` is the payload that holds a large value already.
+#[derive(Debug)]
+pub(super) enum Change {
+    Submit { submission: Submission, written_ahead: Option<i64>, reply: Reply<Job> },
+    Settle { settlement: Settlement, written_ahead: Option<i64>, reply: Reply<()> },
+    Release { queue: QueueName, pool: Pool, now: Timestamp },
+    Cancel { order: CancelOrder, reply: Reply<Cancellation> },
+    AddCallback { job: Ordinal, callback: NewCallback, reply: Reply<()> },
+    DeliveryBody { callback: Ordinal, body: String, reply: Reply<()> },
+    Delivered { report: DeliveryReport, reply: Reply<()> },
+    Checkpoint { reply: Reply<()> },
+    StopClaiming { reply: Reply<()> },
+    Close,
+}
+
+impl Change {
+    /// Tells whoever asked: what was decided, or that the commit failed.
+    pub(super) fn answer(self, failure: Option<&Error>) {
+        match self {
+            Self::Submit { reply, .. } => reply.send(failure),
+            Self::Cancel { reply, .. } => reply.send(failure),
+            Self::Settle { reply, .. }
+            | Self::AddCallback { reply, .. }
+            | Self::DeliveryBody { reply, .. }
+            | Self::Delivered { reply, .. }
+            | Self::Checkpoint { reply }
+            | Self::StopClaiming { reply } => reply.send(failure),
+            Self::Release { .. } | Self::Close => {}
+        }
+    }
+
+    /// About how many bytes it writes.
+    pub(super) fn weight(&self) -> usize {
+        const ROW: usize = 256;
+        match self {
+            Self::Submit { submission, .. } => {
+                ROW + submission.spec.args.as_ref().map_or(0, crate::domain::Json::len)
+                    + submission.spec.kwargs.as_ref().map_or(0, crate::domain::Json::len)
+            }
+            Self::Settle { settlement, .. } => match &settlement.outcome {
+                Outcome::Returned(result) => ROW + result.len(),
+                Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => ROW,
+            },
+            Self::DeliveryBody { body, .. } => ROW + body.len(),
+            Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::AddCallback { .. }
+            | Self::Delivered { .. }
+            | Self::Checkpoint { .. }
+            | Self::StopClaiming { .. }
+            | Self::Close => ROW,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The first floor's archive, and the only SQL: what is promised is here.
+//!
+//! All writes of all requests go through one writer that commits them in groups; readers have
+//! connections of their own, which cannot write.
+
+mod change;
+mod group;
+mod ledger;
+mod payload;
+mod read;
+mod recovery;
+mod sqlite;
+mod writer;
+
+//#[cfg(test)]
+//mod conformance;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::SqlitePool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::callback::DeliveryAttempt;
+use crate::domain::{
+    CallbackId, DeliveryState, Job, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
+};
+
+pub use change::{Cancellation, CancelOrder, DeliveryReport, Settlement, Submission};
+pub use read::{DueDelivery, Filter, Page};
+pub use sqlite::OpenError;
+
+use change::{Change, Reply};
+
+/// What a queue may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How many of its jobs run at once, whatever their function.
+    pub max_workers: usize,
+    /// How many of its jobs may wait.
+    pub max_pending: usize,
+}
+
+/// Everything that the ledger of slots has to know at the start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database file.
+    pub path: PathBuf,
+    /// The queues, by name.
+    pub queues: BTreeMap<QueueName, QueueSettings>,
+    /// Slots of each pool. [`Pool::Absent`] has none, ever.
+    pub slots: BTreeMap<Pool, usize>,
+    /// Where each registered function runs, by name; all others are absent.
+    pub pools: BTreeMap<String, Pool>,
+}
+
+impl Config {
+    fn pool_of(&self, function: &str) -> Pool {
+        self.pools.get(function).copied().unwrap_or(Pool::Absent)
+    }
+}
+
+/// Why a verb of the store did nothing, or may have.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The job's queue does not exist.
+    #[error("there is no queue named '{0}'")]
+    UnknownQueue(QueueName),
+    /// The job's queue holds as many waiting jobs as it may.
+    #[error("queue '{queue}' already holds {max_pending} waiting jobs")]
+    QueueFull {
+        /// The queue.
+        queue: QueueName,
+        /// Its limit.
+        max_pending: usize,
+    },
+    /// Another attempt, or an end, came first; nothing was written.
+    #[error("another write came first")]
+    Superseded,
+    /// A job with this id exists.
+    #[error("a job with this id exists")]
+    IdConflict,
+    /// The disk is full; nothing was written.
+    #[error("the disk is full")]
+    Full,
+    /// The commit failed in a way that leaves open whether it happened.
+    #[error("the database failed during a commit: {0}")]
+    OutcomeUnknown(Arc<sqlx::Error>),
+    /// The store is closed, or its writer has ended.
+    #[error("the store is closed")]
+    Closed,
+    /// The database refused a statement; nothing was written.
+    #[error("the database refused: {0}")]
+    Sql(Arc<sqlx::Error>),
+    /// A row that we wrote does not read back as what it must be.
+    #[error("damaged row: {0}")]
+    Damaged(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        sqlite::classify(error)
+    }
+}
+
+/// What a commit did that the rest of the service must hear of.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// This job's next attempt was claimed; whoever hears it must run it, once.
+    Started(Job),
+    /// These jobs were claimed from the backlog; the same, after loading them.
+    Claimed(Vec<Ordinal>),
+    /// This job is done, or an interruption made it wait again.
+    Changed(Job),
+    /// This job was cancelled before it started.
+    Cancelled(Ordinal),
+    /// This running job was asked to stop.
+    CancelRequested(CancelOrder),
+    /// Deliveries have become due.
+    DeliveriesDue,
+    /// The writer had to stop: nothing can be promised any more.
+    Broken,
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    changes: mpsc::Sender<Change>,
+    readers: SqlitePool,
+}
+
+/// An opened store and its side effects.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// One item for each group that had something to tell, in commit order.
+    pub events: mpsc::UnboundedReceiver<Vec<Event>>,
+    /// Ends when the writer has written everything and closed the database.
+    pub closed: tokio::task::JoinHandle<()>,
+    /// Jobs that were running when the last server died.
+    pub recovered: usize,
+}
+
+impl Store {
+    /// Opens the database, makes or migrates it, recovers what a dead server left running, and starts
+    /// the writer. `now` stamps what recovery settles.
+    ///
+    /// # Errors
+    /// [`OpenError`]: too old an engine, too new a schema, an I/O error.
+    pub async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
+        writer::open(config, now).await
+    }
+
+    /// Submits a job: durable when this returns (G1), and perhaps already running.
+    ///
+    /// # Errors
+    /// [`Error::UnknownQueue`], [`Error::QueueFull`], [`Error::IdConflict`], or a failure of the disk.
+    pub async fn submit(&self, submission: Submission) -> Result<Job, Error> {
+        self.write(|reply| Change::Submit { submission, written_ahead: None, reply }).await
+    }
+
+    /// Makes an attempt's outcome durable, with its deliveries, and claims the next job for its slot.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] if that attempt is no longer the running one, or a failure of the disk.
+    pub async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
+        self.write(|reply| Change::Settle { settlement, written_ahead: None, reply }).await
+    }
+
+    /// Gives back the slot of an attempt that was settled while its code still ran.
+    pub async fn release(&self, queue: QueueName, pool: Pool, now: Timestamp) {
+        // A store that is closed has no slots to give back.
+        drop(self.changes.send(Change::Release { queue, pool, now }).await);
+    }
+
+    /// Cancels a job that waits, or asks a running one to stop.
+    ///
+    /// # Errors
+    /// A failure of the disk. A job that is done is no error.
+    pub async fn cancel(&self, order: CancelOrder) -> Result<Cancellation, Error> {
+        self.write(|reply| Change::Cancel { order, reply }).await
+    }
+
+    /// Adds a callback; if the job is done, its delivery is due at once (F14).
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn add_callback(&self, job: Ordinal, callback: NewCallback) -> Result<(), Error> {
+        self.write(|reply| Change::AddCallback { job, callback, reply }).await
+    }
+
+    /// Keeps a delivery's body, rendered once for all its attempts.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn keep_delivery_body(&self, callback: Ordinal, body: String) -> Result<(), Error> {
+        self.write(|reply| Change::DeliveryBody { callback, body, reply }).await
+    }
+
+    /// Records one POST and what becomes of its delivery.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn record_delivery(&self, report: DeliveryReport) -> Result<(), Error> {
+        self.write(|reply| Change::Delivered { report, reply }).await
+    }
+
+    /// Claims nothing from now on: the server is stopping.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn stop_claiming(&self) -> Result<(), Error> {
+        self.write(|reply| Change::StopClaiming { reply }).await
+    }
+
+    /// Writes what is under way and closes the database.
+    pub async fn close(self) {
+        drop(self.changes.send(Change::Close).await);
+        self.readers.close().await;
+    }
+
+    /// Sends one change and waits for the commit that it was part of. The writer owns the change: a
+    /// caller that goes away changes nothing of it (G4).
+    async fn write<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Result<T, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.changes.send(change(Reply::new(sender))).await.map_err(|_closed| Error::Closed)?;
+        receiver.await.map_err(|_closed| Error::Closed)?
+    }
+}

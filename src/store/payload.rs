@@ -1,0 +1,98 @@
+//! Values too large for a job's row: kept beside it, in pieces.
+
+use crate::domain::{Json, Outcome, Spec};
+
+use super::change::Change;
+
+/// Values up to this many bytes stay in the row. Larger ones would be copied at every change of it.
+pub(super) const INLINE_BYTES_MAX: usize = 1_024;
+/// Largest piece. Also the most that a value may add to a group: a larger one is written ahead, so
+/// that a result of 8 MiB does not hold up every submit.
+pub(super) const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Where a value is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// In the row.
+    Inline(String),
+    /// Beside it.
+    Payload { payload: i64, bytes: usize },
+}
+
+impl Stored {
+    pub(super) fn bytes(&self) -> i64 {
+        let bytes = match self {
+            Self::Inline(text) => text.len(),
+            Self::Payload { bytes, .. } => *bytes,
+        };
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn inline(&self) -> Option<&str> {
+        match self {
+            Self::Inline(text) => Some(text),
+            Self::Payload { .. } => None,
+        }
+    }
+
+    pub(super) fn payload(&self) -> Option<i64> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Payload { payload, .. } => Some(*payload),
+        }
+    }
+}
+
+/// Positional and keyword arguments as one text, `[[…],{…}]`.
+pub(super) fn arguments(spec: &Spec) -> String {
+    let args = spec.args.as_ref().map_or("[]", Json::as_str);
+    let kwargs = spec.kwargs.as_ref().map_or("{}", Json::as_str);
+    format!("[{args},{kwargs}]")
+}
+
+/// A change whose value is being written ahead, one piece after the other.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) change: Change,
+    pub(super) payload: i64,
+    pub(super) text: String,
+    /// Pieces that are committed.
+    pub(super) pieces: usize,
+}
+
+impl Staged {
+    /// Stages `change` under the number `payload` if its value is large; gives it back otherwise.
+    pub(super) fn of(change: Change, payload: i64) -> Result<Self, Change> {
+        let text = match &change {
+            Change::Submit { submission, .. } => arguments(&submission.spec),
+            Change::Settle { settlement, .. } => match &settlement.outcome {
+                Outcome::Returned(result) => result.as_str().to_owned(),
+                Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => {
+                    return Err(change);
+                }
+            },
+            _ => return Err(change),
+        };
+        if text.len() <= CHUNK_BYTES_MAX {
+            return Err(change);
+        }
+        Ok(Self { change, payload, text, pieces: 0 })
+    }
+
+    /// The next piece and its number; none when all are written.
+    pub(super) fn piece(&self) -> Option<(usize, &[u8])> {
+        let bytes = self.text.as_bytes().chunks(CHUNK_BYTES_MAX).nth(self.pieces)?;
+        Some((self.pieces, bytes))
+    }
+
+    /// The change, which knows now where its value is.
+    pub(super) fn into_change(mut self) -> Change {
+        match &mut self.change {
+            Change::Submit { written_ahead, .. } | Change::Settle { written_ahead, .. } => {
+                *written_ahead = Some(self.payload);
+            }
+            _ => {}
+        }
+        self.change
+    }
+}

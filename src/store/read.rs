@@ -1,0 +1,294 @@
+//! What can be read, without the writer.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
+
+use crate::domain::callback::DeliveryAttempt;
+use crate::domain::{
+    Callback, CallbackId, Delivery, DeliveryState, FunctionName, Job, JobId, Json, Ordinal, QueueName,
+    Spec, State, Timestamp,
+};
+
+use super::sqlite::rows;
+use super::{Arc, Error, Store};
+
+/// Arguments and results above this many bytes are left out of lists, waits and webhooks.
+const BRIEF_BYTES_MAX: i64 = 16 * 1024;
+/// Rows that one page of a filtered list examines.
+const EXAMINED_MAX: i64 = 10_000;
+
+macro_rules! job_columns {
+    () => {
+        "ordinal, id, function, queue, priority, on_interrupt, labels, state, version, attempt,
+    interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
+    arguments_payload, arguments_bytes, result_payload, result_bytes"
+    };
+}
+
+const SELECT_JOB: &str = concat!("select ", job_columns!(), " from jobs where id = ?");
+const SELECT_AT: &str = concat!(
+    "select ",
+    job_columns!(),
+    " from jobs where ordinal in (select e.value from json_each(?) as e) order by ordinal"
+);
+const SELECT_PAGE: &str = concat!(
+    "select ",
+    job_columns!(),
+    " from (select * from jobs where ordinal < ?1 order by ordinal desc limit ?2)
+where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
+order by ordinal desc limit ?6"
+);
+const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
+from (select ordinal from jobs where ordinal < ? order by ordinal desc limit ?)";
+const SELECT_CHUNKS: &str = "select bytes from chunks where payload = ? order by number";
+const SELECT_CALLBACKS: &str = "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at
+from callbacks as c left join deliveries as d on d.callback = c.ordinal
+where c.job = ? order by c.ordinal";
+const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.body, a.duration_ms
+from callbacks as c join delivery_attempts as a on a.callback = c.ordinal
+where c.job = ? order by a.callback, a.number";
+/// A first attempt waits until those of the job's earlier callbacks were made (F13).
+const SELECT_DUE: &str = "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body
+from deliveries as d join callbacks as c on c.ordinal = d.callback
+where d.state = 'pending' and d.next_at <= ?1
+    and d.host not in (select e.value from json_each(?2) as e)
+    and (d.attempts > 0 or not exists (select 1 from deliveries as earlier
+        where earlier.job = d.job and earlier.callback < d.callback
+            and earlier.state = 'pending' and earlier.attempts = 0))
+order by d.next_at limit ?3";
+const SELECT_NEXT_DUE: &str = "select min(next_at) from deliveries where state = 'pending' and next_at > ?";
+
+/// Which jobs a list shows; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those in this state.
+    pub state: Option<State>,
+    /// Those of this function.
+    pub function: Option<FunctionName>,
+    /// Those of this queue.
+    pub queue: Option<QueueName>,
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The jobs; large arguments and results are left out.
+    pub jobs: Vec<Job>,
+    /// Where the next page begins: below this; none on the last page.
+    pub next: Option<Ordinal>,
+}
+
+/// A delivery whose time has come.
+#[derive(Clone, Debug)]
+pub struct DueDelivery {
+    /// Its place, and its callback's.
+    pub callback: Ordinal,
+    /// Its name, the `webhook-id`.
+    pub id: CallbackId,
+    /// The job that is done.
+    pub job: Ordinal,
+    /// Where to POST.
+    pub url: String,
+    /// The URL's host and port.
+    pub host: String,
+    /// Secret and headers given with the callback, sealed.
+    pub sealed: Option<Vec<u8>>,
+    /// POSTs made before.
+    pub attempts: usize,
+    /// Its body, if it was rendered before.
+    pub body: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    Whole,
+    Brief,
+}
+
+impl Store {
+    /// The job of that id, whole.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        let mut connection = self.readers.acquire().await?;
+        let query = sqlx::query(SELECT_JOB).bind(id.0.as_bytes().to_vec());
+        match query.fetch_optional(&mut *connection).await? {
+            Some(row) => Ok(Some(filled(&mut connection, &row, View::Whole).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The jobs at those places, whole, in the order of submission.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn jobs_at(&self, ordinals: &[Ordinal]) -> Result<Vec<Job>, Error> {
+        at(&self.readers, ordinals).await
+    }
+
+    /// One page of the jobs that pass `filter`, submitted before `below`, newest first. It examines a
+    /// bounded number of rows, so it may be short, even empty, and not the last.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        below: Option<Ordinal>,
+        page_size: usize,
+    ) -> Result<Page, Error> {
+        let below = below.map_or(i64::MAX, |ordinal| ordinal.0);
+        let mut connection = self.readers.acquire().await?;
+        // One more than asked for tells whether another page follows.
+        let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
+        let found = sqlx::query(SELECT_PAGE)
+            .bind(below)
+            .bind(EXAMINED_MAX)
+            .bind(filter.state.map(State::as_str))
+            .bind(filter.function.as_ref().map(FunctionName::as_str))
+            .bind(filter.queue.as_ref().map(QueueName::as_str))
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut jobs = Vec::with_capacity(found.len().min(page_size));
+        for row in found.iter().take(page_size) {
+            jobs.push(filled(&mut connection, row, View::Brief).await?);
+        }
+        let next = if found.len() > page_size {
+            jobs.last().map(|job| job.ordinal)
+        } else {
+            examined_to(&mut connection, below).await?
+        };
+        Ok(Page { jobs, next })
+    }
+
+    /// A job's callbacks with their deliveries, in the order they were added.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn callbacks(&self, job: Ordinal) -> Result<Vec<Callback>, Error> {
+        let mut connection = self.readers.acquire().await?;
+        let mut attempts: Vec<(i64, DeliveryAttempt)> = Vec::new();
+        for row in sqlx::query(SELECT_ATTEMPTS).bind(job.0).fetch_all(&mut *connection).await? {
+            attempts.push((row.try_get(0)?, attempt(&row)?));
+        }
+        let found = sqlx::query(SELECT_CALLBACKS).bind(job.0).fetch_all(&mut *connection).await?;
+        found.iter().map(|row| callback(row, &attempts)).collect()
+    }
+
+    /// Deliveries due at `now`, the longest due first, but none to the `busy` hosts.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        busy: &[&str],
+        limit: usize,
+    ) -> Result<Vec<DueDelivery>, Error> {
+        let busy = serde_json::to_string(busy).map_err(|error| Error::Damaged(error.to_string()))?;
+        let query = sqlx::query(SELECT_DUE).bind(now.0).bind(busy);
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut connection = self.readers.acquire().await?;
+        query.fetch_all(&mut *connection).await?.iter().map(due).collect()
+    }
+
+    /// When the next delivery after `now` is due.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn next_delivery_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let query = sqlx::query_scalar(SELECT_NEXT_DUE).bind(now.0);
+        let next: Option<i64> = query.fetch_one(&self.readers).await?;
+        Ok(next.map(Timestamp))
+    }
+}
+
+/// The jobs at those places, whole, in the order of submission.
+pub(super) async fn at(readers: &SqlitePool, ordinals: &[Ordinal]) -> Result<Vec<Job>, Error> {
+    let places: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
+    let places = serde_json::to_string(&places).map_err(|error| Error::Damaged(error.to_string()))?;
+    let mut connection = readers.acquire().await?;
+    let found = sqlx::query(SELECT_AT).bind(places).fetch_all(&mut *connection).await?;
+    let mut jobs = Vec::with_capacity(found.len());
+    for row in &found {
+        jobs.push(filled(&mut connection, row, View::Whole).await?);
+    }
+    Ok(jobs)
+}
+
+/// The job of `row`, with the values that are kept beside it. A payload never changes once it is
+/// linked, so it may be read after the row.
+async fn filled(connection: &mut SqliteConnection, row: &SqliteRow, view: View) -> Result<Job, Error> {
+    let mut job = rows::job(row)?;
+    let leaves_out = |bytes: Option<i64>| view == View::Brief && bytes > Some(BRIEF_BYTES_MAX);
+    let (payload, bytes): (Option<i64>, i64) = (row.try_get(19)?, row.try_get(20)?);
+    if let Some(payload) = payload.filter(|_| !leaves_out(Some(bytes))) {
+        let (args, kwargs) = rows::read_arguments(&whole(connection, payload).await?)?;
+        job.spec = Arc::new(Spec { args: Some(args), kwargs: Some(kwargs), ..(*job.spec).clone() });
+    }
+    let (payload, bytes): (Option<i64>, Option<i64>) = (row.try_get(21)?, row.try_get(22)?);
+    if let Some(payload) = payload {
+        job.result_omitted = leaves_out(bytes);
+        if !job.result_omitted {
+            job.result = Some(Json::trusted(whole(connection, payload).await?));
+        }
+    }
+    Ok(job)
+}
+
+async fn whole(connection: &mut SqliteConnection, payload: i64) -> Result<String, Error> {
+    let pieces: Vec<Vec<u8>> =
+        sqlx::query_scalar(SELECT_CHUNKS).bind(payload).fetch_all(connection).await?;
+    String::from_utf8(pieces.concat()).map_err(|error| Error::Damaged(error.to_string()))
+}
+
+/// Where a short page stopped looking; none if it saw the end of the table.
+async fn examined_to(connection: &mut SqliteConnection, below: i64) -> Result<Option<Ordinal>, Error> {
+    let query = sqlx::query_as(SELECT_EXAMINED).bind(below).bind(EXAMINED_MAX);
+    let (examined, lowest): (i64, Option<i64>) = query.fetch_one(connection).await?;
+    Ok(lowest.filter(|_| examined == EXAMINED_MAX).map(Ordinal))
+}
+
+fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Callback, Error> {
+    let ordinal: i64 = row.try_get(0)?;
+    let made = || attempts.iter().filter(|(of, _)| *of == ordinal).map(|(_, it)| it.clone());
+    let delivery = match row.try_get::<Option<&str>, _>(4)? {
+        Some(state) => Some(Delivery {
+            state: rows::known(DeliveryState::parse, state)?,
+            next_at: row.try_get::<Option<i64>, _>(5)?.map(Timestamp),
+            attempts: made().collect(),
+        }),
+        None => None,
+    };
+    Ok(Callback {
+        id: CallbackId(rows::uuid(row.try_get(1)?)?),
+        url: row.try_get(2)?,
+        created_at: Timestamp(row.try_get(3)?),
+        delivery,
+    })
+}
+
+fn attempt(row: &SqliteRow) -> Result<DeliveryAttempt, Error> {
+    Ok(DeliveryAttempt {
+        at: Timestamp(row.try_get(1)?),
+        status: row.try_get(2)?,
+        error: row.try_get(3)?,
+        body: row.try_get(4)?,
+        duration_ms: row.try_get(5)?,
+    })
+}
+
+fn due(row: &SqliteRow) -> Result<DueDelivery, Error> {
+    Ok(DueDelivery {
+        callback: Ordinal(row.try_get(0)?),
+        id: CallbackId(rows::uuid(row.try_get(1)?)?),
+        job: Ordinal(row.try_get(2)?),
+        url: row.try_get(3)?,
+        host: row.try_get(4)?,
+        sealed: row.try_get(5)?,
+        attempts: usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or(usize::MAX),
+        body: row.try_get(7)?,
+    })
+}
