@@ -1,4 +1,22 @@
-//! Futurity.
-#![allow(dead_code)]
+//! Futurity: `concurrent.futures` over HTTP.
+//!
+//! As a library, this crate is a server for functions of your own: write them in Rust, make them
+//! callable with [`blocking`] or [`task`], and serve them with [`Server::builder`].
+
+mod app;
+pub mod cli;
+mod config;
 mod domain;
+mod engine;
+mod http;
+mod outbound;
+mod runtime;
 mod store;
+mod telemetry;
+
+pub use app::{Builder, Failure, Server};
+pub use config::{Config, InvalidConfig, LogFormat, Options, Queue};
+pub use domain::{ErrorType, FunctionName, Invalid, JobError, JobId, Json};
+pub use runtime::{Call, Native, Refusal, blocking, task};
+/// What an argument type derives its schema with.
+pub use schemars;

@@ -1,1 +1,7 @@
-fn main(){}
+//! `futurity`: the server and its tools.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    futurity::cli::run()
+}

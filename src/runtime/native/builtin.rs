@@ -8,7 +8,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::{Invalid, JobError};
-use crate::outbound::Client;
 use crate::runtime::Registry;
 
 use super::{Call, blocking, factorial, http_request, task};
@@ -17,7 +16,7 @@ use super::{Call, blocking, factorial, http_request, task};
 ///
 /// # Errors
 /// None in practice: the names are legal.
-pub fn add_all(registry: &mut Registry, client: Client) -> Result<(), Invalid> {
+pub fn add_all(registry: &mut Registry, client: &http_request::Client) -> Result<(), Invalid> {
     registry.add("echo", task(echo).describe("Returns its argument."))?;
     registry.add(
         "sleep",

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::{ErrorType, JobError, Json};
-use crate::outbound::{Client, Error, Overflow, Request, Response};
+pub use crate::outbound::Client;
+use crate::outbound::{
+    CONTENT_TYPE, Error, HeaderMap, HeaderName, HeaderValue, Method, Overflow, Request, Response,
+};
 
 use super::{Call, Native, Refusal, task};
 
@@ -73,8 +74,8 @@ struct HttpResponse {
 
 /// `http.request`, sending through `client`. A literal address that the policy denies is refused at
 /// submission; a name is resolved, and may be denied, at each attempt.
-pub(super) fn function(client: Client) -> Native {
-    let policy = client.clone();
+pub(super) fn function(client: &Client) -> Native {
+    let (client, policy) = (client.clone(), client.clone());
     task(move |call, arguments| request(client.clone(), call, arguments))
         .describe(
             "Sends an HTTP request and returns status, headers and body. An answer of 4xx or 5xx is a \

@@ -1,0 +1,60 @@
+# `make` alone lists the targets. `.ci/run` calls `make test`, and so can you.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check bench doc clean-data tools fmt lint tests doctests
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## build, then serve on http://127.0.0.1:8080
+	@cargo run --release --locked
+
+test: tools fmt lint tests doctests doc ## everything that CI checks
+	@echo "==> all of it holds"
+
+check: fmt lint ## the fast part of `make test`: format and lints
+
+bench: ## throughput of the durable path, in a release build
+	@echo "==> bench"
+	@cargo bench --locked --bench throughput
+
+doc: ## the documentation; a broken link fails
+	@echo "==> documentation"
+	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+clean-data: ## remove ./futurity-data with every job in it; stop the server first
+	@echo "==> remove ./futurity-data"
+	@rm -rf ./futurity-data
+
+# What the tests need and the machine lacks. A tool that cannot be had is named, and its tests are skipped.
+tools:
+	@echo "==> tools"
+	@if command -v strace >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "strace is missing: install it from Debian"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends strace; } >/dev/null \
+			|| echo "NOTE: strace could not be installed; the tests that need it are SKIPPED"; \
+	else \
+		echo "NOTE: strace is missing; the tests that need it are SKIPPED (apt-get install strace)"; \
+	fi
+	@cargo nextest --version >/dev/null 2>&1 \
+		|| echo "NOTE: cargo-nextest is missing; cargo test runs instead, and no test is timed out"
+
+fmt:
+	@echo "==> format"
+	@cargo fmt --check
+
+lint:
+	@echo "==> lints"
+	@cargo clippy --all-targets --locked -- -D warnings
+
+# The doctests have a step of their own: nextest does not run them.
+tests:
+	@echo "==> tests"
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked; \
+	else cargo test --locked --tests; fi
+
+doctests:
+	@echo "==> doctests"
+	@cargo test --locked --doc

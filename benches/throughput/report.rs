@@ -1,0 +1,135 @@
+//! What a run leaves: the table on standard output and the raw rounds as JSON.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::machine::{Build, Machine};
+use crate::rounds::{Measured, Round, Settings};
+use crate::scenario::Scenario;
+use crate::stats::Spread;
+use crate::targets::{Judged, ROUNDS_TO_JUDGE, Verdict};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub unix_seconds: i64,
+    pub machine: Machine,
+    pub build: Build,
+    pub settings: Settings,
+    pub file_system: String,
+    pub server: String,
+    pub echo: String,
+    pub rounds: Vec<Round>,
+    pub summary: Vec<Line>,
+    pub targets: Vec<Judged>,
+}
+
+/// A cell over all rounds.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    scenario: Scenario,
+    connections: usize,
+    per_second: Spread,
+    p50_ms: Spread,
+    p99_ms: Spread,
+    of_echo: Spread,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drained_ms: Option<Spread>,
+}
+
+impl Report {
+    pub fn write(&self, file: &Path) -> Result<()> {
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(file, serde_json::to_vec_pretty(self)?)
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    pub fn met(&self) -> bool {
+        self.targets.iter().all(|judged| judged.verdict == Verdict::Met)
+    }
+
+    pub fn print(&self) {
+        self.print_origin();
+        self.print_cells();
+        self.print_targets();
+    }
+
+    fn print_origin(&self) {
+        let Machine { processor, cores, kernel, load } = &self.machine;
+        let dirty = if self.build.dirty { " (dirty)" } else { "" };
+        let debug = if self.build.optimised { "" } else { ", NOT OPTIMISED: no figure counts" };
+        let Settings { rounds, warm_up_seconds, measured_seconds, connections } = &self.settings;
+        println!("machine   {processor}, {cores} cores, Linux {kernel}, load before {load}");
+        println!("commit    {}{dirty}", self.build.commit);
+        println!("versions  {}, {}{debug}", self.build.rustc, self.build.packages.join(", "));
+        println!(
+            "settings  {rounds} rounds, {measured_seconds} s a cell after {warm_up_seconds:.2} s of \
+             warm-up, at {connections:?} connections; client and servers on the same cores"
+        );
+        println!("disk      {}", self.file_system);
+        println!("server    {}", self.server);
+        println!("echo      {}", self.echo);
+    }
+
+    /// Medians over the rounds.
+    fn print_cells(&self) {
+        println!("\nconnections  scenario        /s   p50 ms   p99 ms  of echo [min..max]");
+        for line in &self.summary {
+            let Spread { median, min, max } = line.of_echo;
+            let drained = line.drained_ms.map(|ms| format!("  drained in {:.0} ms", ms.median));
+            println!(
+                "{:11}  {:10} {:9.0} {:8.3} {:8.3}  {median:7.3} [{min:.3}..{max:.3}]{}",
+                line.connections,
+                line.scenario.name(),
+                line.per_second.median,
+                line.p50_ms.median,
+                line.p99_ms.median,
+                drained.unwrap_or_default()
+            );
+        }
+        if let Some(sync) = Spread::of(self.rounds.iter().map(|round| round.fdatasync.p50_ms)) {
+            let Spread { median, min, max } = sync;
+            println!("append of 4 KiB and fdatasync: p50 {median:.3} ms [{min:.3}..{max:.3}]");
+        }
+    }
+
+    fn print_targets(&self) {
+        println!("\n{:42} {:>8}  measured [min..max]", "first gate", "target");
+        for Judged { ratio, target, measured, verdict } in &self.targets {
+            let measured = measured.map_or_else(String::new, |Spread { median, min, max }| {
+                format!("{median:.3} [{min:.3}..{max:.3}] ")
+            });
+            println!("{ratio:42} {target:>8}  {measured}{}", verdict.name());
+        }
+        if self.rounds.len() < ROUNDS_TO_JUDGE {
+            println!("fewer than {ROUNDS_TO_JUDGE} rounds: a hint, not a verdict");
+        }
+    }
+}
+
+/// One line for each cell, by connections and then in the order of the scenarios.
+pub fn summarise(rounds: &[Round], connections: &[usize]) -> Vec<Line> {
+    let cells = connections.iter().flat_map(|it| Scenario::ALL.map(|scenario| (scenario, *it)));
+    cells.filter_map(|(scenario, connections)| line(rounds, scenario, connections)).collect()
+}
+
+fn line(rounds: &[Round], scenario: Scenario, connections: usize) -> Option<Line> {
+    let over = |value: fn(&Measured) -> f64| {
+        Spread::of(rounds.iter().filter_map(|it| it.cell(scenario, connections)).map(value))
+    };
+    let cells = || rounds.iter().filter_map(|round| round.cell(scenario, connections));
+    let ratios = rounds.iter().filter_map(|round| round.of_echo(scenario, connections));
+    Some(Line {
+        scenario,
+        connections,
+        per_second: over(|cell| cell.per_second)?,
+        p50_ms: over(|cell| cell.latency.p50_ms)?,
+        p99_ms: over(|cell| cell.latency.p99_ms)?,
+        of_echo: Spread::of(ratios)?,
+        drained_ms: Spread::of(cells().filter_map(|cell| cell.drained_ms)),
+    })
+}

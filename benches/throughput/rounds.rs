@@ -1,0 +1,160 @@
+//! The rounds: every scenario at every number of connections once, each round in another order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::cell::{Cell, Numbers};
+use crate::disk::WorkDirectory;
+use crate::scenario::Scenario;
+use crate::servers::Server;
+use crate::stats::Latency;
+use crate::verify::{Seen, drain};
+
+const SYNC_DURATION: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    pub rounds: usize,
+    pub warm_up_seconds: f64,
+    pub measured_seconds: f64,
+    /// Ascending.
+    pub connections: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub struct Bench<'a> {
+    pub settings: &'a Settings,
+    pub echo: &'a Server,
+    pub futurity: &'a Server,
+    pub directory: &'a WorkDirectory,
+}
+
+/// One round as it was, cells in the order in which they ran.
+#[derive(Debug, Serialize)]
+pub struct Round {
+    pub cells: Vec<Measured>,
+    pub fdatasync: Latency,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    pub scenario: Scenario,
+    pub connections: usize,
+    /// Exchanges that ended within the measured time; with a job each, except of the echo.
+    pub exchanges: usize,
+    pub per_second: f64,
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// From the end of a submit cell until the last job was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained_ms: Option<f64>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Cell(Scenario, usize),
+    /// Beside the cells of the fewest connections, whose latency is compared to it.
+    Sync,
+}
+
+impl Bench<'_> {
+    /// Runs one round; an error at the first wrong answer.
+    pub async fn round(&self, nth: usize, numbers: &Numbers) -> Result<Round> {
+        let mut seen = Seen::default();
+        let mut cells = Vec::new();
+        let mut fdatasync = None;
+        for step in plan(nth, &self.settings.connections) {
+            match step {
+                Step::Sync => fdatasync = Some(self.directory.measure_sync(SYNC_DURATION)?),
+                Step::Cell(scenario, connections) => {
+                    let measured = self.cell(scenario, connections, numbers, &mut seen).await?;
+                    eprintln!(
+                        "  {:10} {connections:4}  {:8.0}/s",
+                        scenario.name(),
+                        measured.per_second
+                    );
+                    cells.push(measured);
+                }
+            }
+        }
+        Ok(Round { cells, fdatasync: fdatasync.context("no number of connections")? })
+    }
+
+    async fn cell(
+        &self,
+        scenario: Scenario,
+        connections: usize,
+        numbers: &Numbers,
+        seen: &mut Seen,
+    ) -> Result<Measured> {
+        let cell = Cell {
+            scenario,
+            connections,
+            warm_up: Duration::from_secs_f64(self.settings.warm_up_seconds),
+            measured: Duration::from_secs_f64(self.settings.measured_seconds),
+        };
+        let mut tally = cell.run(self.address(scenario), numbers).await?;
+        let drained = match scenario {
+            Scenario::Submit => Some(tally.made.clone()),
+            Scenario::Echo | Scenario::RoundTrip | Scenario::LongPoll => None,
+        };
+        let drained_ms = match drained {
+            Some(made) => Some(drain(self.futurity.address, made).await?.as_secs_f64() * 1000.0),
+            None => None,
+        };
+        seen.admit(&tally.made)?;
+        Ok(Measured {
+            scenario,
+            connections,
+            exchanges: tally.latencies.len(),
+            per_second: tally.latencies.len() as f64 / self.settings.measured_seconds,
+            latency: Latency::of(&mut tally.latencies).context("not one exchange")?,
+            drained_ms,
+        })
+    }
+
+    fn address(&self, scenario: Scenario) -> SocketAddr {
+        match scenario {
+            Scenario::Echo => self.echo.address,
+            Scenario::Submit | Scenario::RoundTrip | Scenario::LongPoll => self.futurity.address,
+        }
+    }
+}
+
+impl Round {
+    pub fn cell(&self, scenario: Scenario, connections: usize) -> Option<&Measured> {
+        let is_it = |cell: &&Measured| cell.scenario == scenario && cell.connections == connections;
+        self.cells.iter().find(is_it)
+    }
+
+    /// What the scenario does a second, of what the echo did in this round at as many connections.
+    pub fn of_echo(&self, scenario: Scenario, connections: usize) -> Option<f64> {
+        let echo = self.cell(Scenario::Echo, connections)?;
+        Some(self.cell(scenario, connections)?.per_second / echo.per_second)
+    }
+
+    /// How many times as long as one fdatasync a lone submit takes.
+    pub fn submit_of_fdatasync(&self) -> Option<f64> {
+        let submit = self.cell(Scenario::Submit, 1)?;
+        Some(submit.latency.p50_ms / self.fdatasync.p50_ms)
+    }
+}
+
+/// Scenarios that are compared run one after the other, at the same number of connections.
+fn plan(nth: usize, connections: &[usize]) -> Vec<Step> {
+    let mut plan = Vec::new();
+    for index in 0..connections.len() {
+        let index = (index + nth) % connections.len();
+        let mut steps = Scenario::ALL.map(|it| Step::Cell(it, connections[index])).to_vec();
+        if index == 0 {
+            steps.push(Step::Sync);
+        }
+        let turn = nth % steps.len();
+        steps.rotate_left(turn);
+        plan.extend(steps);
+    }
+    plan
+}

@@ -1,0 +1,155 @@
+//! The scenarios: what one exchange of each is, on one connection.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::answer;
+use crate::client::Connection;
+
+/// Longer than any job of this benchmark should take, in seconds.
+pub const WAIT_SECONDS: u64 = 30;
+/// Numbers start here, so that all have the same number of digits and so all bodies one length.
+pub const FIRST_NUMBER: u64 = 1_000_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scenario {
+    /// The submission's body to the bare echo.
+    Echo,
+    /// A durable submit: done when the job is accepted.
+    Submit,
+    /// A submit that waits for the result in the same request.
+    RoundTrip,
+    /// A submit, then a second request that waits for the result.
+    LongPoll,
+}
+
+impl Scenario {
+    pub const ALL: [Self; 4] = [Self::Echo, Self::Submit, Self::RoundTrip, Self::LongPoll];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Submit => "submit",
+            Self::RoundTrip => "round trip",
+            Self::LongPoll => "long poll",
+        }
+    }
+
+    fn target(self) -> String {
+        match self {
+            Self::Echo => "/".to_owned(),
+            Self::Submit | Self::LongPoll => "/v1/jobs".to_owned(),
+            Self::RoundTrip => format!("/v1/jobs?wait={WAIT_SECONDS}"),
+        }
+    }
+}
+
+/// One client: sends the next request when it has the answer to the last.
+#[derive(Debug)]
+pub struct Client {
+    scenario: Scenario,
+    connection: Connection,
+    submission: Submission,
+    poll: Poll,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// When the last byte of the answer had been read; checking it comes after.
+    pub finished: Instant,
+    /// The job that was made, except by the echo.
+    pub job: Option<Uuid>,
+}
+
+impl Client {
+    pub async fn connect(scenario: Scenario, address: SocketAddr) -> Result<Self> {
+        Ok(Self {
+            scenario,
+            connection: Connection::open(address).await?,
+            submission: Submission::new(&scenario.target(), address),
+            poll: Poll::new(address),
+        })
+    }
+
+    /// One exchange for the call with `number`, and its check.
+    pub async fn exchange(&mut self, number: u64) -> Result<Exchange> {
+        let submitted = self.connection.exchange(self.submission.with(number)?).await?;
+        let mut finished = Instant::now();
+        let job = match self.scenario {
+            Scenario::Echo => {
+                answer::is_echo(submitted, number)?;
+                None
+            }
+            Scenario::Submit => Some(answer::is_accepted(submitted, number)?),
+            Scenario::RoundTrip => Some(answer::is_result(submitted, number)?),
+            Scenario::LongPoll => {
+                let job = answer::is_accepted(submitted, number)?;
+                finished = self.poll(job, number).await?;
+                Some(job)
+            }
+        };
+        Ok(Exchange { finished, job })
+    }
+
+    /// Waits for the result of `job` and checks it; when it was there.
+    pub async fn poll(&mut self, job: Uuid, number: u64) -> Result<Instant> {
+        let polled = self.connection.exchange(self.poll.of(job)?).await?;
+        let finished = Instant::now();
+        let answered = answer::is_result(polled, number)?;
+        ensure!(answered == job, "asked for job {job}, the answer is of job {answered}");
+        Ok(finished)
+    }
+}
+
+/// The bytes of a submission, of which only the number changes.
+#[derive(Debug)]
+struct Submission {
+    bytes: Vec<u8>,
+    number_at: usize,
+}
+
+impl Submission {
+    fn new(target: &str, address: SocketAddr) -> Self {
+        let before = r#"{"function":"echo","args":[{"n":"#;
+        let number = format!("{FIRST_NUMBER}");
+        let after = "}]}";
+        let length = before.len() + number.len() + after.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{before}"
+        );
+        let number_at = head.len();
+        Self { bytes: format!("{head}{number}{after}").into_bytes(), number_at }
+    }
+
+    fn with(&mut self, number: u64) -> Result<&[u8]> {
+        write!(&mut self.bytes[self.number_at..], "{number}")?;
+        Ok(&self.bytes)
+    }
+}
+
+/// The bytes of a GET that waits.
+#[derive(Debug)]
+struct Poll {
+    bytes: Vec<u8>,
+    rest: String,
+}
+
+impl Poll {
+    fn new(address: SocketAddr) -> Self {
+        let rest = format!("?wait={WAIT_SECONDS} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        Self { bytes: Vec::new(), rest }
+    }
+
+    fn of(&mut self, job: Uuid) -> Result<&[u8]> {
+        self.bytes.clear();
+        write!(self.bytes, "GET /v1/jobs/{job}{}", self.rest)?;
+        Ok(&self.bytes)
+    }
+}

@@ -1,0 +1,312 @@
+//! The roof: builds every floor, and takes them down in the right order.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, InvalidConfig};
+use crate::domain::Timestamp;
+use crate::domain::callback::Schedule;
+use crate::engine::keys::Keys;
+use crate::engine::{self, Clock, Engine, secret};
+use crate::outbound::{self, Client};
+use crate::runtime::{Native, Registry, Runtime, builtin};
+use crate::store::{self, OpenError, Store};
+use crate::http;
+
+const LOCK_FILE: &str = "lock";
+const DATABASE_FILE: &str = "futurity.db";
+const ADDRESS_FILE: &str = "address";
+/// Requests that may wait at once.
+const WAITERS_MAX: usize = 10_000;
+/// Connections, files and the database need this many descriptors at full load.
+const DESCRIPTORS_WANTED: u64 = 20_000;
+
+/// Why a server could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration cannot be taken.
+    #[error("{0}")]
+    Config(#[from] InvalidConfig),
+    /// Another server uses the data directory.
+    #[error("{0} is in use by another futurity server; stop it first, or choose another --data-dir")]
+    InUse(String),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Outgoing requests cannot be prepared.
+    #[error("outgoing requests cannot be prepared: {0}")]
+    Outbound(#[from] outbound::Error),
+    /// A file or socket failed.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done.
+        context: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The database failed while the server ran.
+    #[error("the database failed during a commit; what was acknowledged before is safe")]
+    Broken,
+}
+
+impl Failure {
+    /// The exit code: 65 data damaged, 73 in use, 74 I/O error, 78 configuration.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::InUse(_) => 73,
+            Self::Config(_) | Self::Store(OpenError::OldSqlite { .. } | OpenError::NewerSchema { .. }) => 78,
+            Self::Store(OpenError::Damaged(_)) => 65,
+            Self::Store(_) | Self::Outbound(_) | Self::Io { .. } | Self::Broken => 74,
+        }
+    }
+
+    fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        |source| Self::Io { context: context.into(), source }
+    }
+}
+
+/// A server that is being put together.
+///
+/// ```no_run
+/// # use futurity::{Call, Config, JobError, Server};
+/// #[derive(serde::Deserialize, futurity::schemars::JsonSchema)]
+/// struct Add { a: i64, b: i64 }
+///
+/// fn add(_call: &Call, Add { a, b }: Add) -> Result<i64, JobError> {
+///     a.checked_add(b).ok_or_else(|| JobError::new("OverflowError", "the sum is too large"))
+/// }
+///
+/// # async fn example() -> Result<(), futurity::Failure> {
+/// Server::builder(Config::default()).function("add", futurity::blocking(add)).serve().await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Builder {
+    config: Config,
+    functions: Vec<(String, Native)>,
+}
+
+impl Builder {
+    /// Registers a function. One of the same name, built in or not, gives way to it.
+    #[must_use]
+    pub fn function(mut self, name: &str, native: Native) -> Self {
+        self.functions.push((name.to_owned(), native));
+        self
+    }
+
+    /// Starts, and serves until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn serve(self) -> Result<(), Failure> {
+        self.start().await?.run().await
+    }
+
+    /// Starts: when this returns, the server accepts requests.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn start(self) -> Result<Server, Failure> {
+        let Self { config, functions } = self;
+        config.check()?;
+        let data_dir = config.data_dir.clone();
+        let lock = lock(&data_dir)?;
+        let keys = Keys::new(&data_dir);
+        check_listen(&config, &keys)?;
+        raise_descriptor_limit();
+        let listening = format!("cannot listen on {}", config.listen);
+        let listener = TcpListener::bind(config.listen).await.map_err(Failure::io(listening.clone()))?;
+        let address = listener.local_addr().map_err(Failure::io(listening))?;
+
+        let client = Client::new(&config.outbound()?, vec![address])?;
+        let registry = registry(&client, functions)?;
+        let runtime = Runtime::start(&config.runtime()).map_err(Failure::io("cannot start threads"))?;
+        let clock = Clock::anchored(wall_clock());
+        let opened = open_store(&config, &registry, &clock).await?;
+        let secrets = Failure::io("the secrets cannot be kept");
+        let (secret, seal_key) = secret::webhook_secret(&data_dir)
+            .and_then(|secret| Ok((secret, secret::seal_key(&data_dir)?)))
+            .map_err(secrets)?;
+        let engine_config = engine::Config {
+            waiters_max: WAITERS_MAX,
+            schedule: Schedule(config.webhook_schedule_seconds.clone()),
+            render: http::webhook_event,
+        };
+        let parts = engine::Parts { opened, registry, runtime, client, clock, secret, seal_key };
+        let engine = Engine::start(engine_config, parts);
+        let shutdown = CancellationToken::new();
+        let app = http::app(engine.clone(), keys, config.http());
+        let connections_max = config.http().connections_max;
+        let serving = tokio::spawn(http::serve(listener, app, connections_max, shutdown.clone()));
+        secret::write_private(&data_dir.join(ADDRESS_FILE), &format!("{address}\n"))
+            .map_err(Failure::io("the address cannot be written"))?;
+        tracing::info!(%address, data_dir = %data_dir.display(), "serving");
+        Ok(Server { address, grace: config.grace, engine, shutdown, serving, _lock: lock })
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    grace: Duration,
+    engine: Engine,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+    _lock: File,
+}
+
+impl Server {
+    /// Puts a server together, with the built-in functions.
+    #[must_use]
+    pub fn builder(config: Config) -> Builder {
+        Builder { config, functions: Vec::new() }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops within the grace; a second signal ends the grace.
+    ///
+    /// # Errors
+    /// [`Failure::Broken`] if the database failed.
+    pub async fn run(self) -> Result<(), Failure> {
+        let context = "signals cannot be heard";
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io(context))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::io(context))?;
+        let mut asked = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        tokio::select! {
+            () = asked() => tracing::info!("stopping; a second signal ends the grace"),
+            () = self.engine.broken() => {}
+        }
+        let grace = self.grace;
+        self.stop_when(grace, asked()).await
+    }
+
+    /// Stops: lets what runs go on for `grace`, then gives it up to run again at the next start.
+    ///
+    /// # Errors
+    /// [`Failure::Broken`] if the database failed.
+    pub async fn stop(self, grace: Duration) -> Result<(), Failure> {
+        self.stop_when(grace, std::future::pending()).await
+    }
+
+    async fn stop_when(self, grace: Duration, hurry: impl Future<Output = ()>) -> Result<(), Failure> {
+        self.engine.drain(grace, hurry).await;
+        self.shutdown.cancel();
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the accept loop ended early");
+        }
+        let broken = self.engine.is_broken();
+        self.engine.close().await;
+        tracing::info!("stopped");
+        if broken { Err(Failure::Broken) } else { Ok(()) }
+    }
+}
+
+/// The only look at the wall clock: from here on time is an argument.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "the roof builds the one clock")]
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Makes the data directory and takes it for this process, before the database is touched (G15).
+fn lock(data_dir: &Path) -> Result<File, Failure> {
+    let shown = data_dir.display().to_string();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(Failure::io(format!("cannot make the data directory {shown}")))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(data_dir.join(LOCK_FILE))
+        .map_err(Failure::io(format!("cannot open the lock in {shown}")))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::InUse(shown)),
+        Err(error) => Err(Failure::io(format!("cannot lock {shown}"))(error.into())),
+    }
+}
+
+/// Whoever can reach the server can run its functions; so beyond this machine a key is needed.
+fn check_listen(config: &Config, keys: &Keys) -> Result<(), Failure> {
+    if config.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    if keys.list().map_err(Failure::io("the keys cannot be read"))?.is_empty() {
+        return Err(Failure::Config(InvalidConfig(format!(
+            "{} can be reached from other machines, and there is no API key: make one with \
+             `futurity keys create --data-dir {}`, or listen on 127.0.0.1",
+            config.listen,
+            config.data_dir.display()
+        ))));
+    }
+    Ok(())
+}
+
+fn registry(client: &Client, functions: Vec<(String, Native)>) -> Result<Registry, Failure> {
+    let named = |name: &str, error| InvalidConfig(format!("function '{name}': {error}"));
+    let mut registry = Registry::default();
+    builtin::add_all(&mut registry, client).map_err(|error| named("built in", error))?;
+    for (name, native) in functions {
+        registry.add(&name, native).map_err(|error| named(&name, error))?;
+    }
+    Ok(registry)
+}
+
+async fn open_store(
+    config: &Config,
+    registry: &Registry,
+    clock: &Clock,
+) -> Result<store::Opened, Failure> {
+    let pools = registry.iter().map(|function| (function.name.to_string(), function.pool()));
+    let store_config = store::Config {
+        path: config.data_dir.join(DATABASE_FILE),
+        queues: config.queues(),
+        slots: config.slots(),
+        pools: pools.collect(),
+    };
+    let opened = Store::open(store_config, clock.now()).await?;
+    if opened.recovered > 0 {
+        tracing::warn!(jobs = opened.recovered, "recovered jobs that ran when the last server died");
+    }
+    Ok(opened)
+}
+
+/// Raises the soft limit of descriptors as far as it is needed and allowed.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS_WANTED, |most| most.min(DESCRIPTORS_WANTED));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of descriptors cannot be raised");
+        }
+    }
+}

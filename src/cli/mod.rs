@@ -1,0 +1,83 @@
+//! The command line.
+
+mod health;
+mod keys;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::Failure;
+use crate::config::{Config, Options};
+use crate::engine::secret;
+
+/// `concurrent.futures` over HTTP: submit a call, get a durable future.
+#[derive(Debug, Parser)]
+#[command(name = "futurity", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Ask the server on this data directory whether it is ready; exit 0 or 1
+    Health,
+    /// API keys: who may use the service
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Print the secret that signs webhooks; made if there is none
+    WebhookSecret,
+}
+
+/// Reads the arguments and does what they say.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Arguments { command, options } = Arguments::parse();
+    let done = Config::load(&options).map_err(Failure::from).and_then(|config| match command {
+        None | Some(Command::Serve) => serve::serve(config, &options),
+        Some(Command::Health) => health::ask(&config),
+        Some(Command::Keys(command)) => keys::run(&command, &config),
+        Some(Command::WebhookSecret) => webhook_secret(&config),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say_error(&failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn webhook_secret(config: &Config) -> Result<(), Failure> {
+    prepare_data_dir(config)?;
+    let secret = secret::webhook_secret(&config.data_dir)
+        .map_err(|source| Failure::Io { context: "the secret cannot be read".to_owned(), source })?;
+    say(&secret.to_text());
+    Ok(())
+}
+
+/// Makes the data directory as the server would.
+fn prepare_data_dir(config: &Config) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
+    made.map_err(|source| Failure::Io {
+        context: format!("cannot make the data directory {}", config.data_dir.display()),
+        source,
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "a command that failed says why")]
+fn say_error(text: &str) {
+    eprintln!("futurity: {text}");
+}

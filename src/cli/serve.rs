@@ -1,0 +1,32 @@
+//! `futurity serve`: the server itself.
+
+use crate::app::{Failure, Server};
+use crate::config::{Config, Options};
+use crate::telemetry;
+
+use super::say;
+
+/// Serves until it is told to stop.
+pub(super) fn serve(config: Config, options: &Options) -> Result<(), Failure> {
+    telemetry::start(&options.log, options.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Failure::Io {
+        context: "cannot start the async threads".to_owned(),
+        source,
+    })?;
+    let served = runtime.block_on(async {
+        let server = Server::builder(config).start().await?;
+        say(&greeting(&format!("http://{}", server.address())));
+        server.run().await
+    });
+    // A pool thread may still be busy with code that nothing can stop; the process does not wait for it.
+    runtime.shutdown_background();
+    served
+}
+
+fn greeting(url: &str) -> String {
+    format!(
+        "futurity is listening on {url}\n\ntry:  curl -s '{url}/v1/jobs?wait=10' \
+         --json '{{\"function\": \"math.factorial\", \"args\": [20]}}'\n"
+    )
+}

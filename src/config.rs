@@ -1,0 +1,286 @@
+//! Configuration: flag over environment over TOML file over default. The only reader of the environment.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::{Pool, QueueName};
+use crate::outbound::AllowEntry;
+use crate::store::QueueSettings;
+use crate::{http, outbound, runtime};
+
+/// Longest wait that an operator may allow.
+const WAIT_MAX_CEILING: Duration = Duration::from_secs(600);
+/// Most threads of the pool.
+const THREADS_MAX: usize = 1_024;
+/// Most jobs of one queue at once.
+const MAX_WORKERS_MAX: usize = 100_000;
+const FILE_DEFAULT: &str = "futurity.toml";
+
+/// What a server is to be. [`Config::default`] is what a server without any option has.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen. Port 0 picks one. Beyond loopback at least one API key is needed.
+    pub listen: SocketAddr,
+    /// Database, lock and secrets; made with mode 0700 if it is not there.
+    pub data_dir: PathBuf,
+    /// OS threads for functions that compute or block: Python's `min(32, cpus + 4)` (E17).
+    pub threads: usize,
+    /// Functions that wait, at once.
+    pub tasks: usize,
+    /// The longest wait of one request.
+    pub wait_max: Duration,
+    /// How long a stopping server lets running jobs go on.
+    pub grace: Duration,
+    /// Names that requests may call the server by, besides localhost and loopback addresses.
+    pub hosts: Vec<String>,
+    /// Exceptions of the egress policy: `"127.0.0.1:9000"`, `"10.1.2.0/24:443"`, `"hooks.corp.example:443"`.
+    pub egress_allow: Vec<String>,
+    /// Whether callbacks and `http.request` may reach this machine, for development.
+    pub allow_loopback_egress: bool,
+    /// Queues by name. `default` always exists.
+    pub queues: BTreeMap<String, Queue>,
+    /// When deliveries are tried: seconds before each attempt.
+    pub webhook_schedule_seconds: Vec<u32>,
+}
+
+/// A queue's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many of its jobs run at once.
+    pub max_workers: usize,
+    /// How many of its jobs may wait.
+    pub max_pending: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_workers: threads_default(), max_pending: 1_000_000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            data_dir: PathBuf::from("./futurity-data"),
+            threads: threads_default(),
+            tasks: 1_024,
+            wait_max: Duration::from_secs(60),
+            grace: Duration::from_secs(30),
+            hosts: Vec::new(),
+            egress_allow: Vec::new(),
+            allow_loopback_egress: false,
+            queues: BTreeMap::new(),
+            webhook_schedule_seconds: crate::domain::callback::Schedule::default().0,
+        }
+    }
+}
+
+/// Python's default for a `ThreadPoolExecutor` (E17).
+fn threads_default() -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cpus + 4).min(32)
+}
+
+/// Flags, each with its environment variable.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Address to listen on; port 0 picks one
+    #[arg(long, env = "FUTURITY_LISTEN", global = true, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Directory of database, lock and secrets
+    #[arg(long, env = "FUTURITY_DATA_DIR", global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Configuration file [default: futurity.toml, if there]
+    #[arg(long, env = "FUTURITY_CONFIG", global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Threads for functions that compute or block
+    #[arg(long, env = "FUTURITY_THREADS", global = true, value_name = "N")]
+    threads: Option<usize>,
+    /// The longest wait of one request
+    #[arg(long, env = "FUTURITY_MAX_WAIT_SECONDS", global = true, value_name = "SECONDS")]
+    max_wait_seconds: Option<f64>,
+    /// How long a stopping server lets running jobs go on
+    #[arg(long, env = "FUTURITY_GRACE_SECONDS", global = true, value_name = "SECONDS")]
+    grace_seconds: Option<f64>,
+    /// A name that requests may call the server by; may be repeated
+    #[arg(long, env = "FUTURITY_HOST", global = true, value_name = "NAME", value_delimiter = ',')]
+    host: Vec<String>,
+    /// Let callbacks and http.request reach this machine
+    #[arg(long, env = "FUTURITY_ALLOW_LOOPBACK_EGRESS", global = true)]
+    allow_loopback_egress: bool,
+    /// What to log, as a filter: info, debug, futurity=trace
+    #[arg(long, env = "FUTURITY_LOG", global = true, value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// Form of the log
+    #[arg(long, env = "FUTURITY_LOG_FORMAT", global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A configuration that cannot be taken, in a sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(pub String);
+
+/// The file, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    threads: Option<usize>,
+    tasks: Option<usize>,
+    max_wait_seconds: Option<f64>,
+    grace_seconds: Option<f64>,
+    hosts: Vec<String>,
+    egress: EgressTable,
+    queues: BTreeMap<String, QueueTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EgressTable {
+    allow: Vec<String>,
+    allow_loopback: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct QueueTable {
+    max_workers: Option<usize>,
+    max_pending: Option<usize>,
+}
+
+impl Config {
+    /// The configuration that `options`, the environment and the file make together.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`], naming file, line and mend.
+    pub fn load(options: &Options) -> Result<Self, InvalidConfig> {
+        let file = read_file(options.config.as_deref())?;
+        let base = Self::default();
+        let max_wait_seconds = options.max_wait_seconds.or(file.max_wait_seconds);
+        let grace_seconds = options.grace_seconds.or(file.grace_seconds);
+        let queue = |(name, table): (String, QueueTable)| {
+            let default = Queue::default();
+            let queue = Queue {
+                max_workers: table.max_workers.unwrap_or(default.max_workers),
+                max_pending: table.max_pending.unwrap_or(default.max_pending),
+            };
+            (name, queue)
+        };
+        let config = Self {
+            listen: options.listen.or(file.listen).unwrap_or(base.listen),
+            data_dir: options.data_dir.clone().or(file.data_dir).unwrap_or(base.data_dir),
+            threads: options.threads.or(file.threads).unwrap_or(base.threads),
+            tasks: file.tasks.unwrap_or(base.tasks),
+            wait_max: seconds("max_wait_seconds", max_wait_seconds)?.unwrap_or(base.wait_max),
+            grace: seconds("grace_seconds", grace_seconds)?.unwrap_or(base.grace),
+            hosts: file.hosts.into_iter().chain(options.host.iter().cloned()).collect(),
+            egress_allow: file.egress.allow,
+            allow_loopback_egress: options.allow_loopback_egress || file.egress.allow_loopback,
+            queues: file.queues.into_iter().map(queue).collect(),
+            webhook_schedule_seconds: base.webhook_schedule_seconds,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types alone do not.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`].
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let within = |name: &str, value: usize, most: usize| {
+            let legal = (1..=most).contains(&value);
+            let text = || InvalidConfig(format!("{name} = {value}: must be from 1 to {most}"));
+            if legal { Ok(()) } else { Err(text()) }
+        };
+        within("threads", self.threads, THREADS_MAX)?;
+        within("tasks", self.tasks, MAX_WORKERS_MAX)?;
+        if self.wait_max > WAIT_MAX_CEILING {
+            let most = WAIT_MAX_CEILING.as_secs();
+            return Err(InvalidConfig(format!("max_wait_seconds: must be at most {most}")));
+        }
+        for (name, queue) in &self.queues {
+            let named = |error| InvalidConfig(format!("queue '{name}': {error}"));
+            QueueName::new(name).map_err(named)?;
+            within(&format!("queues.{name}.max_workers"), queue.max_workers, MAX_WORKERS_MAX)?;
+        }
+        self.outbound().map(drop)
+    }
+
+    pub(crate) fn runtime(&self) -> runtime::Config {
+        runtime::Config {
+            threads: self.threads,
+            tasks: self.tasks,
+            result_bytes_max: 8 * 1024 * 1024,
+        }
+    }
+
+    pub(crate) fn slots(&self) -> BTreeMap<Pool, usize> {
+        BTreeMap::from([(Pool::Threads, self.threads), (Pool::Tasks, self.tasks)])
+    }
+
+    pub(crate) fn queues(&self) -> BTreeMap<QueueName, QueueSettings> {
+        let settings = |queue: &Queue| QueueSettings {
+            max_workers: queue.max_workers,
+            max_pending: queue.max_pending,
+        };
+        let named = |(name, queue): (&String, &Queue)| Some((QueueName::new(name).ok()?, settings(queue)));
+        let mut queues: BTreeMap<_, _> = self.queues.iter().filter_map(named).collect();
+        queues.entry(QueueName::default_queue()).or_insert_with(|| settings(&Queue::default()));
+        queues
+    }
+
+    pub(crate) fn outbound(&self) -> Result<outbound::Config, InvalidConfig> {
+        let entry = |text: &String| {
+            text.parse::<AllowEntry>().map_err(|error| InvalidConfig(format!("egress.allow: {error}")))
+        };
+        let allow = self.egress_allow.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(outbound::Config { allow, allow_loopback: self.allow_loopback_egress })
+    }
+
+    pub(crate) fn http(&self) -> http::Config {
+        let own = (!self.listen.ip().is_unspecified()).then(|| self.listen.ip().to_string());
+        http::Config {
+            wait_max: self.wait_max,
+            hosts: self.hosts.iter().cloned().chain(own).collect(),
+            connections_max: 16_384,
+        }
+    }
+}
+
+fn read_file(named: Option<&Path>) -> Result<File, InvalidConfig> {
+    let path = named.unwrap_or(Path::new(FILE_DEFAULT));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(File::default());
+        }
+        Err(error) => return Err(InvalidConfig(format!("{}: {error}", path.display()))),
+    };
+    // The parser's own message shows the line with a mark under the mistake.
+    toml::from_str(&text).map_err(|error| InvalidConfig(format!("{}: {error}", path.display())))
+}
+
+fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, InvalidConfig> {
+    let Some(value) = value else { return Ok(None) };
+    Duration::try_from_secs_f64(value)
+        .map(Some)
+        .map_err(|error| InvalidConfig(format!("{name} = {value}: {error}")))
+}

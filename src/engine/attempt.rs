@@ -1,0 +1,147 @@
+//! One attempt, from its claim to its settlement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Job, JobError, Json, Outcome, Pool, State};
+use crate::runtime::{Call, Function, Running};
+use crate::store::{self, Settlement};
+
+use super::Engine;
+use super::running::Control;
+
+/// How long an attempt may take to end by itself once a stopping server has asked it to.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+/// Between two tries to record an outcome while the disk is full.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs one attempt of `job`, which holds its slots until it is settled, or, on a thread that ignores
+/// its cancellation, until its code has really ended.
+pub(super) async fn run(engine: Engine, job: Job, control: Arc<Control>) {
+    debug_assert_eq!(job.state, State::Running, "only claimed jobs are run");
+    let ordinal = job.ordinal;
+    let pool = engine.shared.pool_of(job.spec.function.as_str());
+    let ended = match engine.prepare(&job) {
+        // A claim that was loaded after a cancel: its code never starts.
+        _ if job.cancel_requested_at.is_some() => Ended::of(Outcome::Cancelled),
+        Err(error) => Ended::of(Outcome::Raised(error)),
+        Ok((function, arguments)) => {
+            let stop = CancellationToken::new();
+            let call = Call::new(job.spec.id, job.attempt, job.spec.function.clone(), stop);
+            control.runs(&call);
+            let running = engine.shared.runtime.begin(&function, call.clone(), arguments);
+            engine.watch(running, &call, &control).await
+        }
+    };
+    let queue = job.spec.queue.clone();
+    engine.settle(job, ended.outcome, pool, ended.overstays.is_none()).await;
+    engine.shared.running.end(ordinal);
+    if let Some(mut overstays) = ended.overstays {
+        // A thread cannot be stopped: its slot stays taken until it really returns. A server that
+        // stops does not wait for it.
+        tokio::select! {
+            _late = overstays.outcome() => {}
+            () = engine.shared.stopping.cancelled() => return,
+        }
+        engine.shared.store.release(queue, pool, engine.now()).await;
+    }
+}
+
+/// How an attempt ended, and its code if that still runs.
+struct Ended {
+    outcome: Outcome,
+    overstays: Option<Running>,
+}
+
+impl Ended {
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, overstays: None }
+    }
+
+    /// Given up: a task ends by being dropped, a thread stays.
+    fn given_up(outcome: Outcome, running: Running) -> Self {
+        match running.pool() {
+            Pool::Threads => Self { outcome, overstays: Some(running) },
+            Pool::Tasks | Pool::Absent => Self::of(outcome),
+        }
+    }
+}
+
+impl Engine {
+    fn prepare(&self, job: &Job) -> Result<(Arc<Function>, Json), JobError> {
+        let name = job.spec.function.as_str();
+        let function = self.function(name).cloned().ok_or_else(|| {
+            JobError::new("LookupError", format!("there is no function named '{name}'"))
+        })?;
+        let (args, kwargs) = (&job.spec.args, &job.spec.kwargs);
+        let args = args.clone().unwrap_or_else(Json::empty_array);
+        let kwargs = kwargs.clone().unwrap_or_else(Json::empty_object);
+        let arguments = function
+            .bind(&args, &kwargs)
+            .map_err(|refusal| JobError::new("TypeError", refusal.to_string()))?;
+        Ok((function, arguments))
+    }
+
+    /// Waits for the end; passes on a cancel, and the end of the server.
+    async fn watch(&self, mut running: Running, call: &Call, control: &Control) -> Ended {
+        tokio::select! {
+            biased;
+            outcome = running.outcome() => Ended::of(outcome),
+            grace = control.cancelled() => {
+                call.stop();
+                self.watch_cancelled(running, grace).await
+            }
+            () = self.shared.stopping.cancelled() => {
+                call.stop();
+                stopped(running).await
+            }
+        }
+    }
+
+    async fn watch_cancelled(&self, mut running: Running, grace: Duration) -> Ended {
+        tokio::select! {
+            biased;
+            outcome = running.outcome() => Ended::of(outcome),
+            () = tokio::time::sleep(grace) => Ended::given_up(Outcome::Cancelled, running),
+            () = self.shared.stopping.cancelled() => Ended::given_up(Outcome::Cancelled, running),
+        }
+    }
+
+    /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
+    async fn settle(&self, job: Job, outcome: Outcome, pool: Pool, frees_slot: bool) {
+        let id = job.spec.id;
+        let settlement = Settlement { job, outcome, now: self.now(), pool, frees_slot };
+        loop {
+            match self.shared.store.settle(settlement.clone()).await {
+                Ok(()) => return,
+                Err(store::Error::Full) => {
+                    tracing::error!(job.id = %id, "the disk is full; the outcome is kept and recorded later");
+                }
+                Err(error) => {
+                    tracing::warn!(job.id = %id, %error, "an outcome was not recorded");
+                    return;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SETTLE_AGAIN) => {}
+                // The next start finds the job running in an older epoch, and runs it again.
+                () = self.shared.stopping.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// What an error means that comes after the server asked the attempt to stop: an interruption. A value
+/// that is returned all the same is a result.
+async fn stopped(mut running: Running) -> Ended {
+    tokio::select! {
+        biased;
+        outcome = running.outcome() => match outcome {
+            Outcome::Raised(_) => Ended::of(Outcome::Stopped),
+            other => Ended::of(other),
+        },
+        () = tokio::time::sleep(STOP_GRACE) => Ended::given_up(Outcome::Stopped, running),
+    }
+}

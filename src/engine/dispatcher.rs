@@ -1,0 +1,84 @@
+//! The dispatcher: hears what each commit did, starts what was claimed, wakes who waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::domain::{Job, Ordinal};
+use crate::store::Event;
+
+use super::Engine;
+use super::attempt;
+use super::running::Control;
+
+/// Between two tries to read what a commit told of.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+
+/// Runs until the store is closed.
+pub(super) async fn run(engine: Engine, mut events: mpsc::UnboundedReceiver<Vec<Event>>) {
+    while let Some(group) = events.recv().await {
+        for event in group {
+            engine.hear(event);
+        }
+    }
+}
+
+impl Engine {
+    fn hear(&self, event: Event) {
+        match event {
+            Event::Started(job) => {
+                let control = self.shared.running.begin(job.ordinal);
+                self.shared.attempts.spawn(attempt::run(self.clone(), job, control));
+            }
+            Event::Claimed(ordinals) => {
+                let begin = |ordinal: Ordinal| (ordinal, self.shared.running.begin(ordinal));
+                let claimed = ordinals.into_iter().map(begin).collect();
+                self.shared.attempts.spawn(start_claimed(self.clone(), claimed));
+            }
+            Event::Changed(job) if job.is_done() => self.shared.waiters.done(&job),
+            Event::Changed(_) => {}
+            Event::Cancelled(ordinal) => {
+                self.shared.tasks.spawn(announce(self.clone(), ordinal));
+            }
+            Event::CancelRequested(order) => {
+                let grace = Duration::try_from_secs_f64(order.grace_seconds).unwrap_or_default();
+                self.shared.running.cancel(order.job.ordinal, grace);
+            }
+            Event::DeliveriesDue => self.shared.deliveries_due.notify_one(),
+            Event::Broken => self.shared.broken.cancel(),
+        }
+    }
+
+    /// Reads jobs that a commit told of. They are there; only the database can be out of reach, and
+    /// then it is asked again until the server stops.
+    async fn read(&self, ordinals: &[Ordinal]) -> Vec<Job> {
+        loop {
+            match self.shared.store.jobs_at(ordinals).await {
+                Ok(jobs) => return jobs,
+                Err(error) => tracing::error!(%error, "committed jobs cannot be read; trying again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(READ_AGAIN) => {}
+                () = self.shared.stopping.cancelled() => return Vec::new(),
+            }
+        }
+    }
+}
+
+async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
+    let ordinals: Vec<Ordinal> = claimed.iter().map(|(ordinal, _)| *ordinal).collect();
+    for job in engine.read(&ordinals).await {
+        let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
+        if let Some((_, control)) = found {
+            let attempt = attempt::run(engine.clone(), job, Arc::clone(control));
+            engine.shared.attempts.spawn(attempt);
+        }
+    }
+}
+
+async fn announce(engine: Engine, ordinal: Ordinal) {
+    for job in engine.read(&[ordinal]).await {
+        engine.shared.waiters.done(&job);
+    }
+}

@@ -1,0 +1,84 @@
+//! Why the engine did not do what was asked.
+
+use crate::domain::{JobId, QueueName};
+use crate::store;
+
+/// Errors of the service; HTTP gives each its status and its words.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No job has this id.
+    #[error("there is no job {0}")]
+    NotFound(JobId),
+    /// No function has this name.
+    #[error("there is no function named '{name}'; there are {}", known.join(", "))]
+    UnknownFunction {
+        /// The name that was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// The arguments do not fit the function, in Python's words.
+    #[error("{0}")]
+    InvalidArguments(String),
+    /// An address that the egress policy denies.
+    #[error("{detail}")]
+    EgressDenied {
+        /// Which of the request's callbacks; none for the call's own arguments.
+        callback: Option<usize>,
+        /// Which address, and what an operator can do.
+        detail: String,
+    },
+    /// A callback that cannot be taken.
+    #[error("{detail}")]
+    InvalidCallback {
+        /// Which of the request's callbacks; none where there is only one.
+        callback: Option<usize>,
+        /// Its field.
+        field: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// No queue has this name.
+    #[error("there is no queue named '{0}'; an operator adds one to the configuration file")]
+    UnknownQueue(QueueName),
+    /// The queue holds all it may.
+    #[error("queue '{queue}' already holds {max_pending} waiting jobs; try again when some have run")]
+    QueueFull {
+        /// The queue.
+        queue: QueueName,
+        /// Its limit.
+        max_pending: usize,
+    },
+    /// A job with this id exists.
+    #[error("a job with this id exists")]
+    IdConflict,
+    /// As many requests wait as may.
+    #[error("{0} requests are waiting already; ask again without waiting")]
+    TooManyWaiters(usize),
+    /// The server is stopping.
+    #[error("the server is stopping and takes no more jobs; send it again to its successor")]
+    Draining,
+    /// The disk is full.
+    #[error("the disk is full; nothing was written, and what was accepted before is safe")]
+    StorageFull,
+    /// It is not known whether the write happened.
+    #[error("the database failed during the commit: the write may have happened or not")]
+    OutcomeUnknown,
+    /// Something of ours failed; it is in the log.
+    #[error("internal error")]
+    Internal(#[source] store::Error),
+}
+
+pub(super) fn of_store(error: store::Error) -> Error {
+    match error {
+        store::Error::UnknownQueue(queue) => Error::UnknownQueue(queue),
+        store::Error::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
+        store::Error::IdConflict => Error::IdConflict,
+        store::Error::Full => Error::StorageFull,
+        store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,
+        store::Error::Closed => Error::Draining,
+        internal @ (store::Error::Superseded | store::Error::Sql(_) | store::Error::Damaged(_)) => {
+            Error::Internal(internal)
+        }
+    }
+}

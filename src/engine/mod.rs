@@ -1,0 +1,309 @@
+//! The service without HTTP: submit, get, list, wait, cancel, and what is told to callbacks.
+
+mod attempt;
+pub mod clock;
+mod courier;
+mod dispatcher;
+mod error;
+mod event;
+pub mod keys;
+mod request;
+mod running;
+mod seal;
+pub mod secret;
+mod stop;
+mod waiters;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::callback::Schedule;
+use crate::domain::{Callback, Job, JobId, Ordinal, Pool, State, Timestamp};
+use crate::outbound::Client;
+use crate::outbound::Secret;
+use crate::runtime::{Registry, Runtime};
+use crate::store::{self, CancelOrder, Opened, Store};
+
+pub use crate::runtime::Refusal;
+pub use crate::store::{Cancellation, Filter, Page};
+pub use clock::Clock;
+pub use error::Error;
+pub use crate::runtime::Function;
+pub use event::type_of as event_type;
+pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
+
+use running::RunningJobs;
+use seal::Seal;
+use waiters::Waiters;
+
+/// What the engine needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Requests that may wait at once.
+    pub waiters_max: usize,
+    /// When deliveries are tried.
+    pub schedule: Schedule,
+    /// Makes a delivery's body of a job that is done: the form on the wire is not our business.
+    pub render: fn(&Job) -> String,
+}
+
+/// What the floors below give to the engine.
+#[derive(Debug)]
+pub struct Parts {
+    /// The store, freshly opened.
+    pub opened: Opened,
+    /// The functions.
+    pub registry: Registry,
+    /// Where they run.
+    pub runtime: Runtime,
+    /// What deliveries are sent through.
+    pub client: Client,
+    /// What time it is.
+    pub clock: Clock,
+    /// Signs deliveries whose callback gave no secret of its own.
+    pub secret: Secret,
+    /// Seals what callbacks give in confidence.
+    pub seal_key: [u8; 32],
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    store: Store,
+    registry: Registry,
+    runtime: Runtime,
+    client: Client,
+    clock: Clock,
+    secret: Secret,
+    seal: Seal,
+    waiters: Waiters,
+    running: RunningJobs,
+    deliveries_due: Notify,
+    /// Submissions are refused.
+    draining: AtomicBool,
+    /// Attempts that still run are asked to stop, then given up.
+    stopping: CancellationToken,
+    /// Waits end with what is known.
+    ending: CancellationToken,
+    /// The courier sends nothing more.
+    hushed: CancellationToken,
+    /// The store broke: nothing more can be promised.
+    broken: CancellationToken,
+    attempts: TaskTracker,
+    tasks: TaskTracker,
+    writer: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Starts the dispatcher and the courier. Jobs that waited when the last server ended start now.
+    #[must_use]
+    pub fn start(config: Config, parts: Parts) -> Self {
+        let Parts { opened, registry, runtime, client, clock, secret, seal_key } = parts;
+        let waiters = Waiters::new(config.waiters_max);
+        let shared = Arc::new(Shared {
+            config,
+            store: opened.store,
+            registry,
+            runtime,
+            client,
+            clock,
+            secret,
+            seal: Seal::new(&seal_key),
+            waiters,
+            running: RunningJobs::default(),
+            deliveries_due: Notify::new(),
+            draining: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            hushed: CancellationToken::new(),
+            broken: CancellationToken::new(),
+            attempts: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            writer: std::sync::Mutex::new(Some(opened.closed)),
+        });
+        let engine = Self { shared };
+        engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.events));
+        engine.shared.tasks.spawn(courier::run(engine.clone()));
+        engine
+    }
+
+    /// Submits a job and gives it back as it was committed: pending, or already running (E1).
+    ///
+    /// # Errors
+    /// [`Error`] that says what to change in the request, or that the server cannot take it now.
+    pub async fn submit(&self, new: NewJob) -> Result<Job, Error> {
+        let submission = self.checked(new)?;
+        Ok(self.shared.store.submit(submission).await?)
+    }
+
+    /// Submits a job and waits for its end, at most `wait`. It is subscribed to before it exists, so
+    /// nothing is missed and nothing is read again.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`], and [`Error::TooManyWaiters`] before anything is written.
+    pub async fn submit_and_wait(&self, new: NewJob, wait: Duration) -> Result<Job, Error> {
+        let submission = self.checked(new)?;
+        let id = submission.spec.id;
+        let waiter = self.shared.waiters.subscribe(id)?;
+        let deadline = tokio::time::Instant::now() + wait;
+        let submitted = self.shared.store.submit(submission).await?;
+        match self.until(waiter, deadline).await {
+            Some(done) => Ok(done),
+            None => Ok(self.get(id).await.unwrap_or(submitted)),
+        }
+    }
+
+    /// The job as it stands now (F6).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn get(&self, id: JobId) -> Result<Job, Error> {
+        let mut job = self.shared.store.job(id).await?.ok_or(Error::NotFound(id))?;
+        if job.state == State::Running {
+            job.progress = self.shared.running.progress(job.ordinal);
+        }
+        Ok(job)
+    }
+
+    /// The job when it is done, or as it stands after `wait` (F7, F8). Ending the wait cancels nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
+    pub async fn wait(&self, id: JobId, wait: Duration) -> Result<Job, Error> {
+        if wait.is_zero() {
+            return self.get(id).await;
+        }
+        let waiter = self.shared.waiters.subscribe(id)?;
+        let deadline = tokio::time::Instant::now() + wait;
+        let job = self.get(id).await?;
+        if job.is_done() {
+            return Ok(job);
+        }
+        match self.until(waiter, deadline).await {
+            Some(done) => Ok(done),
+            None => self.get(id).await,
+        }
+    }
+
+    /// Cancels a job (F1 to F5) and gives it back as it stands then, with what the cancel did.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
+    pub async fn cancel(&self, id: JobId, asked: CancelRequest) -> Result<(Cancellation, Job), Error> {
+        let wait = asked.wait;
+        let waiter = if wait.is_zero() { None } else { Some(self.shared.waiters.subscribe(id)?) };
+        let deadline = tokio::time::Instant::now() + wait;
+        let job = self.get(id).await?;
+        let order = CancelOrder {
+            pool: self.shared.pool_of(job.spec.function.as_str()),
+            job,
+            terminate: asked.mode == CancelMode::Terminate,
+            grace_seconds: asked.grace_seconds,
+            now: self.now(),
+        };
+        let cancellation = self.shared.store.cancel(order).await?;
+        let waited = match (cancellation, waiter) {
+            (Cancellation::Requested, Some(waiter)) => self.until(waiter, deadline).await,
+            _ => None,
+        };
+        match waited {
+            Some(done) => Ok((cancellation, done)),
+            None => Ok((cancellation, self.get(id).await?)),
+        }
+    }
+
+    /// Adds a callback. If the job is done, it is told at once (F14).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what is wrong with the callback.
+    pub async fn add_callback(&self, id: JobId, asked: CallbackRequest) -> Result<Callback, Error> {
+        let new = self.checked_callback(None, &asked)?;
+        let job = self.get(id).await?;
+        self.shared.store.add_callback(job.ordinal, new.clone()).await?;
+        let callbacks = self.shared.store.callbacks(job.ordinal).await?;
+        callbacks.into_iter().find(|callback| callback.id == new.id).ok_or(Error::NotFound(id))
+    }
+
+    /// A job's callbacks, in the order they were added.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn callbacks(&self, id: JobId) -> Result<Vec<Callback>, Error> {
+        let job = self.get(id).await?;
+        Ok(self.shared.store.callbacks(job.ordinal).await?)
+    }
+
+    /// One page of the jobs that pass `filter`, newest first.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        below: Option<Ordinal>,
+        page_size: usize,
+    ) -> Result<Page, Error> {
+        let mut page = self.shared.store.list(filter, below, page_size).await?;
+        for job in page.jobs.iter_mut().filter(|job| job.state == State::Running) {
+            job.progress = self.shared.running.progress(job.ordinal);
+        }
+        Ok(page)
+    }
+
+    /// All functions, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.shared.registry.iter()
+    }
+
+    /// The function of that name.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&Arc<Function>> {
+        self.shared.registry.get(name)
+    }
+
+    /// Whether submissions are taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// The time of the one clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Waits for a waiter's job, at most until `deadline` or the end of the server.
+    async fn until(&self, waiter: waiters::Waiter, deadline: tokio::time::Instant) -> Option<Job> {
+        tokio::select! {
+            biased;
+            done = waiter.done() => done,
+            () = tokio::time::sleep_until(deadline) => None,
+            () = self.shared.ending.cancelled() => None,
+        }
+    }
+}
+
+impl Shared {
+    fn pool_of(&self, function: &str) -> Pool {
+        self.registry.get(function).map_or(Pool::Absent, |function| function.pool())
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        error::of_store(error)
+    }
+}

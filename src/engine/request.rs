@@ -1,0 +1,173 @@
+//! What callers ask for, and the checks that need functions, queues and the egress policy.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::{
+    CallbackId, JobId, Json, Metadata, NewCallback, OnInterrupt, Priority, QueueName, Spec, Tags,
+};
+use crate::outbound::{HeaderName, HeaderValue, Secret};
+use crate::runtime::Refusal;
+use crate::store::Submission;
+
+use super::seal::Confidence;
+use super::{Engine, Error};
+
+/// A call to be submitted.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The function's name.
+    pub function: String,
+    /// Positional arguments, a JSON array.
+    pub args: Json,
+    /// Keyword arguments, a JSON object.
+    pub kwargs: Json,
+    /// The queue; `default` if none is named.
+    pub queue: Option<QueueName>,
+    /// How urgent it is there.
+    pub priority: Priority,
+    /// What becomes of it when the server does not survive an attempt.
+    pub on_interrupt: OnInterrupt,
+    /// Words to find it by.
+    pub tags: Tags,
+    /// The client's notes.
+    pub metadata: Metadata,
+    /// Whom to tell when it is done, in order.
+    pub callbacks: Vec<CallbackRequest>,
+}
+
+/// A callback to be added.
+#[derive(Clone)]
+pub struct CallbackRequest {
+    /// Where to POST.
+    pub url: String,
+    /// The secret to sign with, `whsec_…`; the server's if none is given.
+    pub secret: Option<String>,
+    /// Headers to send along.
+    pub headers: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for CallbackRequest {
+    /// Leaves out what was given in confidence.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("CallbackRequest").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// How far a cancel goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CancelMode {
+    /// A running job is asked to stop, and given up after its grace (F4).
+    #[default]
+    Terminate,
+    /// A running job is left alone, as Python's `cancel()` does (F1).
+    Pending,
+}
+
+/// A cancel.
+#[derive(Clone, Copy, Debug)]
+pub struct CancelRequest {
+    /// How far it goes.
+    pub mode: CancelMode,
+    /// How long a job that is asked to stop may take.
+    pub grace_seconds: f64,
+    /// How long to wait for its end.
+    pub wait: Duration,
+}
+
+impl Engine {
+    /// The submission that `new` asks for, with its id and its time.
+    pub(super) fn checked(&self, new: NewJob) -> Result<Submission, Error> {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Err(Error::Draining);
+        }
+        let Some(function) = self.function(&new.function) else {
+            let known = self.functions().map(|function| function.name.to_string()).collect();
+            return Err(Error::UnknownFunction { name: new.function, known });
+        };
+        function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
+            Refusal::Invalid(detail) => Error::InvalidArguments(detail),
+            Refusal::EgressDenied(detail) => Error::EgressDenied { callback: None, detail },
+        })?;
+        let mut callbacks = Vec::with_capacity(new.callbacks.len());
+        for (place, asked) in new.callbacks.iter().enumerate() {
+            callbacks.push(self.checked_callback(Some(place), asked)?);
+        }
+        let spec = Spec {
+            id: JobId(Uuid::now_v7()),
+            function: function.name.clone(),
+            args: Some(new.args),
+            kwargs: Some(new.kwargs),
+            queue: new.queue.unwrap_or_else(QueueName::default_queue),
+            priority: new.priority,
+            on_interrupt: new.on_interrupt,
+            tags: new.tags,
+            metadata: new.metadata,
+            created_at: self.now(),
+        };
+        Ok(Submission { spec: Arc::new(spec), pool: function.pool(), callbacks })
+    }
+
+    /// The callback that was asked for, with its id; `place` is where it stands in the request.
+    pub(super) fn checked_callback(
+        &self,
+        place: Option<usize>,
+        asked: &CallbackRequest,
+    ) -> Result<NewCallback, Error> {
+        let invalid = |field, detail| Error::InvalidCallback { callback: place, field, detail };
+        let url = self.shared.client.policy().check_url(&asked.url).map_err(|denied| {
+            let detail = denied.to_string();
+            if denied.is_policy() {
+                Error::EgressDenied { callback: place, detail }
+            } else {
+                invalid("url", detail)
+            }
+        })?;
+        if let Some(secret) = &asked.secret {
+            Secret::parse(secret).map_err(|error| invalid("secret", error.to_string()))?;
+        }
+        for (name, value) in &asked.headers {
+            check_header(name, value).map_err(|detail| invalid("headers", detail))?;
+        }
+        let id = CallbackId(Uuid::now_v7());
+        let confidence =
+            Confidence { secret: asked.secret.clone(), headers: asked.headers.clone() };
+        let host = match (url.host_str(), url.port_or_known_default()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            _ => String::new(),
+        };
+        Ok(NewCallback {
+            id,
+            url: url.to_string(),
+            host,
+            sealed: self.shared.seal.seal(id, &confidence),
+            created_at: self.now(),
+        })
+    }
+}
+
+/// Headers that a callback may not set: ours, and those of the connection.
+const HEADERS_OURS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
+
+fn check_header(name: &str, value: &str) -> Result<(), String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_invalid| format!("'{name}' is no header name"))?;
+    if HEADERS_OURS.contains(&parsed.as_str()) {
+        return Err(format!("header '{name}' is set by the server"));
+    }
+    HeaderValue::from_str(value)
+        .map(drop)
+        .map_err(|_invalid| format!("the value of header '{name}' is not legal"))
+}

@@ -1,0 +1,60 @@
+//! The end of a server: nothing that was promised is lost, and nobody waits for ever (G21).
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Engine;
+
+/// After the grace, attempts that were asked to stop are recorded within this.
+const RECORD_WITHIN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Ends when the store can promise nothing any more.
+    pub async fn broken(&self) {
+        self.shared.broken.cancelled().await;
+    }
+
+    /// Whether the store can promise nothing any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.shared.broken.is_cancelled()
+    }
+
+    /// Not ready from now on: refuses submissions, claims nothing, and gives what runs until `grace`
+    /// has passed or `hurry` ends. Then asks it to stop, gives up what does not, and puts that back
+    /// among the waiting, to run again at the next start. Reads and waits are served all the while;
+    /// at the end every waiter has an answer.
+    pub async fn drain(&self, grace: Duration, hurry: impl Future<Output = ()>) {
+        let shared = &self.shared;
+        shared.draining.store(true, Ordering::Relaxed);
+        if let Err(error) = shared.store.stop_claiming().await {
+            tracing::warn!(%error, "claims could not be stopped");
+        }
+        shared.attempts.close();
+        tokio::select! {
+            () = shared.attempts.wait() => {}
+            () = tokio::time::sleep(grace) => tracing::info!("the grace is over; stopping what still runs"),
+            () = hurry => tracing::info!("stopping at once"),
+            () = shared.broken.cancelled() => {}
+        }
+        shared.stopping.cancel();
+        if tokio::time::timeout(RECORD_WITHIN, shared.attempts.wait()).await.is_err() {
+            tracing::warn!("some attempts did not end; the next start recovers them");
+        }
+        shared.hushed.cancel();
+        shared.ending.cancel();
+    }
+
+    /// Writes what is under way and closes the database.
+    pub async fn close(self) {
+        let shared = &self.shared;
+        let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        shared.store.clone().close().await;
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer ended early");
+        }
+    }
+}

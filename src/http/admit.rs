@@ -1,0 +1,148 @@
+//! The front desk: what stands before every handler. Each request gets an id, and must call the server
+//! by a name it has, be of bearable size, and bring a key where one is needed.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use uuid::Uuid;
+
+use crate::engine::keys::Verdict;
+
+use super::Desk;
+use super::problem::{Code, Problem, of_framework};
+
+/// Longest path with query.
+const URI_BYTES_MAX: usize = 8 * 1024;
+/// Most header fields, and their size together.
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Longest request id that is taken from a client.
+const REQUEST_ID_LENGTH_MAX: usize = 128;
+
+/// Admits a request, and finishes its answer.
+pub(super) async fn admit(Shared(desk): Shared<Desk>, request: Request, next: Next) -> Response {
+    let request_id = request_id(request.headers());
+    let instance = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let response = match desk.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let mut response = match response.extensions().get::<Problem>().cloned().or_else(|| of_framework(&response))
+    {
+        None => response,
+        Some(problem) => {
+            if problem.is_ours() {
+                tracing::error!(%method, path = %instance, request.id = ?request_id, ?problem, "a request failed");
+            }
+            let mut answered = problem.respond(&instance, request_id.to_str().unwrap_or_default());
+            if method == axum::http::Method::HEAD {
+                *answered.body_mut() = axum::body::Body::empty();
+            }
+            answered
+        }
+    };
+    response.headers_mut().insert("x-request-id", request_id);
+    response
+}
+
+impl Desk {
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        let uri = request.uri();
+        let uri_bytes = uri.path_and_query().map_or(0, |it| it.as_str().len());
+        if uri_bytes > URI_BYTES_MAX {
+            let detail = format!("the path with its query may have {URI_BYTES_MAX} bytes");
+            return Err(Problem::new(Code::UriTooLong, detail));
+        }
+        check_size(request.headers())?;
+        self.check_host(request)?;
+        if needs_key(uri.path()) { self.check_key(request.headers()) } else { Ok(()) }
+    }
+
+    /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
+    fn check_host(&self, request: &Request) -> Result<(), Problem> {
+        let from_header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+        let host = request.uri().authority().map(|authority| authority.as_str()).or(from_header);
+        let name = host.map(without_port).unwrap_or_default();
+        let configured = self.config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
+        if configured || is_local(name) {
+            return Ok(());
+        }
+        let detail = format!("the server does not go by the name '{name}'; an operator adds it with --host");
+        Err(Problem::new(Code::Misdirected, detail))
+    }
+
+    fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let given = headers.get(header::AUTHORIZATION);
+        let token = given.and_then(|value| value.to_str().ok()).and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        let refused = |detail: &str| {
+            let mut problem = Problem::new(Code::Unauthenticated, detail);
+            problem.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            Err(problem)
+        };
+        match self.keys.verdict(token) {
+            Ok(Verdict::Open | Verdict::Key(_)) => Ok(()),
+            Ok(Verdict::Missing) => {
+                refused("a key is needed: send Authorization: Bearer fut_…")
+            }
+            Ok(Verdict::Unknown) => refused("the key is not known, or was revoked"),
+            Err(error) => {
+                tracing::error!(%error, "the keys cannot be read");
+                Err(Problem::new(Code::Internal, "internal error"))
+            }
+        }
+    }
+}
+
+/// Whoever may reach the server may know that it lives, and how it is spoken to.
+fn needs_key(path: &str) -> bool {
+    !matches!(path, "/livez" | "/readyz" | "/openapi.yaml") && !path.starts_with("/problems/")
+}
+
+fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() <= HEADERS_MAX && bytes <= HEADER_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("a request may have {HEADERS_MAX} header fields and {HEADER_BYTES_MAX} bytes of them");
+    Err(Problem::new(Code::HeadersTooLarge, detail))
+}
+
+/// A client's id if it is one that a log can carry; else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get("x-request-id").filter(|id| {
+        let length = id.len();
+        (1..=REQUEST_ID_LENGTH_MAX).contains(&length) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        let mut buffer = Uuid::encode_buffer();
+        let text = Uuid::now_v7().simple().encode_lower(&mut buffer);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
+    })
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // The colons of a bare IPv6 address are its own; with a port it stands in brackets.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains(':') => name,
+        Some((name, _)) if name.ends_with(']') => name,
+        _ => host,
+    }
+}
+
+fn is_local(name: &str) -> bool {
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+    }
+}

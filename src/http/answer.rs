@@ -1,0 +1,90 @@
+//! Answers that succeed.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+
+use crate::domain::Job;
+
+use super::body::{self, JobBody};
+use super::wait::Wait;
+
+/// A value as JSON text.
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    match serde_json::to_string(value) {
+        Ok(text) => text,
+        // Our own types hold texts, numbers and JSON that was checked; only a mistake of ours gets here.
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            "null".to_owned()
+        }
+    }
+}
+
+/// JSON text as an answer.
+pub(super) fn json_text(status: StatusCode, text: impl Into<axum::body::Body>) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// A value as an answer that no cache keeps.
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    let mut response = json_text(status, to_json(value));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A job as an answer, with the headers that tell its state without its body.
+pub(super) fn job(status: StatusCode, job: &Job, wait: &Wait, view: body::View) -> Response {
+    let mut response = json_text(status, to_json(&JobBody::of(job, view)));
+    let headers = response.headers_mut();
+    if status != StatusCode::OK {
+        let location = format!("/v1/jobs/{}", job.spec.id);
+        insert(headers, header::LOCATION, &location);
+    }
+    let (etag, cache) = if job.is_done() {
+        (format!("\"{}\"", job.version), "private, max-age=3600, immutable")
+    } else {
+        (format!("W/\"{}\"", job.version), "no-store")
+    };
+    insert(headers, header::ETAG, &etag);
+    insert(headers, header::CACHE_CONTROL, cache);
+    headers.insert("futurity-state", HeaderValue::from_static(job.state.as_str()));
+    let done = if job.is_done() { "true" } else { "false" };
+    headers.insert("futurity-done", HeaderValue::from_static(done));
+    if !job.is_done() {
+        // After a wait that ran out, asking again at once is right: the server holds the line.
+        let seconds = if wait.is_wanted() { "0" } else { "1" };
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    wait.applied(headers);
+    response
+}
+
+/// A result as it is: any JSON value. A browser must not take it for a page.
+pub(super) fn result(text: String, wait: &Wait) -> Response {
+    let mut response = json_text(StatusCode::OK, text);
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderValue::from_static("sandbox; default-src 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    let cache = HeaderValue::from_static("private, max-age=3600, immutable");
+    headers.insert(header::CACHE_CONTROL, cache);
+    wait.applied(headers);
+    response
+}
+
+/// A file of ours.
+pub(super) fn text(content_type: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response()
+}
+
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    // Numbers, words and ids of ours are always legal.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

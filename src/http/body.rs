@@ -1,0 +1,339 @@
+//! The bodies that leave the server: the only serde of the API.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::domain::{
+    Callback, Delivery, DeliveryState, Job, JobError, Json, Metadata, Progress, Signature, Timestamp,
+};
+use crate::engine::event_type;
+use crate::engine::Function;
+
+use super::answer::to_json;
+
+/// Arguments and results above this many bytes of JSON are left out of a brief view.
+const BRIEF_BYTES_MAX: usize = 16 * 1024;
+
+/// How much of a job is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Everything.
+    Whole,
+    /// Without large arguments and results.
+    Brief,
+}
+
+/// A moment as RFC 3339 has it, in UTC with milliseconds.
+struct At(Timestamp);
+
+impl fmt::Display for At {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(jiff::Timestamp::MAX);
+        write!(formatter, "{moment:.3}")
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A job.
+#[derive(Serialize)]
+pub(super) struct JobBody<'a> {
+    id: String,
+    function: &'a str,
+    args: Option<&'a RawValue>,
+    kwargs: Option<&'a RawValue>,
+    queue: &'a str,
+    priority: i8,
+    tags: &'a [String],
+    metadata: MetadataBody<'a>,
+    on_interrupt: &'a str,
+    state: &'a str,
+    done: bool,
+    version: i64,
+    result: Option<&'a RawValue>,
+    error: Option<JobErrorBody<'a>>,
+    attempt: u32,
+    interruptions: u32,
+    progress: Option<ProgressBody<'a>>,
+    created_at: At,
+    started_at: Option<At>,
+    finished_at: Option<At>,
+    queued_ms: Option<i64>,
+    run_ms: Option<i64>,
+    cancel_requested_at: Option<At>,
+    urls: Urls,
+    #[serde(skip_serializing_if = "is_false")]
+    args_omitted: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    kwargs_omitted: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    result_omitted: bool,
+}
+
+#[derive(Serialize)]
+struct Urls {
+    #[serde(rename = "self")]
+    itself: String,
+    result: String,
+    exception: String,
+    cancel: String,
+    callbacks: String,
+}
+
+impl<'a> JobBody<'a> {
+    /// `job` as it is shown.
+    pub(super) fn of(job: &'a Job, view: View) -> Self {
+        let spec = &job.spec;
+        let shown = |json: &'a Option<Json>| {
+            let json = json.as_ref()?;
+            (view == View::Whole || json.len() <= BRIEF_BYTES_MAX).then(|| raw(json))?
+        };
+        let (args, kwargs, result) = (shown(&spec.args), shown(&spec.kwargs), shown(&job.result));
+        let path = format!("/v1/jobs/{}", spec.id);
+        let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
+        Self {
+            id: spec.id.to_string(),
+            function: spec.function.as_str(),
+            queue: spec.queue.as_str(),
+            priority: spec.priority.get(),
+            tags: spec.tags.as_slice(),
+            metadata: MetadataBody(&spec.metadata),
+            on_interrupt: spec.on_interrupt.as_str(),
+            state: job.state.as_str(),
+            done: job.is_done(),
+            version: job.version,
+            error: job.error.as_ref().map(JobErrorBody::of),
+            attempt: job.attempt,
+            interruptions: job.interruptions,
+            progress: job.progress.as_ref().map(ProgressBody::of),
+            created_at: At(spec.created_at),
+            started_at: job.started_at.map(At),
+            finished_at: job.finished_at.map(At),
+            queued_ms: job.started_at.map(|at| at.millis_since(spec.created_at)),
+            run_ms: ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start)),
+            cancel_requested_at: job.cancel_requested_at.map(At),
+            urls: Urls {
+                result: format!("{path}/result"),
+                exception: format!("{path}/exception"),
+                cancel: format!("{path}/cancel"),
+                callbacks: format!("{path}/callbacks"),
+                itself: path,
+            },
+            args_omitted: args.is_none(),
+            kwargs_omitted: kwargs.is_none(),
+            result_omitted: job.result_omitted || (result.is_none() && job.result.is_some()),
+            args,
+            kwargs,
+            result,
+        }
+    }
+}
+
+/// A job's error.
+#[derive(Serialize)]
+pub(super) struct JobErrorBody<'a> {
+    r#type: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceback: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a RawValue>,
+    retryable: bool,
+    attempt: u32,
+}
+
+impl<'a> JobErrorBody<'a> {
+    /// `error` as it is shown.
+    pub(super) fn of(error: &'a JobError) -> Self {
+        Self {
+            r#type: error.kind.as_str(),
+            message: &error.message,
+            traceback: error.traceback.as_deref(),
+            details: error.details.as_ref().and_then(raw),
+            retryable: error.retryable,
+            attempt: error.attempt,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ProgressBody<'a> {
+    fraction: Option<f64>,
+    message: Option<&'a str>,
+}
+
+impl<'a> ProgressBody<'a> {
+    fn of(progress: &'a Progress) -> Self {
+        Self { fraction: progress.fraction, message: progress.message.as_deref() }
+    }
+}
+
+struct MetadataBody<'a>(&'a Metadata);
+
+impl Serialize for MetadataBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.as_slice().iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// A page of jobs.
+#[derive(Serialize)]
+pub(super) struct JobsBody<'a> {
+    pub(super) jobs: Vec<JobBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_page_token: Option<String>,
+}
+
+/// What a cancel did.
+#[derive(Serialize)]
+pub(super) struct CancelBody<'a> {
+    pub(super) cancelled: bool,
+    pub(super) state: &'a str,
+    pub(super) job: JobBody<'a>,
+}
+
+/// A callback.
+#[derive(Serialize)]
+pub(super) struct CallbackBody<'a> {
+    id: String,
+    url: &'a str,
+    state: &'a str,
+    created_at: At,
+    deliveries: Vec<DeliveryBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct DeliveryBody<'a> {
+    id: String,
+    state: &'a str,
+    next_at: Option<At>,
+    attempts: Vec<AttemptBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct AttemptBody<'a> {
+    at: At,
+    status: Option<u16>,
+    error: Option<&'a str>,
+    body: Option<&'a str>,
+    duration_ms: i64,
+}
+
+impl<'a> CallbackBody<'a> {
+    /// `callback` as it is shown. Its secret is not.
+    pub(super) fn of(callback: &'a Callback) -> Self {
+        let id = callback.id.to_string();
+        let delivery = callback.delivery.as_ref().map(|it| delivery(id.clone(), it));
+        Self {
+            url: &callback.url,
+            state: callback.state().as_str(),
+            created_at: At(callback.created_at),
+            deliveries: delivery.into_iter().collect(),
+            id,
+        }
+    }
+}
+
+fn delivery(id: String, delivery: &Delivery) -> DeliveryBody<'_> {
+    let state = match delivery.state {
+        // The callback says which of the two it was.
+        DeliveryState::Failed | DeliveryState::Disabled => "failed",
+        DeliveryState::Pending | DeliveryState::Delivered => delivery.state.as_str(),
+    };
+    let attempts = delivery.attempts.iter().map(|attempt| AttemptBody {
+        at: At(attempt.at),
+        status: attempt.status,
+        error: attempt.error.as_deref(),
+        body: attempt.body.as_deref(),
+        duration_ms: attempt.duration_ms,
+    });
+    DeliveryBody { id, state, next_at: delivery.next_at.map(At), attempts: attempts.collect() }
+}
+
+/// The callbacks of a job.
+#[derive(Serialize)]
+pub(super) struct CallbacksBody<'a> {
+    pub(super) callbacks: Vec<CallbackBody<'a>>,
+}
+
+/// A function.
+#[derive(Serialize)]
+pub(super) struct FunctionBody<'a> {
+    name: &'a str,
+    runtime: &'a str,
+    description: &'a str,
+    parameters: Vec<ParameterBody<'a>>,
+    defaults: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct ParameterBody<'a> {
+    name: &'a str,
+    required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<&'a serde_json::Value>,
+    schema: &'a serde_json::Value,
+}
+
+impl<'a> FunctionBody<'a> {
+    /// `function` as it is shown.
+    pub(super) fn of(function: &'a Function) -> Self {
+        Self {
+            name: function.name.as_str(),
+            runtime: function.runtime(),
+            description: function.description(),
+            parameters: parameters(function.signature()),
+            defaults: BTreeMap::from([("queue", "default")]),
+        }
+    }
+}
+
+fn parameters(signature: &Signature) -> Vec<ParameterBody<'_>> {
+    let parameters = signature.parameters.iter().map(|parameter| ParameterBody {
+        name: &parameter.name,
+        required: parameter.required,
+        default: parameter.default.as_ref(),
+        schema: &parameter.schema,
+    });
+    parameters.collect()
+}
+
+/// All functions.
+#[derive(Serialize)]
+pub(super) struct FunctionsBody<'a> {
+    pub(super) functions: Vec<FunctionBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct EventBody<'a> {
+    r#type: &'a str,
+    timestamp: Option<At>,
+    data: JobBody<'a>,
+}
+
+/// The body of the webhook that tells of `job`, which is done (Standard Webhooks 1.0).
+#[must_use]
+pub fn webhook_event(job: &Job) -> String {
+    to_json(&EventBody {
+        r#type: event_type(job.state).unwrap_or_default(),
+        timestamp: job.finished_at.map(At),
+        data: JobBody::of(job, View::Brief),
+    })
+}
+
+/// Our own JSON was checked when it came in, so this never fails; it is a scan without a copy.
+fn raw(json: &Json) -> Option<&RawValue> {
+    serde_json::from_str(json.as_str()).ok()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}

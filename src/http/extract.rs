@@ -1,0 +1,160 @@
+//! What handlers take out of a request, with failures in our own words.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::domain::JobId;
+
+use super::problem::{Code, Problem};
+use super::strict;
+use super::wait::bad_query;
+
+/// A whole body arrives within this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The id in a path. What is no UUID names nothing, so it is not found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JobPath(pub(super) JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let text = path.map(|Path(text)| text).unwrap_or_default();
+        let id = Uuid::try_parse(&text).ok().filter(|id| id.hyphenated().to_string() == text.to_lowercase());
+        id.map(|id| Self(JobId(id)))
+            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no job '{text}': an id is a UUID")))
+    }
+}
+
+/// The query's parameters. None may stand twice.
+#[derive(Clone, Debug)]
+pub(super) struct Query(HashMap<String, String>);
+
+impl Query {
+    /// The value of the parameter `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Refuses every parameter that is not among `known`: a misspelt one would be ignored silently.
+    pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(self),
+            Some(name) if known.is_empty() => {
+                Err(bad_query(format!("there is no parameter '{name}': this route takes none")))
+            }
+            Some(name) => {
+                Err(bad_query(format!("there is no parameter '{name}'; there are: {}", known.join(", "))))
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let mut found = HashMap::new();
+        let query = parts.uri.query().unwrap_or_default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if found.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(bad_query(format!("the parameter '{name}' stands twice")));
+            }
+        }
+        Ok(Self(found))
+    }
+}
+
+/// A body of JSON, at most `LIMIT` bytes, checked strictly. Empty if the request has none.
+#[derive(Clone, Debug)]
+pub(super) struct JsonBody<const LIMIT: usize>(Bytes);
+
+/// A submission may have 1 MiB.
+pub(super) const SUBMISSION_BYTES_MAX: usize = 1024 * 1024;
+/// Any other body may have 64 KiB.
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+impl<const LIMIT: usize> JsonBody<LIMIT> {
+    /// The value; none for an empty body.
+    pub(super) fn optional(&self) -> Result<Option<&RawValue>, Problem> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let parsed = strict::parse(&self.0);
+        parsed.map(Some).map_err(|detail| Problem::new(Code::MalformedJson, detail))
+    }
+
+    /// The value, which must be given.
+    pub(super) fn required(&self) -> Result<&RawValue, Problem> {
+        self.optional()?.ok_or_else(|| Problem::new(Code::MalformedJson, "the body is empty; send JSON"))
+    }
+}
+
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBody<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let typed = check_media_type(&parts.headers);
+        if let Some(length) = content_length(&parts.headers)
+            && length > LIMIT
+        {
+            return Err(too_large(LIMIT));
+        }
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, read::<LIMIT>(body)).await;
+        let bytes = bytes.map_err(|_elapsed| {
+            let detail = format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
+            Problem::new(Code::RequestTimeout, detail)
+        })??;
+        // A request without a body needs no type.
+        if !bytes.is_empty() {
+            typed?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+async fn read<const LIMIT: usize>(body: Body) -> Result<Bytes, Problem> {
+    match Limited::new(body, LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(LIMIT)),
+        Err(error) => Err(Problem::new(Code::BadRequest, format!("the body cannot be read: {error}"))),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("the body may have {limit} bytes"))
+}
+
+/// Only JSON, and not encoded: a form of another web site can send neither.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |detail: String| Err(Problem::new(Code::UnsupportedMediaType, detail));
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        return unsupported("a content encoding is not taken; send the JSON as it is".to_owned());
+    }
+    let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let Some(given) = given else {
+        return unsupported("the content type is missing; send application/json".to_owned());
+    };
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    unsupported(format!("'{essence}' is not taken; send application/json"))
+}

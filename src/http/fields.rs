@@ -1,0 +1,158 @@
+//! The fields of a request's body, read one by one: every fault gets its JSON Pointer.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::domain::Invalid;
+
+use super::problem::{Code, FieldError, Problem, invalid};
+
+/// The object at `pointer`, whose fields are taken out one after the other.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    pointer: String,
+    remaining: Vec<(String, &'a RawValue)>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `value`, which must be an object.
+    pub(super) fn of(pointer: &str, value: &'a RawValue) -> Result<Self, FieldError> {
+        match serde_json::from_str::<Entries<'a>>(value.get()) {
+            Ok(entries) => {
+                Ok(Self { pointer: pointer.to_owned(), remaining: entries.0, errors: Vec::new() })
+            }
+            Err(_not_an_object) => Err(FieldError {
+                pointer: pointer.to_owned(),
+                detail: format!("must be an object, not {}", kind(value)),
+            }),
+        }
+    }
+
+    /// The field `name` as it stands. `null` counts as absent.
+    pub(super) fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        let place = self.remaining.iter().position(|(field, _)| field == name)?;
+        let (_, value) = self.remaining.swap_remove(place);
+        (value.get() != "null").then_some(value)
+    }
+
+    /// The field `name` as a `T`, which is called `expected` in words.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let value = self.raw(name)?;
+        let read = serde_json::from_str(value.get());
+        if read.is_err() {
+            self.refuse(name, format!("must be {expected}, not {}", kind(value)));
+        }
+        read.ok()
+    }
+
+    /// The field `name` as a `T`, checked by `check`.
+    pub(super) fn checked<T: DeserializeOwned, U>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        check: impl FnOnce(T) -> Result<U, Invalid>,
+    ) -> Option<U> {
+        let value = self.take(name, expected)?;
+        check(value).map_err(|error| self.errors.push(invalid(self.at(name), error))).ok()
+    }
+
+    /// A field that must be given.
+    pub(super) fn required<T>(&mut self, name: &str, found: Option<T>) -> Option<T> {
+        let pointer = self.at(name);
+        if found.is_none() && !self.errors.iter().any(|error| error.pointer == pointer) {
+            self.refuse(name, "is required".to_owned());
+        }
+        found
+    }
+
+    /// Says what is wrong with the field `name`.
+    pub(super) fn refuse(&mut self, name: &str, detail: String) {
+        self.errors.push(FieldError { pointer: self.at(name), detail });
+    }
+
+    /// Adds the faults of an object or array inside this one.
+    pub(super) fn adopt(&mut self, faults: Faults) {
+        self.errors.extend(faults.values);
+        self.remaining.extend(faults.unknown.into_iter().map(|pointer| (pointer, RawValue::NULL)));
+    }
+
+    /// The pointer to the field `name`.
+    pub(super) fn at(&self, name: &str) -> String {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        format!("{}/{name}", self.pointer)
+    }
+
+    /// What is wrong, and what nobody asked for.
+    pub(super) fn faults(self) -> Faults {
+        let at = |name: String| if name.starts_with('/') { name } else { self.at(&name) };
+        let unknown = self.remaining.iter().map(|(name, _)| at(name.clone())).collect();
+        Faults { values: self.errors, unknown }
+    }
+}
+
+/// Everything that is wrong with an object.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    values: Vec<FieldError>,
+    unknown: Vec<String>,
+}
+
+impl Faults {
+    /// Nothing, or one problem that tells all of it.
+    pub(super) fn into_result(self) -> Result<(), Problem> {
+        if !self.unknown.is_empty() {
+            let error = |pointer| FieldError { pointer, detail: "there is no such field".to_owned() };
+            let errors = self.unknown.into_iter().map(error).collect();
+            return Err(Problem::of_fields(Code::UnknownField, errors));
+        }
+        if !self.values.is_empty() {
+            return Err(Problem::of_fields(Code::InvalidValue, self.values));
+        }
+        Ok(())
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::of_fields(Code::InvalidValue, vec![error])
+    }
+}
+
+/// What kind of JSON value it is, in words.
+pub(super) fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ if value.get().contains(['.', 'e', 'E']) => "a number with a fraction or exponent",
+        _ => "a whole number",
+    }
+}
+
+struct Entries<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Visitor).map(Entries)
+    }
+}

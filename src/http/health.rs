@@ -1,0 +1,33 @@
+//! Whether the server lives and is ready, and its contract.
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::Desk;
+use super::answer;
+use super::problem::{Code, Problem};
+
+#[derive(Serialize)]
+struct StatusBody {
+    status: &'static str,
+}
+
+/// `GET /livez`: the process answers. It never touches the database.
+pub(super) async fn livez() -> Response {
+    answer::json(StatusCode::OK, &StatusBody { status: "ok" })
+}
+
+/// `GET /readyz`: submissions are taken.
+pub(super) async fn readyz(Shared(desk): Shared<Desk>) -> Result<Response, Problem> {
+    if desk.engine.is_ready() {
+        return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
+    }
+    Err(Problem::new(Code::Draining, "the server is stopping").retry_after(5))
+}
+
+/// `GET /openapi.yaml`: the contract.
+pub(super) async fn openapi() -> Response {
+    answer::text("application/yaml", include_str!("../../openapi.yaml"))
+}

@@ -1,0 +1,155 @@
+//! Jobs: submit, get, result, exception, cancel.
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::value::RawValue;
+
+use crate::domain::{Invalid, Job, State};
+use crate::engine::{CancelMode, CancelRequest, Cancellation};
+
+use super::Desk;
+use super::answer;
+use super::body::{CancelBody, JobBody, JobErrorBody, View};
+use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::fields::Fields;
+use super::problem::Problem;
+use super::submission;
+use super::wait::{Wait, checked_seconds};
+
+/// Longest grace that a cancel may give.
+const GRACE_SECONDS_MAX: f64 = 3_600.0;
+/// The grace of a cancel that names none.
+const GRACE_SECONDS_DEFAULT: f64 = 5.0;
+
+/// `POST /v1/jobs`: `Executor.submit` (E1).
+pub(super) async fn submit(
+    Shared(desk): Shared<Desk>,
+    query: Query,
+    headers: HeaderMap,
+    body: JsonBody<SUBMISSION_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    let wait = desk.wait(query, &headers)?;
+    let new = submission::new_job(body.required()?)?;
+    let job = if wait.is_wanted() {
+        desk.engine.submit_and_wait(new, wait.duration).await?
+    } else {
+        desk.engine.submit(new).await?
+    };
+    let done_in_time = wait.is_wanted() && job.is_done();
+    let status = if done_in_time { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(answer::job(status, &job, &wait, View::Brief))
+}
+
+/// `GET /v1/jobs/{id}`: `Future.done`, `Future.running` (F6); with `wait`, when it is done.
+pub(super) async fn get(
+    Shared(desk): Shared<Desk>,
+    JobPath(id): JobPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wait = desk.wait(query, &headers)?;
+    let job = desk.engine.wait(id, wait.duration).await?;
+    Ok(answer::job(StatusCode::OK, &job, &wait, View::Whole))
+}
+
+/// `GET /v1/jobs/{id}/result`: `Future.result(timeout)` (F7 to F10). The value itself; 202 while there
+/// is none, so a function's own `TimeoutError` is never taken for a wait that ran out (F12).
+pub(super) async fn result(
+    Shared(desk): Shared<Desk>,
+    JobPath(id): JobPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wait = desk.wait(query, &headers)?;
+    let job = desk.engine.wait(id, wait.duration).await?;
+    match job.state {
+        State::Pending | State::Running => {
+            Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
+        }
+        State::Succeeded => {
+            let value = job.result.as_ref().map_or("null", |result| result.as_str());
+            Ok(answer::result(value.to_owned(), &wait))
+        }
+        State::Failed | State::Cancelled => Err(Problem::of_job(job)),
+    }
+}
+
+/// `GET /v1/jobs/{id}/exception`: `Future.exception(timeout)` (F9, F11).
+pub(super) async fn exception(
+    Shared(desk): Shared<Desk>,
+    JobPath(id): JobPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wait = desk.wait(query, &headers)?;
+    let job = desk.engine.wait(id, wait.duration).await?;
+    match job.state {
+        State::Pending | State::Running => {
+            Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
+        }
+        State::Succeeded | State::Failed => {
+            let error = job.error.as_ref().map(JobErrorBody::of);
+            Ok(answer::result(answer::to_json(&error), &wait))
+        }
+        State::Cancelled => Err(Problem::of_job(job)),
+    }
+}
+
+/// `POST /v1/jobs/{id}/cancel`: `Future.cancel` (F1 to F5). A job that cannot be cancelled is no error.
+pub(super) async fn cancel(
+    Shared(desk): Shared<Desk>,
+    JobPath(id): JobPath,
+    query: Query,
+    body: JsonBody<BODY_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    let asked = cancel_request(body.optional()?, &desk)?;
+    let (cancellation, job) = desk.engine.cancel(id, asked).await?;
+    Ok(cancel_answer(cancellation, &job))
+}
+
+fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest, Problem> {
+    let mut asked = CancelRequest {
+        mode: CancelMode::default(),
+        grace_seconds: GRACE_SECONDS_DEFAULT,
+        wait: std::time::Duration::ZERO,
+    };
+    let Some(body) = body else { return Ok(asked) };
+    let mut fields = Fields::of("", body)?;
+    let mode = fields.checked("mode", "a string", |word: String| match word.as_str() {
+        "terminate" => Ok(CancelMode::Terminate),
+        "pending" => Ok(CancelMode::Pending),
+        _ => Err(Invalid::new("must be \"terminate\" or \"pending\"")),
+    });
+    let grace = fields.checked("grace_seconds", "a number", |seconds: f64| {
+        checked_seconds(seconds, GRACE_SECONDS_MAX)
+    });
+    let wait = fields.checked("wait_seconds", "a number", |seconds: f64| checked_seconds(seconds, f64::MAX));
+    fields.faults().into_result()?;
+    asked.mode = mode.unwrap_or(asked.mode);
+    asked.grace_seconds = grace.map_or(asked.grace_seconds, |grace| grace.as_secs_f64());
+    asked.wait = wait.unwrap_or(asked.wait).min(desk.config.wait_max);
+    Ok(asked)
+}
+
+/// 202 only while a running job has been asked to stop and has not ended: it may still succeed (F4).
+fn cancel_answer(cancellation: Cancellation, job: &Job) -> Response {
+    let asked = cancellation == Cancellation::Requested && !job.is_done();
+    let status = if asked { StatusCode::ACCEPTED } else { StatusCode::OK };
+    answer::json(
+        status,
+        &CancelBody {
+            cancelled: job.state == State::Cancelled,
+            state: job.state.as_str(),
+            job: JobBody::of(job, View::Brief),
+        },
+    )
+}
+
+impl Desk {
+    /// The wait of a request that takes no other parameter.
+    pub(super) fn wait(&self, query: Query, headers: &HeaderMap) -> Result<Wait, Problem> {
+        Wait::read(&query.only(&["wait"])?, headers, self.config.wait_max)
+    }
+}

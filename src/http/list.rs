@@ -1,0 +1,104 @@
+//! Lists of jobs, in pages.
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::{FunctionName, Invalid, Ordinal, QueueName, State};
+use crate::engine::Filter;
+
+use super::Desk;
+use super::answer;
+use super::body::{JobBody, JobsBody, View};
+use super::extract::Query;
+use super::problem::{FieldError, Problem};
+use super::wait::bad_query;
+
+const PAGE_SIZE_DEFAULT: usize = 50;
+const PAGE_SIZE_MAX: usize = 1_000;
+const PARAMETERS: [&str; 5] = ["state", "function", "queue", "page_size", "page_token"];
+
+/// `GET /v1/jobs`: newest first. Only a missing token ends a list; a page may be short, even empty.
+pub(super) async fn list(Shared(desk): Shared<Desk>, query: Query) -> Result<Response, Problem> {
+    let query = query.only(&PARAMETERS)?;
+    let filter = filter(&query)?;
+    let page_size = page_size(&query)?;
+    let below = query.get("page_token").map(|token| read_token(token, &filter)).transpose()?;
+    let page = desk.engine.list(&filter, below, page_size).await?;
+    let next_page_token = page.next.map(|next| token(next, &filter));
+    let link = next_page_token.as_ref().map(|token| next_link(&query, token));
+    let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief)).collect();
+    let mut response = answer::json(StatusCode::OK, &JobsBody { jobs, next_page_token });
+    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+fn filter(query: &Query) -> Result<Filter, Problem> {
+    let state = |word: &str| {
+        State::parse(word).ok_or_else(|| {
+            let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();
+            Invalid::new(format!("'{word}' is no state; there are: {}", words.join(", ")))
+        })
+    };
+    Ok(Filter {
+        state: parameter(query, "state", state)?,
+        function: parameter(query, "function", FunctionName::new)?,
+        queue: parameter(query, "queue", QueueName::new)?,
+    })
+}
+
+fn page_size(query: &Query) -> Result<usize, Problem> {
+    let read = |text: &str| match text.parse() {
+        Ok(size) if (1..=PAGE_SIZE_MAX).contains(&size) => Ok(size),
+        _ => Err(Invalid::new(format!("must be a whole number from 1 to {PAGE_SIZE_MAX}"))),
+    };
+    Ok(parameter(query, "page_size", read)?.unwrap_or(PAGE_SIZE_DEFAULT))
+}
+
+fn parameter<T>(
+    query: &Query,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, Invalid>,
+) -> Result<Option<T>, Problem> {
+    let read = query.get(name).map(read).transpose();
+    read.map_err(|error| FieldError { pointer: format!("/{name}"), detail: error.detail }.into())
+}
+
+/// Where the next page begins, tied to the filters, so that it cannot be used with others.
+fn token(next: Ordinal, filter: &Filter) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}.{}", next.0, fingerprint(filter)))
+}
+
+fn read_token(token: &str, filter: &Filter) -> Result<Ordinal, Problem> {
+    let unknown = || bad_query("the page token is not one that this server gave".to_owned());
+    let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text.ok_or_else(unknown)?;
+    let (ordinal, print) = text.split_once('.').ok_or_else(unknown)?;
+    let ordinal = ordinal.parse().map_err(|_not_a_number| unknown())?;
+    if print != fingerprint(filter) {
+        return Err(bad_query("the page token belongs to a list with other filters".to_owned()));
+    }
+    Ok(Ordinal(ordinal))
+}
+
+fn fingerprint(filter: &Filter) -> String {
+    let Filter { state, function, queue } = filter;
+    let state = state.map_or("", State::as_str);
+    let function = function.as_ref().map_or("", FunctionName::as_str);
+    format!("{state}/{function}/{}", queue.as_ref().map_or("", QueueName::as_str))
+}
+
+fn next_link(query: &Query, token: &str) -> String {
+    let mut next = url::form_urlencoded::Serializer::new(String::new());
+    for name in PARAMETERS.into_iter().filter(|name| *name != "page_token") {
+        if let Some(value) = query.get(name) {
+            next.append_pair(name, value);
+        }
+    }
+    next.append_pair("page_token", token);
+    format!("</v1/jobs?{}>; rel=\"next\"", next.finish())
+}

@@ -1,0 +1,73 @@
+//! The top floor: HTTP, the only axum and the only status codes. This file is the table of routes.
+
+mod admit;
+mod answer;
+mod body;
+mod callbacks;
+mod connection;
+mod extract;
+mod fields;
+mod functions;
+mod health;
+mod jobs;
+mod list;
+mod problem;
+mod serve;
+mod strict;
+mod submission;
+mod wait;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::engine::Engine;
+use crate::engine::keys::Keys;
+
+pub use body::webhook_event;
+pub use serve::serve;
+
+/// What the front desk needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The longest wait of one request.
+    pub wait_max: Duration,
+    /// Names that requests may call the server by, besides localhost and loopback addresses.
+    pub hosts: Vec<String>,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+/// What every handler sees.
+#[derive(Clone, Debug)]
+struct Desk {
+    engine: Engine,
+    keys: Keys,
+    config: Arc<Config>,
+}
+
+/// All routes, with everything that stands before them.
+pub fn app(engine: Engine, keys: Keys, config: Config) -> Router {
+    let desk = Desk { engine, keys, config: Arc::new(config) };
+    Router::new()
+        .route("/v1/jobs", post(jobs::submit).get(list::list))
+        .route("/v1/jobs/{id}", get(jobs::get))
+        .route("/v1/jobs/{id}/result", get(jobs::result))
+        .route("/v1/jobs/{id}/exception", get(jobs::exception))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
+        .route("/v1/functions", get(functions::list))
+        .route("/v1/functions/{name}", get(functions::get))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.yaml", get(health::openapi))
+        .route("/problems/{code}", get(problem::explain))
+        .fallback(problem::no_route)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(middleware::from_fn_with_state(desk.clone(), admit::admit))
+        .with_state(desk)
+}

@@ -1,0 +1,129 @@
+//! The accept loop: ours, because time-outs of the header need a timer that `axum::serve` never sets.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+
+use super::connection::{Phase, Timed};
+
+/// A connection on which nothing comes is closed after this.
+const IDLE: Duration = Duration::from_secs(75);
+/// After an accept that failed for want of descriptors or memory.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Above what the front desk bears, so that it can answer in its own words.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 128;
+/// Connections that are still busy when the server ends get this long.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves `app` on `listener` until `shutdown`, then lets every request that is under way end.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    connections_max: usize,
+    shutdown: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(connections_max));
+    let connections = TaskTracker::new();
+    loop {
+        // With every slot taken, new connections wait in the kernel's own queue.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let stream = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            },
+        };
+        let (app, shutdown) = (app.clone(), shutdown.clone());
+        connections.spawn(async move {
+            connection(stream, app, shutdown).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(FINISH_WITHIN, connections.wait()).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken) {
+    // Answers are small and whole: there is nothing to wait for.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let phase = Phase::default();
+    let stream = TokioIo::new(Timed::new(stream, phase.clone()));
+    let service = Requests { app, phase };
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let mut connection = pin!(http.serve_connection(stream, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Hands each request to the app, and notes whether one is under way.
+#[derive(Clone)]
+struct Requests {
+    app: Router,
+    phase: Phase,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send>>;
+
+impl hyper::service::Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let mut app = self.app.clone();
+        let phase = self.phase.clone();
+        phase.begin_request();
+        Box::pin(async move {
+            poll_fn(|context: &mut Context<'_>| ready(&mut app, context)).await;
+            let answer = app.call(request.map(Body::new)).await;
+            phase.end_request();
+            answer
+        })
+    }
+}
+
+/// A router is always ready; the trait wants to be asked.
+fn ready(app: &mut Router, context: &mut Context<'_>) -> Poll<()> {
+    match tower::Service::<Request<Body>>::poll_ready(app, context) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(()),
+    }
+}

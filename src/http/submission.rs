@@ -1,0 +1,98 @@
+//! A submission, and a callback, as they stand in a request.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::domain::{Invalid, Json, Metadata, OnInterrupt, Priority, QueueName, Tags};
+use crate::engine::{CallbackRequest, NewJob};
+
+use super::fields::{Faults, Fields, kind};
+use super::problem::{FieldError, Problem};
+
+/// Most callbacks in one submission; more can be added later.
+const CALLBACKS_MAX: usize = 16;
+/// Most headers of a callback.
+const HEADERS_MAX: usize = 16;
+
+/// Reads a submission.
+pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
+    let mut fields = Fields::of("", body)?;
+    let function = fields.take("function", "a string");
+    let function: Option<String> = fields.required("function", function);
+    let args = container(&mut fields, "args", "an array").unwrap_or_else(Json::empty_array);
+    let kwargs = container(&mut fields, "kwargs", "an object").unwrap_or_else(Json::empty_object);
+    let queue = fields.checked("queue", "a string", |name: String| QueueName::new(&name));
+    let priority = fields.checked("priority", "a whole number", Priority::new).unwrap_or_default();
+    let on_interrupt = fields
+        .checked("on_interrupt", "a string", |word: String| {
+            OnInterrupt::parse(&word).ok_or_else(|| Invalid::new("must be \"rerun\" or \"fail\""))
+        })
+        .unwrap_or_default();
+    let tags = fields.checked("tags", "an array of strings", Tags::new).unwrap_or_default();
+    let metadata = fields
+        .checked("metadata", "an object of strings", |entries: BTreeMap<String, String>| {
+            Metadata::new(entries.into_iter().collect())
+        })
+        .unwrap_or_default();
+    let callbacks = callbacks(&mut fields);
+    fields.faults().into_result()?;
+    let function = function.unwrap_or_default();
+    Ok(NewJob { function, args, kwargs, queue, priority, on_interrupt, tags, metadata, callbacks })
+}
+
+/// Reads a callback.
+pub(super) fn callback(body: &RawValue) -> Result<CallbackRequest, Problem> {
+    let (callback, faults) = callback_at("", body)?;
+    faults.into_result()?;
+    Ok(callback)
+}
+
+/// The field `name` as it stands, if it is the kind of container that is `expected`.
+fn container(fields: &mut Fields<'_>, name: &str, expected: &str) -> Option<Json> {
+    let value = fields.raw(name)?;
+    if kind(value) == expected {
+        return Some(Json::trusted(value.get()));
+    }
+    fields.refuse(name, format!("must be {expected}, not {}", kind(value)));
+    None
+}
+
+fn callbacks(fields: &mut Fields<'_>) -> Vec<CallbackRequest> {
+    let Some(list) = fields.raw("callbacks") else { return Vec::new() };
+    let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else {
+        fields.refuse("callbacks", format!("must be an array, not {}", kind(list)));
+        return Vec::new();
+    };
+    if list.len() > CALLBACKS_MAX {
+        fields.refuse("callbacks", format!("at most {CALLBACKS_MAX}; more can be added to the job later"));
+        return Vec::new();
+    }
+    let mut callbacks = Vec::with_capacity(list.len());
+    for (place, value) in list.into_iter().enumerate() {
+        match callback_at(&format!("/callbacks/{place}"), value) {
+            Ok((callback, faults)) => {
+                fields.adopt(faults);
+                callbacks.push(callback);
+            }
+            Err(error) => fields.refuse(&format!("callbacks/{place}"), error.detail),
+        }
+    }
+    callbacks
+}
+
+fn callback_at(pointer: &str, value: &RawValue) -> Result<(CallbackRequest, Faults), FieldError> {
+    let mut fields = Fields::of(pointer, value)?;
+    let url = fields.take("url", "a string");
+    let url = fields.required("url", url).unwrap_or_default();
+    let secret = fields.take("secret", "a string");
+    let headers = fields
+        .checked("headers", "an object of strings", |headers: BTreeMap<String, String>| {
+            if headers.len() > HEADERS_MAX {
+                return Err(Invalid::new(format!("at most {HEADERS_MAX} headers")));
+            }
+            Ok(headers.into_iter().collect())
+        })
+        .unwrap_or_default();
+    Ok((CallbackRequest { url, secret, headers }, fields.faults()))
+}

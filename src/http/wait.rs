@@ -1,0 +1,80 @@
+//! How long a request waits: `?wait=N`, or `Prefer: wait=N` (RFC 7240).
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use super::extract::Query;
+use super::problem::{Code, FieldError, Problem};
+
+/// A wait, clamped to what the server allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// How long.
+    pub(super) duration: Duration,
+    /// Whole seconds that were preferred by header, as they are applied.
+    preferred_seconds: Option<u64>,
+}
+
+impl Wait {
+    /// Reads the wait of a request. The parameter takes fractions, and wins; 0 and less do not wait,
+    /// as in Python (F8).
+    pub(super) fn read(query: &Query, headers: &HeaderMap, wait_max: Duration) -> Result<Self, Problem> {
+        if let Some(text) = query.get("wait") {
+            let duration = seconds(text).ok_or_else(|| {
+                let detail = format!("'{text}' is not a number of seconds");
+                Problem::from(FieldError { pointer: "/wait".to_owned(), detail })
+            })?;
+            return Ok(Self { duration: duration.min(wait_max), preferred_seconds: None });
+        }
+        let preferred = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        let applied = preferred
+            .flat_map(|list| list.split(','))
+            .find_map(preferred_wait)
+            .map(|seconds| seconds.min(wait_max.as_secs()));
+        let duration = applied.map(Duration::from_secs).unwrap_or_default();
+        Ok(Self { duration, preferred_seconds: applied })
+    }
+
+    /// Whether the request waits at all.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.duration.is_zero()
+    }
+
+    /// Says what was applied, and that the answer depends on it.
+    pub(super) fn applied(&self, headers: &mut HeaderMap) {
+        headers.insert(header::VARY, HeaderValue::from_static("Prefer"));
+        if let Some(seconds) = self.preferred_seconds
+            && let Ok(value) = HeaderValue::from_str(&format!("wait={seconds}"))
+        {
+            headers.insert("preference-applied", value);
+        }
+    }
+}
+
+/// A number of seconds given by a client; none if it is no number. Negative ones are 0.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.trim().parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+    // More than a duration can hold is more than any server allows.
+    Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+/// The seconds of one preference, if it is `wait`. Others, and a `wait` that is no number, are ignored
+/// (RFC 7240, section 2).
+fn preferred_wait(preference: &str) -> Option<u64> {
+    let (name, value) = preference.split(';').next()?.split_once('=')?;
+    let value = value.trim().trim_matches('"');
+    name.trim().eq_ignore_ascii_case("wait").then(|| value.parse().ok())?
+}
+
+/// A number of seconds from a body: finite, and from 0 to `most`.
+pub(super) fn checked_seconds(value: f64, most: f64) -> Result<Duration, crate::domain::Invalid> {
+    let legal = value.is_finite() && value <= most;
+    let duration = Duration::try_from_secs_f64(value.max(0.0)).ok().filter(|_| legal);
+    duration.ok_or_else(|| crate::domain::Invalid::new(format!("must be from 0 to {most}")))
+}
+
+/// A problem with a query parameter's name or use.
+pub(super) fn bad_query(detail: String) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}

@@ -1,0 +1,231 @@
+//! Sending one request under the egress policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use url::Url;
+
+use super::Config;
+use super::body::{self, Body, Overflow};
+use super::egress::Policy;
+use super::error::{Cause, Error};
+use super::redirect;
+use super::resolver::Resolver;
+
+const MAX_REDIRECTS: usize = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_IDLE_PER_HOST: usize = 16;
+/// Each port that a rule names has a pool with its own copy of the system's certificates.
+const MAX_PORTS: usize = 64;
+const USER_AGENT: &str = concat!("futurity/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that belong to the connection, which requests share. `Host` is among them because a name
+/// on the allow-list must not open the other sites that its machine serves.
+const OF_CONNECTION: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    HeaderName::from_static("keep-alive"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Sends requests and keeps connections for the next ones. A clone shares them.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    policy: Arc<Policy>,
+    /// For every port but those of `named`.
+    ordinary: reqwest::Client,
+    named: BTreeMap<u16, reqwest::Client>,
+    has_authorities: bool,
+}
+
+/// What to send, and how much of an answer to wait for and to keep.
+pub struct Request {
+    /// Any but CONNECT and TRACE.
+    pub method: Method,
+    pub url: Url,
+    /// Those that belong to the connection, such as `Host`, are left out silently, as browsers do.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// For everything: resolving, connecting, all redirects, and reading the body.
+    pub timeout: Duration,
+    pub max_body_bytes: usize,
+    pub overflow: Overflow,
+    /// At most ten. Otherwise a redirect is an answer like any other.
+    pub follow_redirects: bool,
+}
+
+/// An answer of any status.
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Whether the body was larger than `max_body_bytes`.
+    pub truncated: bool,
+    /// The URL that answered: the request's, or that of the last redirect followed.
+    pub url: Url,
+}
+
+impl Client {
+    /// `own` are the addresses that this server listens on, with their actual ports.
+    pub fn new(config: &Config, own: Vec<SocketAddr>) -> Result<Client, Error> {
+        install_crypto_provider();
+        let policy = Arc::new(Policy::new(config, own));
+        let ports: BTreeSet<u16> = policy.ports().collect();
+        if ports.len() > MAX_PORTS {
+            return Err(Error::TooManyPorts { limit: MAX_PORTS });
+        }
+        let resolver = Resolver::new(Arc::clone(&policy));
+        let system = connections(&resolver).build();
+        let has_authorities = system.is_ok();
+        let ordinary = system.or_else(|error| {
+            // Small container images have no certificates; plain http still works there.
+            tracing::warn!(cause = %Cause::new(error), "requests by https will fail");
+            setup(connections(&resolver).tls_certs_only([]))
+        })?;
+        let at_port = |port: u16| {
+            let builder = connections(&resolver.at_port(port));
+            let client = setup(if has_authorities { builder } else { builder.tls_certs_only([]) })?;
+            Ok((port, client))
+        };
+        let named = ports.into_iter().map(at_port).collect::<Result<_, Error>>()?;
+        Ok(Client { shared: Arc::new(Shared { policy, ordinary, named, has_authorities }) })
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    /// Sends a request, checking its URL and every address that its name resolves to, again for
+    /// every redirect.
+    pub async fn send(&self, mut request: Request) -> Result<Response, Error> {
+        for name in &OF_CONNECTION {
+            request.headers.remove(name);
+        }
+        let timeout = request.timeout;
+        match tokio::time::timeout(timeout, self.follow(request)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(Error::Timeout { after: timeout }),
+        }
+    }
+
+    async fn follow(&self, mut request: Request) -> Result<Response, Error> {
+        for _hop in 0..=MAX_REDIRECTS {
+            let answer = self.exchange(&request).await?;
+            let (status, headers) = (answer.status(), answer.headers());
+            let next = if request.follow_redirects {
+                redirect::destination(&request.url, status, headers)?
+            } else {
+                None
+            };
+            match next {
+                Some(url) => redirect::turn(&mut request, status, url),
+                None => return read(answer, request).await,
+            }
+        }
+        Err(Error::TooManyRedirects { limit: MAX_REDIRECTS })
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<reqwest::Response, Error> {
+        if matches!(request.method, Method::CONNECT | Method::TRACE) {
+            return Err(Error::ForbiddenMethod { method: request.method.clone() });
+        }
+        let port = self.shared.policy.check(&request.url)?;
+        if request.url.scheme() == "https" && !self.shared.has_authorities {
+            return Err(Error::NoAuthorities);
+        }
+        let connections = self.shared.named.get(&port).unwrap_or(&self.shared.ordinary);
+        let mut message = reqwest::Request::new(request.method.clone(), request.url.clone());
+        message.headers_mut().clone_from(&request.headers);
+        *message.body_mut() = Some(request.body.clone().into());
+        let answer = connections.execute(message).await;
+        answer.map_err(|error| Error::of_exchange(error, &request.url, CONNECT_TIMEOUT))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
+
+/// Without the URL's path and query, the headers and the body: all may hold secrets.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("host", &self.url.host_str())
+            .field("body_bytes", &self.body.len())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the URL's path and query, the headers and the body: all may hold secrets.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("host", &self.url.host_str())
+            .field("body_bytes", &self.body.len())
+            .field("truncated", &self.truncated)
+            .finish_non_exhaustive()
+    }
+}
+
+/// rustls takes its cryptography from the process, and reqwest panics when there is none.
+fn install_crypto_provider() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("the process has a cryptography provider already");
+    }
+}
+
+fn connections(resolver: &Resolver) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .dns_resolver(resolver.clone())
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+}
+
+fn setup(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
+    builder.build().map_err(|error| Error::Setup { cause: Cause::new(error) })
+}
+
+async fn read(mut answer: reqwest::Response, request: Request) -> Result<Response, Error> {
+    let limit = request.max_body_bytes;
+    let (body, truncated) = match body::read(&mut answer, limit).await {
+        Ok(Body::Whole(bytes)) => (bytes, false),
+        Ok(Body::Cut(_bytes)) if request.overflow == Overflow::Fail => {
+            return Err(Error::TooLarge { limit });
+        }
+        Ok(Body::Cut(bytes)) => (bytes, true),
+        Err(error) => return Err(Error::of_exchange(error, &request.url, CONNECT_TIMEOUT)),
+    };
+    let status = answer.status().as_u16();
+    let headers = std::mem::take(answer.headers_mut());
+    Ok(Response { status, headers, body, truncated, url: request.url })
+}
+
+#[cfg(test)]
+mod tests;

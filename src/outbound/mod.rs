@@ -1,0 +1,39 @@
+//! Outgoing HTTP: webhooks and `http.request`. No other floor makes a network connection.
+//!
+//! A URL is parsed once, by [`Policy::check_url`]. [`Client::send`] checks it again at every
+//! attempt and every redirect, resolves its name, and connects only when *every* address passed
+//! [`Policy::check_address`], and only to those.
+//!
+//! Known quirks:
+//! - reqwest tells a resolver the name but not the port, while entries of the allow-list carry one.
+//!   So the client holds one connection pool for each port that a rule names.
+//! - hyper skips the resolver when the host is a literal address, so literals are checked as text.
+
+mod addresses;
+mod allow;
+mod body;
+mod client;
+mod egress;
+mod error;
+mod redirect;
+mod resolver;
+mod signature;
+
+pub use addresses::Class;
+pub use allow::{AllowEntry, InvalidAllowEntry};
+pub use body::Overflow;
+pub use client::{Client, Request, Response};
+pub use egress::{Denied, Policy};
+pub use error::{Cause, Error};
+pub use reqwest::Method;
+pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+pub use signature::{InvalidSecret, Secret, sign};
+
+/// What the operator permits beyond the public internet.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// `egress.allow`: exceptions, each for one port.
+    pub allow: Vec<AllowEntry>,
+    /// `--allow-loopback-egress`: this machine at every port but the server's own.
+    pub allow_loopback: bool,
+}

@@ -1,0 +1,161 @@
+//! Signatures of webhooks: Standard Webhooks 1.0, symmetric scheme `v1`.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+const PREFIX: &str = "whsec_";
+const MIN_BYTES: usize = 24;
+/// The longest secret of the standard is one block of SHA-256.
+const MAX_BYTES: usize = 64;
+
+/// A key shared with the receiver of webhooks: 24 to 64 bytes, written `whsec_` and base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    bytes: Vec<u8>,
+}
+
+/// Why a text or some bytes are no [`Secret`]. Never repeats what was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSecret {
+    #[error("a webhook secret starts with {PREFIX:?}, followed by base64")]
+    Prefix,
+    #[error("what follows {PREFIX:?} in a webhook secret is base64 of the standard alphabet")]
+    Base64,
+    #[error("a webhook secret has {MIN_BYTES} to {MAX_BYTES} bytes, not {bytes}")]
+    Length { bytes: usize },
+}
+
+impl Secret {
+    /// Reads `whsec_<base64 of 24 to 64 bytes>`.
+    pub fn parse(text: &str) -> Result<Secret, InvalidSecret> {
+        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidSecret::Prefix)?;
+        // The decoder's own error names the offending byte, which is part of the secret.
+        let bytes = STANDARD.decode(encoded).map_err(|_detail| InvalidSecret::Base64)?;
+        Secret::from_bytes(bytes)
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Secret, InvalidSecret> {
+        if !(MIN_BYTES..=MAX_BYTES).contains(&bytes.len()) {
+            return Err(InvalidSecret::Length { bytes: bytes.len() });
+        }
+        Ok(Secret { bytes })
+    }
+
+    /// The form that [`Secret::parse`] reads.
+    pub fn to_text(&self) -> String {
+        format!("{PREFIX}{}", STANDARD.encode(&self.bytes))
+    }
+
+    fn sign(&self, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+        // HMAC fills a short key with zeros up to one block (RFC 2104), and no secret is longer.
+        let mut block = [0; MAX_BYTES];
+        block[..self.bytes.len()].copy_from_slice(&self.bytes);
+        let mut mac = Hmac::<Sha256>::new(&block.into());
+        mac.update(format!("{id}.{timestamp_seconds}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The value of `webhook-signature`: one signature for each secret, in their order.
+///
+/// `id` is the value of `webhook-id` and has no dot, `timestamp_seconds` is that of
+/// `webhook-timestamp`.
+pub fn sign(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+    let signatures: Vec<String> =
+        secrets.iter().map(|secret| secret.sign(id, timestamp_seconds, body)).collect();
+    signatures.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use reqwest::header::HeaderMap;
+    use standardwebhooks::Webhook;
+
+    use super::*;
+
+    const EXAMPLE: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    #[test]
+    fn a_published_example_has_its_published_signature() {
+        let secrets = [Secret::parse(EXAMPLE).unwrap()];
+        let body = br#"{"test": 2432232314}"#;
+        let signature = sign(&secrets, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn with_two_secrets_a_receiver_that_knows_either_one_verifies() {
+        let secrets =
+            [Secret::parse(EXAMPLE).unwrap(), Secret::from_bytes((0..64).collect()).unwrap()];
+        let now = Timestamp::now().as_second();
+        let body = br#"{"type":"job.succeeded"}"#;
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", "evt_1".parse().unwrap());
+        headers.insert("webhook-timestamp", now.to_string().parse().unwrap());
+        let signature = sign(&secrets, "evt_1", now, body);
+        headers.insert("webhook-signature", signature.parse().unwrap());
+        for secret in &secrets {
+            let receiver = Webhook::new(&secret.to_text()).unwrap();
+            receiver.verify(body, &headers).unwrap();
+            assert!(receiver.verify(br#"{"type":"job.failed"}"#, &headers).is_err());
+        }
+        let stranger = Secret::from_bytes(vec![7; 24]).unwrap();
+        let receiver = Webhook::new(&stranger.to_text()).unwrap();
+        assert!(receiver.verify(body, &headers).is_err());
+    }
+
+    #[test]
+    fn without_secrets_there_is_no_signature() {
+        assert_eq!(sign(&[], "evt_1", 0, b""), "");
+    }
+
+    #[test]
+    fn a_text_that_is_no_secret_is_refused() {
+        let of_length = |bytes: usize| format!("{PREFIX}{}", STANDARD.encode(vec![0; bytes]));
+        let cases = [
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), InvalidSecret::Prefix),
+            (String::new(), InvalidSecret::Prefix),
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS".to_owned(), InvalidSecret::Base64),
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa_w".to_owned(), InvalidSecret::Base64),
+            ("whsec_".to_owned(), InvalidSecret::Length { bytes: 0 }),
+            (of_length(23), InvalidSecret::Length { bytes: 23 }),
+            (of_length(65), InvalidSecret::Length { bytes: 65 }),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Secret::parse(&text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_secret() {
+        assert_eq!(format!("{:?}", Secret::parse(EXAMPLE).unwrap()), "Secret(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn every_secret_survives_its_text_and_signs_as_the_reference_does(
+            bytes in prop::collection::vec(any::<u8>(), 24..=64),
+            timestamp_seconds: i64,
+            body: String,
+        ) {
+            let secret = Secret::from_bytes(bytes).unwrap();
+            prop_assert_eq!(Secret::parse(&secret.to_text()), Ok(secret.clone()));
+            let reference = Webhook::new(&secret.to_text()).unwrap();
+            let expected = reference.sign("id", timestamp_seconds, body.as_bytes()).unwrap();
+            prop_assert_eq!(sign(&[secret], "id", timestamp_seconds, body.as_bytes()), expected);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The log.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{InvalidConfig, LogFormat};
+
+/// Starts logging to standard error. Only the first call of a process counts.
+///
+/// # Errors
+/// [`InvalidConfig`] if `filter` cannot be read.
+pub fn start(filter: &str, format: LogFormat) -> Result<(), InvalidConfig> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| InvalidConfig(format!("--log '{filter}': {error}")))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "logging was started before");
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Integration tests: a real server, through its doors.
+
+mod contract;
