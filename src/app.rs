@@ -19,10 +19,10 @@ use crate::domain::Timestamp;
 use crate::domain::callback::Schedule;
 use crate::engine::keys::Keys;
 use crate::engine::{self, Clock, Engine, secret};
+use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry, Runtime, builtin};
 use crate::store::{self, OpenError, Store};
-use crate::http;
 
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
@@ -39,7 +39,9 @@ pub enum Failure {
     #[error("{0}")]
     Config(#[from] InvalidConfig),
     /// Another server uses the data directory.
-    #[error("{0} is in use by another futurity server; stop it first, or choose another --data-dir")]
+    #[error(
+        "{0} is in use by another futurity server; stop it first, or choose another --data-dir"
+    )]
     InUse(String),
     /// The database cannot be opened.
     #[error(transparent)]
@@ -66,7 +68,8 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::InUse(_) => 73,
-            Self::Config(_) | Self::Store(OpenError::OldSqlite { .. } | OpenError::NewerSchema { .. }) => 78,
+            Self::Config(_)
+            | Self::Store(OpenError::OldSqlite { .. } | OpenError::NewerSchema { .. }) => 78,
             Self::Store(OpenError::Damaged(_)) => 65,
             Self::Store(_) | Self::Outbound(_) | Self::Io { .. } | Self::Broken => 74,
         }
@@ -127,12 +130,14 @@ impl Builder {
         check_listen(&config, &keys)?;
         raise_descriptor_limit();
         let listening = format!("cannot listen on {}", config.listen);
-        let listener = TcpListener::bind(config.listen).await.map_err(Failure::io(listening.clone()))?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(Failure::io(listening.clone()))?;
         let address = listener.local_addr().map_err(Failure::io(listening))?;
 
         let client = Client::new(&config.outbound()?, vec![address])?;
         let registry = registry(&client, functions)?;
-        let runtime = Runtime::start(&config.runtime()).map_err(Failure::io("cannot start threads"))?;
+        let runtime =
+            Runtime::start(&config.runtime()).map_err(Failure::io("cannot start threads"))?;
         let clock = Clock::anchored(wall_clock());
         let opened = open_store(&config, &registry, &clock).await?;
         let secrets = Failure::io("the secrets cannot be kept");
@@ -211,7 +216,11 @@ impl Server {
         self.stop_when(grace, std::future::pending()).await
     }
 
-    async fn stop_when(self, grace: Duration, hurry: impl Future<Output = ()>) -> Result<(), Failure> {
+    async fn stop_when(
+        self,
+        grace: Duration,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
         self.engine.drain(grace, hurry).await;
         self.shutdown.cancel();
         if let Err(error) = self.serving.await {
@@ -294,7 +303,10 @@ async fn open_store(
     };
     let opened = Store::open(store_config, clock.now()).await?;
     if opened.recovered > 0 {
-        tracing::warn!(jobs = opened.recovered, "recovered jobs that ran when the last server died");
+        tracing::warn!(
+            jobs = opened.recovered,
+            "recovered jobs that ran when the last server died"
+        );
     }
     Ok(opened)
 }

@@ -114,7 +114,13 @@ pub struct Options {
     #[arg(long, env = "FUTURITY_ALLOW_LOOPBACK_EGRESS", global = true)]
     allow_loopback_egress: bool,
     /// What to log, as a filter: info, debug, futurity=trace
-    #[arg(long, env = "FUTURITY_LOG", global = true, value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        env = "FUTURITY_LOG",
+        global = true,
+        value_name = "FILTER",
+        default_value = "info"
+    )]
     pub log: String,
     /// Form of the log
     #[arg(long, env = "FUTURITY_LOG_FORMAT", global = true, value_enum, default_value_t)]
@@ -241,7 +247,8 @@ impl Config {
             max_workers: queue.max_workers,
             max_pending: queue.max_pending,
         };
-        let named = |(name, queue): (&String, &Queue)| Some((QueueName::new(name).ok()?, settings(queue)));
+        let named =
+            |(name, queue): (&String, &Queue)| Some((QueueName::new(name).ok()?, settings(queue)));
         let mut queues: BTreeMap<_, _> = self.queues.iter().filter_map(named).collect();
         queues.entry(QueueName::default_queue()).or_insert_with(|| settings(&Queue::default()));
         queues
@@ -249,7 +256,8 @@ impl Config {
 
     pub(crate) fn outbound(&self) -> Result<outbound::Config, InvalidConfig> {
         let entry = |text: &String| {
-            text.parse::<AllowEntry>().map_err(|error| InvalidConfig(format!("egress.allow: {error}")))
+            text.parse::<AllowEntry>()
+                .map_err(|error| InvalidConfig(format!("egress.allow: {error}")))
         };
         let allow = self.egress_allow.iter().map(entry).collect::<Result<_, _>>()?;
         Ok(outbound::Config { allow, allow_loopback: self.allow_loopback_egress })

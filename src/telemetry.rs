@@ -1,6 +1,6 @@
 //! The log.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
 
@@ -13,7 +13,11 @@ use crate::config::{InvalidConfig, LogFormat};
 pub fn start(filter: &str, format: LogFormat) -> Result<(), InvalidConfig> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| InvalidConfig(format!("--log '{filter}': {error}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let colours = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours);
     let started = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),

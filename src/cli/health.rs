@@ -20,7 +20,8 @@ pub(super) fn ask(config: &Config) -> Result<(), Failure> {
         let context = context(what);
         move |source| Failure::Io { context, source }
     };
-    let text = std::fs::read_to_string(&file).map_err(failure("no server has written its address"))?;
+    let text =
+        std::fs::read_to_string(&file).map_err(failure("no server has written its address"))?;
     let address: SocketAddr = text.trim().parse().map_err(|_not_an_address| {
         failure("not an address")(std::io::ErrorKind::InvalidData.into())
     })?;

@@ -56,8 +56,10 @@ pub fn run() -> ExitCode {
 
 fn webhook_secret(config: &Config) -> Result<(), Failure> {
     prepare_data_dir(config)?;
-    let secret = secret::webhook_secret(&config.data_dir)
-        .map_err(|source| Failure::Io { context: "the secret cannot be read".to_owned(), source })?;
+    let secret = secret::webhook_secret(&config.data_dir).map_err(|source| Failure::Io {
+        context: "the secret cannot be read".to_owned(),
+        source,
+    })?;
     say(&secret.to_text());
     Ok(())
 }

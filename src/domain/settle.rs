@@ -13,7 +13,9 @@ pub const CRASHES_MAX: u32 = 3;
 pub fn settle(job: &Job, outcome: Outcome, now: Timestamp) -> Job {
     let cancel_requested = job.cancel_requested_at.is_some();
     match outcome {
-        Outcome::Returned(result) => Job { result: Some(result), ..done(job, State::Succeeded, now) },
+        Outcome::Returned(result) => {
+            Job { result: Some(result), ..done(job, State::Succeeded, now) }
+        }
         Outcome::Raised(_) | Outcome::Stopped | Outcome::Crashed if cancel_requested => {
             done(job, State::Cancelled, now)
         }
@@ -27,7 +29,10 @@ pub fn settle(job: &Job, outcome: Outcome, now: Timestamp) -> Job {
 /// What a job that has not started becomes when it is cancelled at `now`.
 #[must_use]
 pub fn cancel_pending(job: &Job, now: Timestamp) -> Job {
-    Job { cancel_requested_at: job.cancel_requested_at.or(Some(now)), ..done(job, State::Cancelled, now) }
+    Job {
+        cancel_requested_at: job.cancel_requested_at.or(Some(now)),
+        ..done(job, State::Cancelled, now)
+    }
 }
 
 fn crashed(job: &Job, now: Timestamp) -> Job {
@@ -48,7 +53,8 @@ fn interrupted(job: &Job, now: Timestamp) -> Job {
             Job { state: State::Pending, started_at: None, version: job.version + 1, ..counted }
         }
         OnInterrupt::Fail => {
-            let message = "the server stopped during the attempt, and the job asked not to run again";
+            let message =
+                "the server stopped during the attempt, and the job asked not to run again";
             failed(&counted, JobError::of(ErrorType::Interrupted, message), now)
         }
     }

@@ -88,7 +88,10 @@ impl Signature {
         for (name, _) in kwargs {
             match self.parameters.iter().position(|parameter| parameter.name == *name) {
                 None => {
-                    return Err(BindError::Unexpected { function: function(), name: (*name).into() });
+                    return Err(BindError::Unexpected {
+                        function: function(),
+                        name: (*name).into(),
+                    });
                 }
                 Some(place) if place < given => {
                     return Err(BindError::Multiple { function: function(), name: (*name).into() });
@@ -96,8 +99,7 @@ impl Signature {
                 Some(_) => {}
             }
         }
-        self.bound(args, kwargs)
-            .map_err(|names| BindError::Missing { function: function(), names })
+        self.bound(args, kwargs).map_err(|names| BindError::Missing { function: function(), names })
     }
 
     /// The bound object, or the names of the required parameters that nothing fills.

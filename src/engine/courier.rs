@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use crate::domain::callback::{Answer, DeliveryAttempt};
 use crate::domain::{Ordinal, Timestamp};
 use crate::outbound::{
-    Client, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Overflow, Request, Response,
-    Secret, sign,
+    Client, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Overflow, Request,
+    Response, Secret, sign,
 };
 use crate::store::{self, DeliveryReport, DueDelivery};
 
@@ -144,7 +144,8 @@ async fn deliver(engine: Engine, due: DueDelivery) {
     let now = engine.now();
     let chance = rand::random::<f64>();
     let (state, next_at) = engine.shared.config.schedule.after(number, sent.answer, now, chance);
-    let report = DeliveryReport { callback: due.callback, number, attempt: sent.attempt, state, next_at };
+    let report =
+        DeliveryReport { callback: due.callback, number, attempt: sent.attempt, state, next_at };
     if let Err(error) = engine.shared.store.record_delivery(report).await {
         // It stays due and is sent again: at least once.
         tracing::error!(callback.id = %due.id, %error, "a delivery was not recorded");
@@ -212,7 +213,8 @@ impl Prepared {
             Err(denied) => Err(SendError::Denied(denied)),
         };
         let duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let attempt = DeliveryAttempt { at: now, status: None, error: None, body: None, duration_ms };
+        let attempt =
+            DeliveryAttempt { at: now, status: None, error: None, body: None, duration_ms };
         match result {
             Ok(response) => Sent {
                 answer: Answer::Status {
@@ -248,7 +250,9 @@ impl Prepared {
         let mut headers = HeaderMap::new();
         for (name, value) in theirs.chain(ours) {
             // Both were checked when the callback was added.
-            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), HeaderValue::from_str(value))
+            {
                 headers.insert(name, value);
             }
         }
@@ -274,6 +278,7 @@ fn retry_after_seconds(response: &Response, now: Timestamp) -> Option<u64> {
 }
 
 fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
-    let wait = next.map(|next| Duration::from_millis(u64::try_from(next.millis_since(now)).unwrap_or(0)));
+    let wait =
+        next.map(|next| Duration::from_millis(u64::try_from(next.millis_since(now)).unwrap_or(0)));
     wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
 }

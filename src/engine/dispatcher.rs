@@ -56,7 +56,9 @@ impl Engine {
         loop {
             match self.shared.store.jobs_at(ordinals).await {
                 Ok(jobs) => return jobs,
-                Err(error) => tracing::error!(%error, "committed jobs cannot be read; trying again"),
+                Err(error) => {
+                    tracing::error!(%error, "committed jobs cannot be read; trying again")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(READ_AGAIN) => {}

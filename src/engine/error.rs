@@ -42,7 +42,9 @@ pub enum Error {
     #[error("there is no queue named '{0}'; an operator adds one to the configuration file")]
     UnknownQueue(QueueName),
     /// The queue holds all it may.
-    #[error("queue '{queue}' already holds {max_pending} waiting jobs; try again when some have run")]
+    #[error(
+        "queue '{queue}' already holds {max_pending} waiting jobs; try again when some have run"
+    )]
     QueueFull {
         /// The queue.
         queue: QueueName,

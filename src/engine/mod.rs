@@ -30,11 +30,11 @@ use crate::outbound::Secret;
 use crate::runtime::{Registry, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
 
+pub use crate::runtime::Function;
 pub use crate::runtime::Refusal;
 pub use crate::store::{Cancellation, Filter, Page};
 pub use clock::Clock;
 pub use error::Error;
-pub use crate::runtime::Function;
 pub use event::type_of as event_type;
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 
@@ -201,7 +201,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::TooManyWaiters`].
-    pub async fn cancel(&self, id: JobId, asked: CancelRequest) -> Result<(Cancellation, Job), Error> {
+    pub async fn cancel(
+        &self,
+        id: JobId,
+        asked: CancelRequest,
+    ) -> Result<(Cancellation, Job), Error> {
         let wait = asked.wait;
         let waiter = if wait.is_zero() { None } else { Some(self.shared.waiters.subscribe(id)?) };
         let deadline = tokio::time::Instant::now() + wait;

@@ -37,7 +37,8 @@ pub fn seal_key(data_dir: &Path) -> io::Result<[u8; 32]> {
     let text = kept(&file, || STANDARD.encode(rand::random::<[u8; 32]>()))?;
     let bytes = STANDARD.decode(text.trim()).unwrap_or_default();
     bytes.try_into().map_err(|_wrong_length| {
-        let detail = format!("{}: not 32 bytes in base64; restore it from a backup", file.display());
+        let detail =
+            format!("{}: not 32 bytes in base64; restore it from a backup", file.display());
         io::Error::new(io::ErrorKind::InvalidData, detail)
     })
 }

@@ -31,7 +31,11 @@ pub(super) async fn admit(Shared(desk): Shared<Desk>, request: Request, next: Ne
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    let mut response = match response.extensions().get::<Problem>().cloned().or_else(|| of_framework(&response))
+    let mut response = match response
+        .extensions()
+        .get::<Problem>()
+        .cloned()
+        .or_else(|| of_framework(&response))
     {
         None => response,
         Some(problem) => {
@@ -64,14 +68,16 @@ impl Desk {
 
     /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
     fn check_host(&self, request: &Request) -> Result<(), Problem> {
-        let from_header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+        let from_header =
+            request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
         let host = request.uri().authority().map(|authority| authority.as_str()).or(from_header);
         let name = host.map(without_port).unwrap_or_default();
         let configured = self.config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
         if configured || is_local(name) {
             return Ok(());
         }
-        let detail = format!("the server does not go by the name '{name}'; an operator adds it with --host");
+        let detail =
+            format!("the server does not go by the name '{name}'; an operator adds it with --host");
         Err(Problem::new(Code::Misdirected, detail))
     }
 
@@ -88,9 +94,7 @@ impl Desk {
         };
         match self.keys.verdict(token) {
             Ok(Verdict::Open | Verdict::Key(_)) => Ok(()),
-            Ok(Verdict::Missing) => {
-                refused("a key is needed: send Authorization: Bearer fut_…")
-            }
+            Ok(Verdict::Missing) => refused("a key is needed: send Authorization: Bearer fut_…"),
             Ok(Verdict::Unknown) => refused("the key is not known, or was revoked"),
             Err(error) => {
                 tracing::error!(%error, "the keys cannot be read");
@@ -110,7 +114,9 @@ fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.len() <= HEADERS_MAX && bytes <= HEADER_BYTES_MAX {
         return Ok(());
     }
-    let detail = format!("a request may have {HEADERS_MAX} header fields and {HEADER_BYTES_MAX} bytes of them");
+    let detail = format!(
+        "a request may have {HEADERS_MAX} header fields and {HEADER_BYTES_MAX} bytes of them"
+    );
     Err(Problem::new(Code::HeadersTooLarge, detail))
 }
 
@@ -118,7 +124,8 @@ fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get("x-request-id").filter(|id| {
         let length = id.len();
-        (1..=REQUEST_ID_LENGTH_MAX).contains(&length) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        (1..=REQUEST_ID_LENGTH_MAX).contains(&length)
+            && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });
     given.cloned().unwrap_or_else(|| {
         let mut buffer = Uuid::encode_buffer();
@@ -130,7 +137,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The colons of a bare IPv6 address are its own; with a port it stands in brackets.
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains(':') => name,
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains(':') =>
+        {
+            name
+        }
         Some((name, _)) if name.ends_with(']') => name,
         _ => host,
     }

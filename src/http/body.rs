@@ -7,10 +7,11 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Callback, Delivery, DeliveryState, Job, JobError, Json, Metadata, Progress, Signature, Timestamp,
+    Callback, Delivery, DeliveryState, Job, JobError, Json, Metadata, Progress, Signature,
+    Timestamp,
 };
-use crate::engine::event_type;
 use crate::engine::Function;
+use crate::engine::event_type;
 
 use super::answer::to_json;
 

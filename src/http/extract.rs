@@ -30,9 +30,12 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let text = path.map(|Path(text)| text).unwrap_or_default();
-        let id = Uuid::try_parse(&text).ok().filter(|id| id.hyphenated().to_string() == text.to_lowercase());
-        id.map(|id| Self(JobId(id)))
-            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no job '{text}': an id is a UUID")))
+        let id = Uuid::try_parse(&text)
+            .ok()
+            .filter(|id| id.hyphenated().to_string() == text.to_lowercase());
+        id.map(|id| Self(JobId(id))).ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("there is no job '{text}': an id is a UUID"))
+        })
     }
 }
 
@@ -53,9 +56,10 @@ impl Query {
             Some(name) if known.is_empty() => {
                 Err(bad_query(format!("there is no parameter '{name}': this route takes none")))
             }
-            Some(name) => {
-                Err(bad_query(format!("there is no parameter '{name}'; there are: {}", known.join(", "))))
-            }
+            Some(name) => Err(bad_query(format!(
+                "there is no parameter '{name}'; there are: {}",
+                known.join(", ")
+            ))),
         }
     }
 }
@@ -96,7 +100,8 @@ impl<const LIMIT: usize> JsonBody<LIMIT> {
 
     /// The value, which must be given.
     pub(super) fn required(&self) -> Result<&RawValue, Problem> {
-        self.optional()?.ok_or_else(|| Problem::new(Code::MalformedJson, "the body is empty; send JSON"))
+        self.optional()?
+            .ok_or_else(|| Problem::new(Code::MalformedJson, "the body is empty; send JSON"))
     }
 }
 
@@ -113,7 +118,8 @@ impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBody<LIMIT> {
         }
         let bytes = tokio::time::timeout(BODY_TIMEOUT, read::<LIMIT>(body)).await;
         let bytes = bytes.map_err(|_elapsed| {
-            let detail = format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
+            let detail =
+                format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
             Problem::new(Code::RequestTimeout, detail)
         })??;
         // A request without a body needs no type.
@@ -128,7 +134,9 @@ async fn read<const LIMIT: usize>(body: Body) -> Result<Bytes, Problem> {
     match Limited::new(body, LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(LIMIT)),
-        Err(error) => Err(Problem::new(Code::BadRequest, format!("the body cannot be read: {error}"))),
+        Err(error) => {
+            Err(Problem::new(Code::BadRequest, format!("the body cannot be read: {error}")))
+        }
     }
 }
 

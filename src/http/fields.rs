@@ -103,7 +103,8 @@ impl Faults {
     /// Nothing, or one problem that tells all of it.
     pub(super) fn into_result(self) -> Result<(), Problem> {
         if !self.unknown.is_empty() {
-            let error = |pointer| FieldError { pointer, detail: "there is no such field".to_owned() };
+            let error =
+                |pointer| FieldError { pointer, detail: "there is no such field".to_owned() };
             let errors = self.unknown.into_iter().map(error).collect();
             return Err(Problem::of_fields(Code::UnknownField, errors));
         }
@@ -145,7 +146,10 @@ impl<'de> Deserialize<'de> for Entries<'de> {
                 formatter.write_str("an object")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);

@@ -25,7 +25,10 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let function = desk.engine.function(&name).ok_or_else(|| {
-        Problem::new(Code::NotFound, format!("there is no function '{name}'; /v1/functions lists them"))
+        Problem::new(
+            Code::NotFound,
+            format!("there is no function '{name}'; /v1/functions lists them"),
+        )
     })?;
     Ok(answer::json(StatusCode::OK, &FunctionBody::of(function)))
 }

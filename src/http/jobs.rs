@@ -125,7 +125,8 @@ fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest,
     let grace = fields.checked("grace_seconds", "a number", |seconds: f64| {
         checked_seconds(seconds, GRACE_SECONDS_MAX)
     });
-    let wait = fields.checked("wait_seconds", "a number", |seconds: f64| checked_seconds(seconds, f64::MAX));
+    let wait = fields
+        .checked("wait_seconds", "a number", |seconds: f64| checked_seconds(seconds, f64::MAX));
     fields.faults().into_result()?;
     asked.mode = mode.unwrap_or(asked.mode);
     asked.grace_seconds = grace.map_or(asked.grace_seconds, |grace| grace.as_secs_f64());

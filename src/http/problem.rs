@@ -140,7 +140,13 @@ struct ProblemBody<'a> {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), job: None, headers: HeaderMap::new() }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            job: None,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// A failure of certain fields.
@@ -216,9 +222,10 @@ impl From<Error> for Problem {
             }
             Error::InvalidArguments(_) => Self::new(Code::InvalidArguments, detail),
             Error::EgressDenied { callback, detail } => match callback {
-                Some(place) => {
-                    Self::of_fields(Code::EgressDenied, at(format!("/callbacks/{place}/url"), detail))
-                }
+                Some(place) => Self::of_fields(
+                    Code::EgressDenied,
+                    at(format!("/callbacks/{place}/url"), detail),
+                ),
                 None => Self::new(Code::EgressDenied, detail),
             },
             Error::InvalidCallback { callback, field, detail } => {
@@ -269,7 +276,10 @@ pub(super) fn of_framework(response: &Response) -> Option<Problem> {
 
 /// For every path that no route has.
 pub(super) async fn no_route(uri: Uri) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no route {}; /openapi.yaml lists them all", uri.path()))
+    Problem::new(
+        Code::NotFound,
+        format!("there is no route {}; /openapi.yaml lists them all", uri.path()),
+    )
 }
 
 /// For a handler that panicked: the cause stays in the log.

@@ -100,7 +100,8 @@ struct Requests {
     phase: Phase,
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send>>;
+type Answering =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send>>;
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;

@@ -13,7 +13,8 @@ const DEPTH_MAX: usize = 64;
 /// # Errors
 /// A sentence on what is wrong and where.
 pub(super) fn parse(body: &[u8]) -> Result<&RawValue, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
+    let text =
+        std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
     let raw: &RawValue =
         serde_json::from_str(text).map_err(|error| format!("the body is not JSON: {error}"))?;
     check(raw.get())?;

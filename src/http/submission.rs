@@ -65,7 +65,10 @@ fn callbacks(fields: &mut Fields<'_>) -> Vec<CallbackRequest> {
         return Vec::new();
     };
     if list.len() > CALLBACKS_MAX {
-        fields.refuse("callbacks", format!("at most {CALLBACKS_MAX}; more can be added to the job later"));
+        fields.refuse(
+            "callbacks",
+            format!("at most {CALLBACKS_MAX}; more can be added to the job later"),
+        );
         return Vec::new();
     }
     let mut callbacks = Vec::with_capacity(list.len());

@@ -19,7 +19,11 @@ pub(super) struct Wait {
 impl Wait {
     /// Reads the wait of a request. The parameter takes fractions, and wins; 0 and less do not wait,
     /// as in Python (F8).
-    pub(super) fn read(query: &Query, headers: &HeaderMap, wait_max: Duration) -> Result<Self, Problem> {
+    pub(super) fn read(
+        query: &Query,
+        headers: &HeaderMap,
+        wait_max: Duration,
+    ) -> Result<Self, Problem> {
         if let Some(text) = query.get("wait") {
             let duration = seconds(text).ok_or_else(|| {
                 let detail = format!("'{text}' is not a number of seconds");

@@ -111,8 +111,10 @@ impl Running {
 fn judged(ended: std::thread::Result<Result<Json, JobError>>, result_bytes_max: usize) -> Outcome {
     match ended {
         Ok(Ok(result)) if result.len() > result_bytes_max => {
-            let message =
-                format!("the result has {} bytes of JSON; {result_bytes_max} are the limit", result.len());
+            let message = format!(
+                "the result has {} bytes of JSON; {result_bytes_max} are the limit",
+                result.len()
+            );
             Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, message))
         }
         Ok(Ok(result)) => Outcome::Returned(result),

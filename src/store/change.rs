@@ -149,7 +149,9 @@ impl Change {
             }
             Self::Settle { settlement, .. } => match &settlement.outcome {
                 Outcome::Returned(result) => ROW + result.len(),
-                Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => ROW,
+                Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => {
+                    ROW
+                }
             },
             Self::DeliveryBody { body, .. } => ROW + body.len(),
             Self::Release { .. }

@@ -2,7 +2,7 @@
 
 use crate::domain::{Job, Ordinal, Outcome, State, Timestamp, cancel_pending, settle};
 
-use super::change::{Cancellation, CancelOrder, Change, Settlement, Submission};
+use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
 use super::sqlite::rows;
@@ -244,7 +244,11 @@ impl Group {
         let seq = self.counters.next_seq();
         rows::ended(&mut self.ended, next, guard, seq, result.as_ref());
         if next.is_done() {
-            rows::due(&mut self.due, next.ordinal, self.now.max(next.finished_at.unwrap_or(self.now)));
+            rows::due(
+                &mut self.due,
+                next.ordinal,
+                self.now.max(next.finished_at.unwrap_or(self.now)),
+            );
         }
     }
 
@@ -267,7 +271,8 @@ impl Group {
 
     fn insert_fresh(&mut self, changes: &mut [Change]) {
         for fresh in std::mem::take(&mut self.fresh) {
-            let Some(Change::Submit { submission, reply, .. }) = changes.get_mut(fresh.member) else {
+            let Some(Change::Submit { submission, reply, .. }) = changes.get_mut(fresh.member)
+            else {
                 continue;
             };
             let job = fresh.job;

@@ -87,7 +87,12 @@ impl Ledger {
     }
 
     /// Lets a job wait in its queue.
-    pub(super) fn admit(&mut self, slot: Slot, priority: Priority, ordinal: Ordinal) -> Result<(), Error> {
+    pub(super) fn admit(
+        &mut self,
+        slot: Slot,
+        priority: Priority,
+        ordinal: Ordinal,
+    ) -> Result<(), Error> {
         let pool_has_room = self.pools.get(&slot.pool).is_some_and(|(slots, taken)| taken < slots);
         let Some(queue) = self.queues.get_mut(&slot.queue) else {
             return Err(Error::UnknownQueue(slot.queue));
@@ -134,10 +139,11 @@ impl Ledger {
         }
         let pools = &self.pools;
         let has_room = |pool: &Pool| pools.get(pool).is_some_and(|(slots, taken)| taken < slots);
-        let heads = self.queues.iter().filter(|(_, queue)| queue.has_room()).flat_map(|(name, queue)| {
-            let heads = queue.lanes.iter().filter(|(pool, _)| has_room(pool));
-            heads.filter_map(move |(pool, lane)| Some((*lane.first()?, name, *pool)))
-        });
+        let heads =
+            self.queues.iter().filter(|(_, queue)| queue.has_room()).flat_map(|(name, queue)| {
+                let heads = queue.lanes.iter().filter(|(pool, _)| has_room(pool));
+                heads.filter_map(move |(pool, lane)| Some((*lane.first()?, name, *pool)))
+            });
         let (place, queue, pool) = heads.min_by_key(|(place, ..)| *place)?;
         let slot = Slot { queue: queue.clone(), pool };
         self.withdraw_place(slot.clone(), place);
@@ -196,7 +202,9 @@ impl Ledger {
                 }
                 Undo::GiveBack(slot) => self.give_back(&slot),
                 Undo::TakeAgain(slot) => self.take(&slot),
-                Undo::Running(ordinal, Some(running)) => drop(self.running.insert(ordinal, running)),
+                Undo::Running(ordinal, Some(running)) => {
+                    drop(self.running.insert(ordinal, running))
+                }
                 Undo::Running(ordinal, None) => drop(self.running.remove(&ordinal)),
                 Undo::ResumeClaiming => self.claiming = true,
             }

@@ -27,7 +27,7 @@ use crate::domain::{
     CallbackId, DeliveryState, Job, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
 };
 
-pub use change::{Cancellation, CancelOrder, DeliveryReport, Settlement, Submission};
+pub use change::{CancelOrder, Cancellation, DeliveryReport, Settlement, Submission};
 pub use read::{DueDelivery, Filter, Page};
 pub use sqlite::OpenError;
 

@@ -5,8 +5,8 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    Callback, CallbackId, Delivery, DeliveryState, FunctionName, Job, JobId, Json, Ordinal, QueueName,
-    Spec, State, Timestamp,
+    Callback, CallbackId, Delivery, DeliveryState, FunctionName, Job, JobId, Json, Ordinal,
+    QueueName, Spec, State, Timestamp,
 };
 
 use super::sqlite::rows;
@@ -48,7 +48,8 @@ const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.bod
 from callbacks as c join delivery_attempts as a on a.callback = c.ordinal
 where c.job = ? order by a.callback, a.number";
 /// A first attempt waits until those of the job's earlier callbacks were made (F13).
-const SELECT_DUE: &str = "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body
+const SELECT_DUE: &str =
+    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body
 from deliveries as d join callbacks as c on c.ordinal = d.callback
 where d.state = 'pending' and d.next_at <= ?1
     and d.host not in (select e.value from json_each(?2) as e)
@@ -56,7 +57,8 @@ where d.state = 'pending' and d.next_at <= ?1
         where earlier.job = d.job and earlier.callback < d.callback
             and earlier.state = 'pending' and earlier.attempts = 0))
 order by d.next_at limit ?3";
-const SELECT_NEXT_DUE: &str = "select min(next_at) from deliveries where state = 'pending' and next_at > ?";
+const SELECT_NEXT_DUE: &str =
+    "select min(next_at) from deliveries where state = 'pending' and next_at > ?";
 
 /// Which jobs a list shows; all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,7 +189,8 @@ impl Store {
         busy: &[&str],
         limit: usize,
     ) -> Result<Vec<DueDelivery>, Error> {
-        let busy = serde_json::to_string(busy).map_err(|error| Error::Damaged(error.to_string()))?;
+        let busy =
+            serde_json::to_string(busy).map_err(|error| Error::Damaged(error.to_string()))?;
         let query = sqlx::query(SELECT_DUE).bind(now.0).bind(busy);
         let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let mut connection = self.readers.acquire().await?;
@@ -208,7 +211,8 @@ impl Store {
 /// The jobs at those places, whole, in the order of submission.
 pub(super) async fn at(readers: &SqlitePool, ordinals: &[Ordinal]) -> Result<Vec<Job>, Error> {
     let places: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
-    let places = serde_json::to_string(&places).map_err(|error| Error::Damaged(error.to_string()))?;
+    let places =
+        serde_json::to_string(&places).map_err(|error| Error::Damaged(error.to_string()))?;
     let mut connection = readers.acquire().await?;
     let found = sqlx::query(SELECT_AT).bind(places).fetch_all(&mut *connection).await?;
     let mut jobs = Vec::with_capacity(found.len());
@@ -220,7 +224,11 @@ pub(super) async fn at(readers: &SqlitePool, ordinals: &[Ordinal]) -> Result<Vec
 
 /// The job of `row`, with the values that are kept beside it. A payload never changes once it is
 /// linked, so it may be read after the row.
-async fn filled(connection: &mut SqliteConnection, row: &SqliteRow, view: View) -> Result<Job, Error> {
+async fn filled(
+    connection: &mut SqliteConnection,
+    row: &SqliteRow,
+    view: View,
+) -> Result<Job, Error> {
     let mut job = rows::job(row)?;
     let leaves_out = |bytes: Option<i64>| view == View::Brief && bytes > Some(BRIEF_BYTES_MAX);
     let (payload, bytes): (Option<i64>, i64) = (row.try_get(19)?, row.try_get(20)?);
@@ -245,7 +253,10 @@ async fn whole(connection: &mut SqliteConnection, payload: i64) -> Result<String
 }
 
 /// Where a short page stopped looking; none if it saw the end of the table.
-async fn examined_to(connection: &mut SqliteConnection, below: i64) -> Result<Option<Ordinal>, Error> {
+async fn examined_to(
+    connection: &mut SqliteConnection,
+    below: i64,
+) -> Result<Option<Ordinal>, Error> {
     let query = sqlx::query_as(SELECT_EXAMINED).bind(below).bind(EXAMINED_MAX);
     let (examined, lowest): (i64, Option<i64>) = query.fetch_one(connection).await?;
     Ok(lowest.filter(|_| examined == EXAMINED_MAX).map(Ordinal))

@@ -18,7 +18,8 @@ const SELECT_RUNNING: &str =
     "select ordinal from jobs where finished_seq is null and state = 'running' order by ordinal";
 const SELECT_WAITING: &str = "select ordinal, function, queue, priority from jobs
 where finished_seq is null and state = 'pending' order by ordinal";
-const SWEEP_CHUNKS: &str = "delete from chunks where payload in (select payload from unlinked_payloads)";
+const SWEEP_CHUNKS: &str =
+    "delete from chunks where payload in (select payload from unlinked_payloads)";
 const SWEEP_UNLINKED: &str = "delete from unlinked_payloads";
 const SELECT_AT: &str = "select count(*) from jobs where ordinal = ? and id = ?";
 
@@ -77,8 +78,10 @@ pub(super) async fn load_waiting(
     use futures_util::TryStreamExt as _;
     let mut waiting = sqlx::query(SELECT_WAITING).fetch(connection);
     while let Some(row) = waiting.try_next().await? {
-        let priority = Priority::new(row.try_get(3)?).map_err(|invalid| Error::Damaged(invalid.detail))?;
-        let queue = QueueName::new(row.try_get(2)?).map_err(|invalid| Error::Damaged(invalid.detail))?;
+        let priority =
+            Priority::new(row.try_get(3)?).map_err(|invalid| Error::Damaged(invalid.detail))?;
+        let queue =
+            QueueName::new(row.try_get(2)?).map_err(|invalid| Error::Damaged(invalid.detail))?;
         let row = Waiting { ordinal: row.try_get(0)?, function: row.try_get(1)?, queue, priority };
         writer::place(ledger, config, row);
         // There is nothing to take back yet, and a million steps would be kept for it.

@@ -220,7 +220,8 @@ impl Writer {
         changed: Changed,
     ) -> Result<(), Error> {
         if changed.claimed != group.claimed.count() || changed.ended != group.ended.count() {
-            let text = format!("{changed:?} of {} and {}", group.claimed.count(), group.ended.count());
+            let text =
+                format!("{changed:?} of {} and {}", group.claimed.count(), group.ended.count());
             let error = sqlx::Error::Protocol(format!("ledger and database disagree: {text}"));
             return Err(Error::OutcomeUnknown(Arc::new(error)));
         }
@@ -234,7 +235,9 @@ impl Writer {
                 continue;
             }
             reply.set(Err(Error::IdConflict));
-            group.events.retain(|event| !matches!(event, Event::Started(it) if it.ordinal == job.ordinal));
+            group
+                .events
+                .retain(|event| !matches!(event, Event::Started(it) if it.ordinal == job.ordinal));
             let slot = Slot { queue: job.spec.queue.clone(), pool: submission.pool };
             if job.state == State::Running {
                 self.ledger.set_running(job.ordinal, None);

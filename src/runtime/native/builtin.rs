@@ -20,7 +20,8 @@ pub fn add_all(registry: &mut Registry, client: &http_request::Client) -> Result
     registry.add("echo", task(echo).describe("Returns its argument."))?;
     registry.add(
         "sleep",
-        task(sleep).describe("Waits, then says for how long. Holds a slot, no thread; stops at once."),
+        task(sleep)
+            .describe("Waits, then says for how long. Holds a slot, no thread; stops at once."),
     )?;
     registry.add("raise", task(raise).describe("Fails with the error that it is given."))?;
     registry.add(

@@ -95,7 +95,8 @@ pub(super) fn function(client: &Client) -> Native {
 
 async fn request(client: Client, call: Call, asked: HttpRequest) -> Result<HttpResponse, JobError> {
     let (method, headers, body) = prepared(&asked)?;
-    let url = client.policy().check_url(&asked.url).map_err(|denied| raised(&Error::Denied(denied)))?;
+    let url =
+        client.policy().check_url(&asked.url).map_err(|denied| raised(&Error::Denied(denied)))?;
     let request = Request {
         method,
         url,
@@ -184,10 +185,14 @@ fn status_error(response: &Response) -> JobError {
 fn raised(error: &Error) -> JobError {
     let message = error.to_string();
     match error {
-        Error::Denied(denied) if denied.is_policy() => JobError::of(ErrorType::EgressDenied, message),
+        Error::Denied(denied) if denied.is_policy() => {
+            JobError::of(ErrorType::EgressDenied, message)
+        }
         Error::Denied(_) => JobError::new("ValueError", message),
         Error::Timeout { .. } => JobError::new("TimeoutError", message).retryable(true),
-        Error::TooLarge { .. } | Error::TooManyRedirects { .. } => JobError::new("HTTPError", message),
+        Error::TooLarge { .. } | Error::TooManyRedirects { .. } => {
+            JobError::new("HTTPError", message)
+        }
         _ => JobError::new("ConnectionError", message).retryable(true),
     }
 }

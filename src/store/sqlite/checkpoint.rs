@@ -34,7 +34,9 @@ pub(in crate::store) async fn run(
                 drop(finished.await);
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds"),
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds")
+            }
         }
     }
 }

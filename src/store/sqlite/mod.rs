@@ -45,7 +45,9 @@ pub enum OpenError {
         found: String,
     },
     /// The database was made by a newer Futurity.
-    #[error("the database has schema {found}, newer than this program knows; run the newer program")]
+    #[error(
+        "the database has schema {found}, newer than this program knows; run the newer program"
+    )]
     NewerSchema {
         /// Its schema.
         found: i64,
@@ -64,9 +66,8 @@ pub enum OpenError {
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Sql(error) | Error::OutcomeUnknown(error) => {
-                Arc::try_unwrap(error).map_or_else(|shared| Self::Damaged(shared.to_string()), Self::Sql)
-            }
+            Error::Sql(error) | Error::OutcomeUnknown(error) => Arc::try_unwrap(error)
+                .map_or_else(|shared| Self::Damaged(shared.to_string()), Self::Sql),
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -121,7 +122,9 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
         Some(FULL) => Error::Full,
         Some(code) if FAILING.contains(&code) => Error::OutcomeUnknown(Arc::new(error)),
         _ => match error {
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => Error::OutcomeUnknown(Arc::new(error)),
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => {
+                Error::OutcomeUnknown(Arc::new(error))
+            }
             sqlx::Error::PoolClosed => Error::Closed,
             other => Error::Sql(Arc::new(other)),
         },
@@ -153,9 +156,13 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
 }
 
 /// Reads the settings back: a pragma that is misspelt or refused says nothing.
-async fn check_settings(connection: &mut SqliteConnection, query_only: bool) -> Result<(), OpenError> {
+async fn check_settings(
+    connection: &mut SqliteConnection,
+    query_only: bool,
+) -> Result<(), OpenError> {
     let wanted = ("wal".to_owned(), 2_i64, 2_i64, 1_i64, i64::from(query_only));
-    let found: (String, i64, i64, i64, i64) = sqlx::query_as(SELECT_PRAGMAS).fetch_one(connection).await?;
+    let found: (String, i64, i64, i64, i64) =
+        sqlx::query_as(SELECT_PRAGMAS).fetch_one(connection).await?;
     if found == wanted {
         return Ok(());
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{
-    ErrorType, FunctionName, Job, JobError, JobId, Json, Metadata, NewCallback, OnInterrupt, Ordinal,
-    Priority, QueueName, Spec, State, Tags, Timestamp,
+    ErrorType, FunctionName, Job, JobError, JobId, Json, Metadata, NewCallback, OnInterrupt,
+    Ordinal, Priority, QueueName, Spec, State, Tags, Timestamp,
 };
-use crate::store::change::DeliveryReport;
 use crate::store::Error;
+use crate::store::change::DeliveryReport;
 use crate::store::payload::Stored;
 
 use super::script::Rows;
@@ -25,7 +25,13 @@ pub(in crate::store) struct Guard {
 }
 
 /// A row for the insertion of `job`.
-pub(in crate::store) fn inserted(rows: &mut Rows, job: &Job, seq: i64, epoch: i64, arguments: &Stored) {
+pub(in crate::store) fn inserted(
+    rows: &mut Rows,
+    job: &Job,
+    seq: i64,
+    epoch: i64,
+    arguments: &Stored,
+) {
     let spec = &job.spec;
     rows.row()
         .int(job.ordinal.0)
@@ -161,7 +167,10 @@ pub(in crate::store) fn uuid(bytes: &[u8]) -> Result<Uuid, Error> {
 }
 
 /// Reads a word of one of our closed sets.
-pub(in crate::store) fn known<T>(parse: impl Fn(&str) -> Option<T>, word: &str) -> Result<T, Error> {
+pub(in crate::store) fn known<T>(
+    parse: impl Fn(&str) -> Option<T>,
+    word: &str,
+) -> Result<T, Error> {
     parse(word).ok_or_else(|| Error::Damaged(format!("'{word}' stands where it cannot")))
 }
 

@@ -184,7 +184,8 @@ const BEGIN: &str = "begin immediate;";
 const COMMIT_GROUP: &str = concat!("begin immediate;\n\n", statements!());
 const COMMIT_GROUP_BEGUN: &str = statements!();
 const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
-const INSERT_UNLINKED: &str = "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
+const INSERT_UNLINKED: &str =
+    "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
 const ROLL_BACK: &str = "rollback;";
 
 /// One of the group's pieces that no job owns yet.
