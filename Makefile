@@ -15,8 +15,9 @@ test: tools fmt lint tests doctests doc ## everything that CI checks
 
 check: fmt lint ## the fast part of `make test`: format and lints
 
-bench: ## throughput of the durable path, in a release build
+bench: ## throughput of the durable path beside a bare echo, in a release build
 	@echo "==> bench"
+	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench throughput
 
 doc: ## the documentation; a broken link fails

@@ -152,9 +152,8 @@ impl Builder {
         let parts = engine::Parts { opened, registry, runtime, client, clock, secret, seal_key };
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
-        let app = http::app(engine.clone(), keys, config.http());
-        let connections_max = config.http().connections_max;
-        let serving = tokio::spawn(http::serve(listener, app, connections_max, shutdown.clone()));
+        let app = http::App::new(engine.clone(), keys, config.http());
+        let serving = tokio::spawn(http::serve(listener, app, shutdown.clone()));
         secret::write_private(&data_dir.join(ADDRESS_FILE), &format!("{address}\n"))
             .map_err(Failure::io("the address cannot be written"))?;
         tracing::info!(%address, data_dir = %data_dir.display(), "serving");

@@ -14,6 +14,8 @@ use crate::client::Connection;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// What the server is given beyond its defaults, and why.
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/throughput/futurity.toml");
 const ECHO_SOURCE: &str = include_str!("../echo.rs");
 
 #[derive(Debug)]
@@ -54,11 +56,12 @@ impl Server {
     }
 
     /// Starts a Futurity server on the empty `data_directory` and waits until it is ready. No
-    /// variable of this process's environment reaches it, so that the defaults are measured.
+    /// variable of this process's environment reaches it, so that it has its defaults but for the file.
     pub async fn futurity(data_directory: &Path, log: &Path) -> Result<Self> {
         let log_file = File::create(log)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_futurity"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_directory);
+        command.arg("--config").arg(CONFIG);
         command.env_clear().stdin(Stdio::null()).stdout(log_file.try_clone()?).stderr(log_file);
         let command_line = command_line(&command);
         let mut process = Process(command.spawn().context("cannot start the server")?);

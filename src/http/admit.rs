@@ -3,16 +3,17 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::Next;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
+use tower::Service as _;
 use uuid::Uuid;
 
 use crate::engine::keys::Verdict;
 
-use super::Desk;
 use super::problem::{Code, Problem, of_framework};
+use super::{App, Desk};
 
 /// Longest path with query.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -22,35 +23,35 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Longest request id that is taken from a client.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
 
-/// Admits a request, and finishes its answer.
-pub(super) async fn admit(Shared(desk): Shared<Desk>, request: Request, next: Next) -> Response {
-    let request_id = request_id(request.headers());
-    let instance = request.uri().path().to_owned();
-    let method = request.method().clone();
-    let response = match desk.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    };
-    let mut response = match response
-        .extensions()
-        .get::<Problem>()
-        .cloned()
-        .or_else(|| of_framework(&response))
-    {
-        None => response,
-        Some(problem) => {
-            if problem.is_ours() {
-                tracing::error!(%method, path = %instance, request.id = ?request_id, ?problem, "a request failed");
+impl App {
+    /// Admits a request, has it handled, and finishes its answer.
+    pub(super) async fn answer(mut self, request: Request) -> Response {
+        let request_id = request_id(request.headers());
+        let instance = request.uri().path().to_owned();
+        let method = request.method().clone();
+        let response = match self.desk.check(&request) {
+            Ok(()) => self.routes.call(request).await.unwrap_or_else(|never| match never {}),
+            Err(problem) => problem.into_response(),
+        };
+        let problem = response.extensions().get::<Problem>().cloned();
+        let mut response = match problem.or_else(|| of_framework(&response)) {
+            None => response,
+            Some(problem) => {
+                if problem.is_ours() {
+                    let id = request_id.to_str().unwrap_or_default();
+                    tracing::error!(%method, path = %instance, request.id = id, ?problem, "a request failed");
+                }
+                let mut answered =
+                    problem.respond(&instance, request_id.to_str().unwrap_or_default());
+                if method == Method::HEAD {
+                    *answered.body_mut() = Body::empty();
+                }
+                answered
             }
-            let mut answered = problem.respond(&instance, request_id.to_str().unwrap_or_default());
-            if method == axum::http::Method::HEAD {
-                *answered.body_mut() = axum::body::Body::empty();
-            }
-            answered
-        }
-    };
-    response.headers_mut().insert("x-request-id", request_id);
-    response
+        };
+        response.headers_mut().insert("x-request-id", request_id);
+        response
+    }
 }
 
 impl Desk {

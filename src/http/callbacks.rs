@@ -1,5 +1,7 @@
 //! Callbacks: `Future.add_done_callback`, at any time (F13 to F17).
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -13,7 +15,7 @@ use super::submission;
 
 /// `POST /v1/jobs/{id}/callbacks`: adds one. The same one twice is two (F13).
 pub(super) async fn add(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
     body: JsonBody<BODY_BYTES_MAX>,
@@ -30,7 +32,7 @@ pub(super) async fn add(
 
 /// `GET /v1/jobs/{id}/callbacks`: each with its delivery.
 pub(super) async fn list(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
 ) -> Result<Response, Problem> {

@@ -1,5 +1,7 @@
 //! Functions: what there is to call.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,7 +13,10 @@ use super::extract::Query;
 use super::problem::{Code, Problem};
 
 /// `GET /v1/functions`.
-pub(super) async fn list(Shared(desk): Shared<Desk>, query: Query) -> Result<Response, Problem> {
+pub(super) async fn list(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+) -> Result<Response, Problem> {
     query.only(&[])?;
     let functions = desk.engine.functions().map(|function| FunctionBody::of(function)).collect();
     Ok(answer::json(StatusCode::OK, &FunctionsBody { functions }))
@@ -19,7 +24,7 @@ pub(super) async fn list(Shared(desk): Shared<Desk>, query: Query) -> Result<Res
 
 /// `GET /v1/functions/{name}`.
 pub(super) async fn get(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {

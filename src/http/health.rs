@@ -1,5 +1,7 @@
 //! Whether the server lives and is ready, and its contract.
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -20,7 +22,7 @@ pub(super) async fn livez() -> Response {
 }
 
 /// `GET /readyz`: submissions are taken.
-pub(super) async fn readyz(Shared(desk): Shared<Desk>) -> Result<Response, Problem> {
+pub(super) async fn readyz(Shared(desk): Shared<Arc<Desk>>) -> Result<Response, Problem> {
     if desk.engine.is_ready() {
         return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
     }

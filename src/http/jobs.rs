@@ -1,5 +1,7 @@
 //! Jobs: submit, get, result, exception, cancel.
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -24,7 +26,7 @@ const GRACE_SECONDS_DEFAULT: f64 = 5.0;
 
 /// `POST /v1/jobs`: `Executor.submit` (E1).
 pub(super) async fn submit(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     query: Query,
     headers: HeaderMap,
     body: JsonBody<SUBMISSION_BYTES_MAX>,
@@ -43,7 +45,7 @@ pub(super) async fn submit(
 
 /// `GET /v1/jobs/{id}`: `Future.done`, `Future.running` (F6); with `wait`, when it is done.
 pub(super) async fn get(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
@@ -56,7 +58,7 @@ pub(super) async fn get(
 /// `GET /v1/jobs/{id}/result`: `Future.result(timeout)` (F7 to F10). The value itself; 202 while there
 /// is none, so a function's own `TimeoutError` is never taken for a wait that ran out (F12).
 pub(super) async fn result(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
@@ -77,7 +79,7 @@ pub(super) async fn result(
 
 /// `GET /v1/jobs/{id}/exception`: `Future.exception(timeout)` (F9, F11).
 pub(super) async fn exception(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
@@ -98,7 +100,7 @@ pub(super) async fn exception(
 
 /// `POST /v1/jobs/{id}/cancel`: `Future.cancel` (F1 to F5). A job that cannot be cancelled is no error.
 pub(super) async fn cancel(
-    Shared(desk): Shared<Desk>,
+    Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
     body: JsonBody<BODY_BYTES_MAX>,

@@ -1,5 +1,7 @@
 //! Lists of jobs, in pages.
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -21,7 +23,10 @@ const PAGE_SIZE_MAX: usize = 1_000;
 const PARAMETERS: [&str; 5] = ["state", "function", "queue", "page_size", "page_token"];
 
 /// `GET /v1/jobs`: newest first. Only a missing token ends a list; a page may be short, even empty.
-pub(super) async fn list(Shared(desk): Shared<Desk>, query: Query) -> Result<Response, Problem> {
+pub(super) async fn list(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+) -> Result<Response, Problem> {
     let query = query.only(&PARAMETERS)?;
     let filter = filter(&query)?;
     let page_size = page_size(&query)?;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -43,31 +42,41 @@ pub struct Config {
 }
 
 /// What every handler sees.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Desk {
     engine: Engine,
     keys: Keys,
-    config: Arc<Config>,
+    config: Config,
 }
 
-/// All routes, with everything that stands before them.
-pub fn app(engine: Engine, keys: Keys, config: Config) -> Router {
-    let desk = Desk { engine, keys, config: Arc::new(config) };
-    Router::new()
-        .route("/v1/jobs", post(jobs::submit).get(list::list))
-        .route("/v1/jobs/{id}", get(jobs::get))
-        .route("/v1/jobs/{id}/result", get(jobs::result))
-        .route("/v1/jobs/{id}/exception", get(jobs::exception))
-        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
-        .route("/v1/functions", get(functions::list))
-        .route("/v1/functions/{name}", get(functions::get))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/openapi.yaml", get(health::openapi))
-        .route("/problems/{code}", get(problem::explain))
-        .fallback(problem::no_route)
-        .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(middleware::from_fn_with_state(desk.clone(), admit::admit))
-        .with_state(desk)
+/// The front desk and the routes behind it.
+#[derive(Clone, Debug)]
+pub struct App {
+    desk: Arc<Desk>,
+    routes: Router,
+}
+
+impl App {
+    /// All routes.
+    #[must_use]
+    pub fn new(engine: Engine, keys: Keys, config: Config) -> Self {
+        let desk = Arc::new(Desk { engine, keys, config });
+        let routes = Router::new()
+            .route("/v1/jobs", post(jobs::submit).get(list::list))
+            .route("/v1/jobs/{id}", get(jobs::get))
+            .route("/v1/jobs/{id}/result", get(jobs::result))
+            .route("/v1/jobs/{id}/exception", get(jobs::exception))
+            .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+            .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
+            .route("/v1/functions", get(functions::list))
+            .route("/v1/functions/{name}", get(functions::get))
+            .route("/livez", get(health::livez))
+            .route("/readyz", get(health::readyz))
+            .route("/openapi.yaml", get(health::openapi))
+            .route("/problems/{code}", get(problem::explain))
+            .fallback(problem::no_route)
+            .layer(CatchPanicLayer::custom(problem::panicked))
+            .with_state(Arc::clone(&desk));
+        Self { desk, routes }
+    }
 }

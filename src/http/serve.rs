@@ -1,12 +1,9 @@
 //! The accept loop: ours, because time-outs of the header need a timer that `axum::serve` never sets.
 
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service as _;
 
+use super::App;
 use super::connection::{Phase, Timed};
 
 /// A connection on which nothing comes is closed after this.
@@ -31,13 +28,8 @@ const HEADERS_MAX: usize = 128;
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves `app` on `listener` until `shutdown`, then lets every request that is under way end.
-pub async fn serve(
-    listener: TcpListener,
-    app: Router,
-    connections_max: usize,
-    shutdown: CancellationToken,
-) {
-    let slots = Arc::new(Semaphore::new(connections_max));
+pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(app.desk.config.connections_max));
     let connections = TaskTracker::new();
     loop {
         // With every slot taken, new connections wait in the kernel's own queue.
@@ -67,7 +59,7 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, app: App, shutdown: CancellationToken) {
     // Answers are small and whole: there is nothing to wait for.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
@@ -96,7 +88,7 @@ async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken)
 /// Hands each request to the app, and notes whether one is under way.
 #[derive(Clone)]
 struct Requests {
-    app: Router,
+    app: App,
     phase: Phase,
 }
 
@@ -109,22 +101,13 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let mut app = self.app.clone();
+        let app = self.app.clone();
         let phase = self.phase.clone();
         phase.begin_request();
         Box::pin(async move {
-            poll_fn(|context: &mut Context<'_>| ready(&mut app, context)).await;
-            let answer = app.call(request.map(Body::new)).await;
+            let answer = app.answer(request.map(Body::new)).await;
             phase.end_request();
-            answer
+            Ok(answer)
         })
-    }
-}
-
-/// A router is always ready; the trait wants to be asked.
-fn ready(app: &mut Router, context: &mut Context<'_>) -> Poll<()> {
-    match tower::Service::<Request<Body>>::poll_ready(app, context) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(()),
     }
 }

@@ -63,6 +63,7 @@ pub(super) struct Group {
 struct Fresh {
     job: Job,
     arguments: Stored,
+    has_callbacks: bool,
     member: usize,
 }
 
@@ -116,18 +117,21 @@ impl Group {
 
     /// Whether there is anything to write.
     pub(super) fn is_empty(&self) -> bool {
-        let lists = [
-            &self.inserted,
-            &self.claimed,
+        let jobs = [&self.inserted, &self.claimed, &self.ended];
+        jobs.into_iter().all(Rows::is_empty) && self.is_jobs_only() && self.chunks.is_empty()
+    }
+
+    /// Whether it does no more than insert, claim and end jobs, as most groups do.
+    pub(super) fn is_jobs_only(&self) -> bool {
+        let others = [
             &self.cancel_requested,
-            &self.ended,
             &self.callbacks,
             &self.due,
             &self.delivery_bodies,
             &self.delivery_attempts,
             &self.linked,
         ];
-        lists.into_iter().all(Rows::is_empty) && self.chunks.is_empty()
+        others.into_iter().all(Rows::is_empty)
     }
 
     fn apply(&mut self, member: usize, change: &mut Change, ledger: &mut Ledger) {
@@ -148,6 +152,9 @@ impl Group {
             Change::AddCallback { job, callback, reply } => {
                 rows::callback(&mut self.callbacks, *job, callback);
                 rows::due(&mut self.due, *job, callback.created_at);
+                if let Some(running) = ledger.running(*job) {
+                    ledger.set_running(*job, Some(Running { may_have_callbacks: true, ..running }));
+                }
                 reply.set(Ok(()));
             }
             Change::DeliveryBody { callback, body, reply } => {
@@ -181,7 +188,9 @@ impl Group {
         let ordinal = self.counters.next_ordinal();
         self.now = self.now.max(it.spec.created_at);
         let arguments = self.store(payload::arguments(&it.spec), written_ahead);
-        self.fresh.push(Fresh { job: Job::submitted(it.spec.clone(), ordinal), arguments, member });
+        let job = Job::submitted(it.spec.clone(), ordinal);
+        let has_callbacks = !it.callbacks.is_empty();
+        self.fresh.push(Fresh { job, arguments, has_callbacks, member });
         Ok(())
     }
 
@@ -200,6 +209,9 @@ impl Group {
         let next = settle(&job, it.outcome.clone(), it.now);
         let result = next.result.as_ref().map(|it| self.store(it.as_str().into(), written_ahead));
         self.end(&next, rows::Guard { from: State::Running, attempt: Some(job.attempt) }, result);
+        if running.may_have_callbacks {
+            self.make_due(&next);
+        }
         let slot = Slot { queue: job.spec.queue.clone(), pool: it.pool };
         ledger.set_running(ordinal, None);
         if it.frees_slot {
@@ -217,21 +229,23 @@ impl Group {
         let slot = Slot { queue: job.spec.queue.clone(), pool: order.pool };
         if ledger.withdraw(slot, job.spec.priority, job.ordinal) {
             let guard = rows::Guard { from: State::Pending, attempt: None };
-            self.end(&cancel_pending(job, order.now), guard, None);
+            let next = cancel_pending(job, order.now);
+            self.end(&next, guard, None);
+            self.make_due(&next);
             self.events.push(Event::Cancelled(job.ordinal));
             return Cancellation::Cancelled;
         }
         match ledger.running(job.ordinal) {
             None => Cancellation::Done,
             Some(_) if !order.terminate => Cancellation::Running,
-            Some(Running { cancel_requested_at: Some(_) }) => Cancellation::Requested,
-            Some(Running { cancel_requested_at: None }) => {
+            Some(Running { cancel_requested_at: Some(_), .. }) => Cancellation::Requested,
+            Some(running) => {
                 let seq = self.counters.next_seq();
                 let row = self.cancel_requested.row();
                 row.int(job.ordinal.0).int(seq).int(order.now.0).end();
                 ledger.set_running(
                     job.ordinal,
-                    Some(Running { cancel_requested_at: Some(order.now) }),
+                    Some(Running { cancel_requested_at: Some(order.now), ..running }),
                 );
                 self.events.push(Event::CancelRequested(order.clone()));
                 Cancellation::Requested
@@ -243,12 +257,12 @@ impl Group {
     fn end(&mut self, next: &Job, guard: rows::Guard, result: Option<Stored>) {
         let seq = self.counters.next_seq();
         rows::ended(&mut self.ended, next, guard, seq, result.as_ref());
-        if next.is_done() {
-            rows::due(
-                &mut self.due,
-                next.ordinal,
-                self.now.max(next.finished_at.unwrap_or(self.now)),
-            );
+    }
+
+    /// Makes the deliveries of a job that is done due.
+    fn make_due(&mut self, next: &Job) {
+        if let Some(finished_at) = next.finished_at {
+            rows::due(&mut self.due, next.ordinal, self.now.max(finished_at));
         }
     }
 
@@ -256,17 +270,27 @@ impl Group {
     fn claim(&mut self, ledger: &mut Ledger) {
         while let Some(ordinal) = ledger.claim() {
             let now = self.now;
-            if let Some(fresh) = self.fresh.iter_mut().rev().find(|it| it.job.ordinal == ordinal) {
+            if let Some(fresh) = self.fresh_at(ordinal) {
                 let created_at = fresh.job.spec.created_at;
                 fresh.job.state = State::Running;
                 fresh.job.attempt = 1;
                 fresh.job.started_at = Some(now.max(created_at));
+                let running =
+                    Running { may_have_callbacks: fresh.has_callbacks, ..Running::default() };
+                ledger.set_running(ordinal, Some(running));
                 continue;
             }
             let (seq, epoch) = (self.counters.next_seq(), self.counters.epoch);
             self.claimed.row().int(ordinal.0).int(seq).int(epoch).int(now.0).end();
             self.claimed_ordinals.push(ordinal);
         }
+    }
+
+    /// The job of this group at that place. Its jobs follow one another without a gap.
+    fn fresh_at(&mut self, ordinal: Ordinal) -> Option<&mut Fresh> {
+        let first = self.fresh.first()?.job.ordinal;
+        let place = usize::try_from(ordinal.0 - first.0).ok()?;
+        self.fresh.get_mut(place)
     }
 
     fn insert_fresh(&mut self, changes: &mut [Change]) {
@@ -292,7 +316,9 @@ impl Group {
     pub(super) fn recover(&mut self, job: &Job) {
         let now = self.now;
         let guard = rows::Guard { from: State::Running, attempt: Some(job.attempt) };
-        self.end(&settle(job, Outcome::Crashed, now), guard, None);
+        let next = settle(job, Outcome::Crashed, now);
+        self.end(&next, guard, None);
+        self.make_due(&next);
     }
 
     /// Keeps a value in its row, or in pieces beside it if it is large and not there yet.

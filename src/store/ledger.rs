@@ -32,10 +32,18 @@ pub(super) struct Slot {
 }
 
 /// What the writer knows of a running job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     /// When it was first asked to stop.
     pub(super) cancel_requested_at: Option<Timestamp>,
+    /// Whether its end may make deliveries due; false only where it is known to have no callback.
+    pub(super) may_have_callbacks: bool,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self { cancel_requested_at: None, may_have_callbacks: true }
+    }
 }
 
 #[derive(Debug)]

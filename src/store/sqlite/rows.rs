@@ -75,6 +75,8 @@ pub(in crate::store) fn ended(
         .int(next.interruptions.into())
         .int(next.crashes.into())
         .maybe_int(next.cancel_requested_at.map(|at| at.0))
+        // Of a job that waited only the database knows the version for sure.
+        .maybe_int(guard.attempt.map(|_| next.version))
         .end();
 }
 

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Either, Executor as _, SqliteConnection};
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Either, Executor as _, Sqlite, SqliteConnection};
 
 use crate::store::group::{Counters, Group};
 
@@ -117,8 +118,9 @@ impl Row<'_> {
 }
 
 /// The statements between begin and commit. Guards stand in the `where`: a write states what it
-/// assumes. A list of callbacks or deliveries reaches only jobs that are there.
-macro_rules! statements {
+/// assumes. They come in two lengths, because every statement costs a message from the connection's
+/// thread: most groups only insert, claim and end jobs.
+macro_rules! jobs {
     () => {
         "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1;
 
@@ -127,62 +129,71 @@ insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, 
 select e.value ->> 0, unhex(e.value ->> 1), e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5,
     e.value ->> 6, e.value ->> 7, 1, e.value ->> 8, e.value ->> 9, e.value ->> 10, e.value ->> 11,
     e.value ->> 12, e.value ->> 13, e.value ->> 14, e.value ->> 15
-from json_each(?) as e where true
+from jsonb_each(?) as e where true
 on conflict (id) do nothing;
 
 update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = e.value ->> 1,
     epoch = e.value ->> 2, started_at = max(e.value ->> 3, created_at)
-from json_each(?) as e
+from jsonb_each(?) as e
 where jobs.ordinal = e.value ->> 0 and jobs.state = 'pending';
 
-update jobs set version = version + 1, seq = e.value ->> 1, cancel_requested_at = e.value ->> 2
-from json_each(?) as e
-where jobs.ordinal = e.value ->> 0 and jobs.state = 'running' and jobs.cancel_requested_at is null;
-
-update jobs set state = e.value ->> 3, version = version + 1, seq = e.value ->> 4,
+update jobs set state = e.value ->> 3, version = coalesce(e.value ->> 13, version + 1), seq = e.value ->> 4,
     finished_seq = case when e.value ->> 5 is null then null else e.value ->> 4 end,
     finished_at = e.value ->> 5, started_at = case when e.value ->> 3 = 'pending' then null else started_at end,
     result = e.value ->> 6, result_payload = e.value ->> 7, result_bytes = e.value ->> 8, error = e.value ->> 9,
     interruptions = e.value ->> 10, crashes = e.value ->> 11, cancel_requested_at = e.value ->> 12
-from json_each(?) as e
+from jsonb_each(?) as e
 where jobs.ordinal = e.value ->> 0 and jobs.state = e.value ->> 1
     and (e.value ->> 2 is null or jobs.attempt = e.value ->> 2);
 
+"
+    };
+}
+
+/// The rest. A cancel is written after the ends: of a job that both concern, the end stands. Callbacks
+/// and deliveries reach only jobs that are there.
+macro_rules! others {
+    () => {
+        "update jobs set version = version + 1, seq = e.value ->> 1, cancel_requested_at = e.value ->> 2
+from jsonb_each(?) as e
+where jobs.ordinal = e.value ->> 0 and jobs.state = 'running' and jobs.cancel_requested_at is null;
+
 insert into callbacks (id, job, url, host, sealed, created_at)
 select unhex(e.value ->> 0), j.ordinal, e.value ->> 2, e.value ->> 3, unhex(e.value ->> 4), e.value ->> 5
-from json_each(?) as e cross join jobs as j on j.ordinal = e.value ->> 1
+from jsonb_each(?) as e cross join jobs as j on j.ordinal = e.value ->> 1
 order by e.key;
 
 insert into deliveries (callback, job, host, state, next_at)
 select c.ordinal, c.job, c.host, 'pending', e.value ->> 1
-from json_each(?) as e cross join callbacks as c on c.job = e.value ->> 0
+from jsonb_each(?) as e cross join callbacks as c on c.job = e.value ->> 0
     cross join jobs as j on j.ordinal = c.job
 where j.finished_seq is not null
 on conflict (callback) do nothing;
 
 update deliveries set body = e.value ->> 1
-from json_each(?) as e
+from jsonb_each(?) as e
 where deliveries.callback = e.value ->> 0 and deliveries.body is null;
 
 insert into delivery_attempts (callback, number, at, status, error, body, duration_ms)
 select e.value ->> 0, e.value ->> 1, e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5, e.value ->> 6
-from json_each(?) as e where true
+from jsonb_each(?) as e where true
 on conflict (callback, number) do nothing;
 
 update deliveries set attempts = e.value ->> 1, state = e.value ->> 7, next_at = e.value ->> 8
-from json_each(?) as e
+from jsonb_each(?) as e
 where deliveries.callback = e.value ->> 0 and deliveries.state = 'pending'
     and deliveries.attempts = (e.value ->> 1) - 1;
 
-delete from unlinked_payloads where payload in (select e.value ->> 0 from json_each(?) as e);
+delete from unlinked_payloads where payload in (select e.value ->> 0 from jsonb_each(?) as e);
 
-commit;"
+"
     };
 }
 
 const BEGIN: &str = "begin immediate;";
-const COMMIT_GROUP: &str = concat!("begin immediate;\n\n", statements!());
-const COMMIT_GROUP_BEGUN: &str = statements!();
+const COMMIT_JOBS: &str = concat!("begin immediate;\n\n", jobs!(), "commit;");
+const COMMIT_ALL: &str = concat!("begin immediate;\n\n", jobs!(), others!(), "commit;");
+const COMMIT_ALL_BEGUN: &str = concat!(jobs!(), others!(), "commit;");
 const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
 const INSERT_UNLINKED: &str =
     "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
@@ -225,8 +236,12 @@ async fn run(
     group: &Group,
     ahead: &[Ahead<'_>],
 ) -> Result<Changed, sqlx::Error> {
-    if group.chunks.is_empty() && ahead.is_empty() {
-        return statements(connection, COMMIT_GROUP, 2, group).await;
+    let has_pieces = !group.chunks.is_empty() || !ahead.is_empty();
+    if !has_pieces && group.is_jobs_only() {
+        return statements(connection, 2, job_binds(COMMIT_JOBS, group)).await;
+    }
+    if !has_pieces {
+        return statements(connection, 2, all_binds(COMMIT_ALL, group)).await;
     }
     connection.execute(BEGIN).await?;
     for piece in ahead {
@@ -236,7 +251,7 @@ async fn run(
     for chunk in &group.chunks {
         insert_chunk(connection, chunk.payload, chunk.number, &chunk.bytes).await?;
     }
-    statements(connection, COMMIT_GROUP_BEGUN, 1, group).await
+    statements(connection, 1, all_binds(COMMIT_ALL_BEGUN, group)).await
 }
 
 async fn insert_chunk(
@@ -249,35 +264,43 @@ async fn insert_chunk(
     query.execute(connection).await.map(drop)
 }
 
-/// Runs the script. `insert_place` is the place of the `insert into jobs` among its statements, from 0.
-async fn statements(
-    connection: &mut SqliteConnection,
-    script: &'static str,
-    insert_place: usize,
-    group: &Group,
-) -> Result<Changed, sqlx::Error> {
+type Script = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+
+fn job_binds(script: &'static str, group: &Group) -> Script {
     let Counters { ordinal, seq, payload, epoch: _ } = group.counters;
-    let query = sqlx::query(script)
+    sqlx::query(script)
         .bind(ordinal)
         .bind(seq)
         .bind(payload)
         .bind(group.inserted.json())
         .bind(group.claimed.json())
-        .bind(group.cancel_requested.json())
         .bind(group.ended.json())
+}
+
+fn all_binds(script: &'static str, group: &Group) -> Script {
+    job_binds(script, group)
+        .bind(group.cancel_requested.json())
         .bind(group.callbacks.json())
         .bind(group.due.json())
         .bind(group.delivery_bodies.json())
         .bind(group.delivery_attempts.json())
         .bind(group.delivery_attempts.json())
-        .bind(group.linked.json());
+        .bind(group.linked.json())
+}
+
+/// Runs a script, whose `insert into jobs` is its statement number `insert_place`, from 0.
+async fn statements(
+    connection: &mut SqliteConnection,
+    insert_place: usize,
+    script: Script,
+) -> Result<Changed, sqlx::Error> {
     let mut changes = Vec::with_capacity(13);
-    let mut results = connection.fetch_many(query);
+    let mut results = connection.fetch_many(script);
     while let Some(result) = results.try_next().await? {
         if let Either::Left(done) = result {
             changes.push(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX));
         }
     }
     let changed = |place: usize| changes.get(insert_place + place).copied().unwrap_or(0);
-    Ok(Changed { inserted: changed(0), claimed: changed(1), ended: changed(3) })
+    Ok(Changed { inserted: changed(0), claimed: changed(1), ended: changed(2) })
 }
