@@ -231,11 +231,7 @@ impl Config {
     }
 
     pub(crate) fn runtime(&self) -> runtime::Config {
-        runtime::Config {
-            threads: self.threads,
-            tasks: self.tasks,
-            result_bytes_max: 8 * 1024 * 1024,
-        }
+        runtime::Config { threads: self.threads, result_bytes_max: 8 * 1024 * 1024 }
     }
 
     pub(crate) fn slots(&self) -> BTreeMap<Pool, usize> {

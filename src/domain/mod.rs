@@ -11,7 +11,7 @@ pub mod signature;
 pub mod state;
 pub mod timestamp;
 
-pub use callback::{Callback, CallbackId, CallbackState, Delivery, DeliveryState, NewCallback};
+pub use callback::{Callback, CallbackId, Delivery, DeliveryState, NewCallback};
 pub use error::{ErrorType, JobError};
 pub use invalid::Invalid;
 pub use job::{

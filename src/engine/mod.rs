@@ -31,7 +31,6 @@ use crate::runtime::{Registry, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
 
 pub use crate::runtime::Function;
-pub use crate::runtime::Refusal;
 pub use crate::store::{Cancellation, Filter, Page};
 pub use clock::Clock;
 pub use error::Error;

@@ -89,9 +89,9 @@ impl Desk {
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
         let refused = |detail: &str| {
-            let mut problem = Problem::new(Code::Unauthenticated, detail);
-            problem.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            Err(problem)
+            let bearer = HeaderValue::from_static("Bearer");
+            let problem = Problem::new(Code::Unauthenticated, detail);
+            Err(problem.with_header(header::WWW_AUTHENTICATE, bearer))
         };
         match self.keys.verdict(token) {
             Ok(Verdict::Open | Verdict::Key(_)) => Ok(()),

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -20,9 +20,6 @@ macro_rules! codes {
         pub(super) enum Code { $($code),* }
 
         impl Code {
-            #[cfg_attr(not(test), expect(dead_code, reason = "the contract test walks all codes"))]
-            const ALL: &'static [Self] = &[$(Self::$code),*];
-
             fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$code),)* _ => None }
             }
@@ -103,12 +100,15 @@ codes! {
 
 /// A failure, on its way to the client. The front desk adds the request's id and path.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(super) struct Problem(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
     job: Option<Job>,
-    pub(super) headers: HeaderMap,
+    headers: HeaderMap,
 }
 
 /// What is wrong with one field.
@@ -140,13 +140,9 @@ struct ProblemBody<'a> {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            job: None,
-            headers: HeaderMap::new(),
-        }
+        let detail = detail.into();
+        let (errors, job, headers) = (Vec::new(), None, HeaderMap::new());
+        Self(Box::new(Content { code, detail, errors, job, headers }))
     }
 
     /// A failure of certain fields.
@@ -155,57 +151,69 @@ impl Problem {
             [one] => format!("{}: {}", one.pointer, one.detail),
             many => format!("{} fields cannot be taken", many.len()),
         };
-        Self { errors, ..Self::new(code, detail) }
+        let mut problem = Self::new(code, detail);
+        problem.0.errors = errors;
+        problem
     }
 
     /// The answer to who asks for the result of a job that has none (F9, F10).
     pub(super) fn of_job(job: Job) -> Self {
-        let (code, detail) = match &job.error {
-            Some(error) => (Code::Raised, format!("{}: {}", error.kind.as_str(), error.message)),
-            None => (Code::Cancelled, "the job was cancelled".to_owned()),
+        let mut problem = match &job.error {
+            Some(error) => {
+                Self::new(Code::Raised, format!("{}: {}", error.kind.as_str(), error.message))
+            }
+            None => Self::new(Code::Cancelled, "the job was cancelled"),
         };
-        Self { job: Some(job), ..Self::new(code, detail) }
+        problem.0.job = Some(job);
+        problem
+    }
+
+    /// The same, with a header.
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
     }
 
     /// The same, to be tried again after so many seconds.
-    pub(super) fn retry_after(mut self, seconds: u16) -> Self {
-        self.headers.insert(header::RETRY_AFTER, seconds.into());
-        self
+    pub(super) fn retry_after(self, seconds: u16) -> Self {
+        self.with_header(header::RETRY_AFTER, seconds.into())
     }
 
     /// The whole answer.
     pub(super) fn respond(&self, instance: &str, request_id: &str) -> Response {
-        let job = self.job.as_ref();
+        let Content { code, detail, errors, job, headers } = &*self.0;
+        let job = job.as_ref();
         let text = answer::to_json(&ProblemBody {
-            r#type: format!("/problems/{}", self.code.word()),
-            title: self.code.title(),
-            status: self.code.status(),
-            detail: &self.detail,
-            code: self.code.word(),
+            r#type: format!("/problems/{}", code.word()),
+            title: code.title(),
+            status: code.status(),
+            detail,
+            code: code.word(),
             instance,
             request_id,
-            errors: &self.errors,
+            errors,
             error: job.and_then(|job| job.error.as_ref()).map(JobErrorBody::of),
             id: job.map(|job| job.spec.id.to_string()),
             state: job.map(|job| job.state.as_str()),
         });
-        let mut response = (status(self.code), text).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.headers.clone());
+        let mut response = (status(*code), text).into_response();
+        let all = response.headers_mut();
+        all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        all.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        all.extend(headers.clone());
         response
     }
 
+    /// Whether it is our mistake, or our disk's.
     pub(super) fn is_ours(&self) -> bool {
-        self.code.status() >= 500
+        self.0.code.status() >= 500
     }
 }
 
 impl IntoResponse for Problem {
     /// An empty answer that carries the problem; the front desk writes it out.
     fn into_response(self) -> Response {
-        let mut response = status(self.code).into_response();
+        let mut response = status(self.0.code).into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -267,11 +275,11 @@ pub(super) fn of_framework(response: &Response) -> Option<Problem> {
         status if status >= 400 => Code::BadRequest,
         _ => return None,
     };
-    let mut problem = Problem::new(code, code.title().to_lowercase());
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        problem.headers.insert(header::ALLOW, allow.clone());
+    let problem = Problem::new(code, code.title().to_lowercase());
+    match response.headers().get(header::ALLOW) {
+        Some(allow) => Some(problem.with_header(header::ALLOW, allow.clone())),
+        None => Some(problem),
     }
-    Some(problem)
 }
 
 /// For every path that no route has.
@@ -283,6 +291,7 @@ pub(super) async fn no_route(uri: Uri) -> Problem {
 }
 
 /// For a handler that panicked: the cause stays in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the form that the layer asks for")]
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

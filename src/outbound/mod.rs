@@ -19,15 +19,13 @@ mod redirect;
 mod resolver;
 mod signature;
 
-pub use addresses::Class;
-pub use allow::{AllowEntry, InvalidAllowEntry};
+pub use allow::AllowEntry;
 pub use body::Overflow;
 pub use client::{Client, Request, Response};
-pub use egress::{Denied, Policy};
-pub use error::{Cause, Error};
+pub use error::Error;
 pub use reqwest::Method;
 pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-pub use signature::{InvalidSecret, Secret, sign};
+pub use signature::{Secret, sign};
 
 /// What the operator permits beyond the public internet.
 #[derive(Debug, Clone, Default)]

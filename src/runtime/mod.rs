@@ -20,10 +20,8 @@ pub use registry::{Function, Registry};
 /// What foreign code may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// OS threads for what computes or blocks; also the slots of [`Pool::Threads`].
+    /// OS threads for what computes or blocks.
     pub threads: usize,
-    /// Slots of [`Pool::Tasks`].
-    pub tasks: usize,
     /// Largest result, in bytes of JSON.
     pub result_bytes_max: usize,
 }

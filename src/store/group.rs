@@ -208,7 +208,11 @@ impl Group {
         let job = with_cancel(&it.job, running);
         let next = settle(&job, it.outcome.clone(), it.now);
         let result = next.result.as_ref().map(|it| self.store(it.as_str().into(), written_ahead));
-        self.end(&next, rows::Guard { from: State::Running, attempt: Some(job.attempt) }, result);
+        self.end(
+            &next,
+            rows::Guard { from: State::Running, attempt: Some(job.attempt) },
+            result.as_ref(),
+        );
         if running.may_have_callbacks {
             self.make_due(&next);
         }
@@ -254,9 +258,15 @@ impl Group {
     }
 
     /// Writes the end of an attempt, or of the waiting.
-    fn end(&mut self, next: &Job, guard: rows::Guard, result: Option<Stored>) {
+    fn end(&mut self, next: &Job, guard: rows::Guard, result: Option<&Stored>) {
+        debug_assert!(
+            guard.from.may_become(next.state),
+            "{} may not become {}",
+            guard.from,
+            next.state
+        );
         let seq = self.counters.next_seq();
-        rows::ended(&mut self.ended, next, guard, seq, result.as_ref());
+        rows::ended(&mut self.ended, next, guard, seq, result);
     }
 
     /// Makes the deliveries of a job that is done due.

@@ -211,9 +211,11 @@ impl Ledger {
                 Undo::GiveBack(slot) => self.give_back(&slot),
                 Undo::TakeAgain(slot) => self.take(&slot),
                 Undo::Running(ordinal, Some(running)) => {
-                    drop(self.running.insert(ordinal, running))
+                    self.running.insert(ordinal, running);
                 }
-                Undo::Running(ordinal, None) => drop(self.running.remove(&ordinal)),
+                Undo::Running(ordinal, None) => {
+                    self.running.remove(&ordinal);
+                }
                 Undo::ResumeClaiming => self.claiming = true,
             }
         }

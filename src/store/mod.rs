@@ -16,7 +16,7 @@ mod writer;
 //mod conformance;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::SqlitePool;
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    CallbackId, DeliveryState, Job, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
+    DeliveryState, Job, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
 };
 
 pub use change::{CancelOrder, Cancellation, DeliveryReport, Settlement, Submission};

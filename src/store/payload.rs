@@ -60,25 +60,22 @@ pub(super) struct Staged {
     pub(super) pieces: usize,
 }
 
-impl Staged {
-    /// Stages `change` under the number `payload` if its value is large; gives it back otherwise.
-    pub(super) fn of(change: Change, payload: i64) -> Result<Self, Change> {
-        let text = match &change {
-            Change::Submit { submission, .. } => arguments(&submission.spec),
-            Change::Settle { settlement, .. } => match &settlement.outcome {
-                Outcome::Returned(result) => result.as_str().to_owned(),
-                Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => {
-                    return Err(change);
-                }
-            },
-            _ => return Err(change),
-        };
-        if text.len() <= CHUNK_BYTES_MAX {
-            return Err(change);
-        }
-        Ok(Self { change, payload, text, pieces: 0 })
-    }
+/// The value of `change` that must be written ahead of it; none if it has no large one.
+pub(super) fn large_value(change: &Change) -> Option<String> {
+    let text = match change {
+        Change::Submit { submission, .. } => arguments(&submission.spec),
+        Change::Settle { settlement, .. } => match &settlement.outcome {
+            Outcome::Returned(result) if result.len() > CHUNK_BYTES_MAX => {
+                result.as_str().to_owned()
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (text.len() > CHUNK_BYTES_MAX).then_some(text)
+}
 
+impl Staged {
     /// The next piece and its number; none when all are written.
     pub(super) fn piece(&self) -> Option<(usize, &[u8])> {
         let bytes = self.text.as_bytes().chunks(CHUNK_BYTES_MAX).nth(self.pieces)?;

@@ -12,7 +12,7 @@ use crate::domain::{Ordinal, State, Timestamp};
 use super::change::Change;
 use super::group::{Counters, Group};
 use super::ledger::{Ledger, Slot};
-use super::payload::{CHUNK_BYTES_MAX, Staged};
+use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::sqlite::script::{self, Ahead, Changed};
 use super::sqlite::{self, OpenError, checkpoint};
 use super::{Config, Error, Event, Opened, Store, recovery};
@@ -127,12 +127,13 @@ impl Writer {
                 return (members, true);
             };
             bytes += change.weight().min(CHUNK_BYTES_MAX);
-            match Staged::of(change, self.counters.payload + 1) {
-                Ok(staged) => {
+            match (change.weight() > CHUNK_BYTES_MAX).then(|| large_value(&change)).flatten() {
+                Some(text) => {
                     self.counters.payload += 1;
-                    self.staged.push_back(staged);
+                    let payload = self.counters.payload;
+                    self.staged.push_back(Staged { change, payload, text, pieces: 0 });
                 }
-                Err(change) => members.push(change),
+                None => members.push(change),
             }
         }
         (members, false)
