@@ -52,9 +52,9 @@ impl Engine {
         let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         shared.store.clone().close().await;
         if let Some(writer) = writer
-            && let Err(error) = writer.await
+            && writer.await.is_err()
         {
-            tracing::error!(%error, "the writer ended early");
+            tracing::error!("the writer ended early");
         }
     }
 }

@@ -137,8 +137,8 @@ pub struct Opened {
     pub store: Store,
     /// One item for each group that had something to tell, in commit order.
     pub events: mpsc::UnboundedReceiver<Vec<Event>>,
-    /// Ends when the writer has written everything and closed the database.
-    pub closed: tokio::task::JoinHandle<()>,
+    /// Told when the writer has written everything and closed the database.
+    pub closed: oneshot::Receiver<()>,
     /// Jobs that were running when the last server died.
     pub recovered: usize,
 }

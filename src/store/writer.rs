@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::{Ordinal, State, Timestamp};
 
@@ -37,10 +38,12 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
     let (event_sender, events) = mpsc::unbounded_channel();
     let checkpoint_wanted = Arc::new(Notify::new());
+    let closing = CancellationToken::new();
     let checkpointer = checkpoint::run(
         sqlite::open_checkpointer(&config.path).await?,
         Arc::clone(&checkpoint_wanted),
         changes.downgrade(),
+        closing.clone(),
     );
     let writer = Writer {
         connection,
@@ -53,13 +56,26 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         events: event_sender,
         checkpoint_wanted,
         groups: 0,
+        _closing: closing.drop_guard(),
     };
-    let closed = tokio::spawn(async move {
-        let checkpointer = tokio::spawn(checkpointer);
-        writer.run().await;
-        checkpointer.abort();
-    });
+    tokio::spawn(checkpointer);
+    let closed = start(writer)?;
     Ok(Opened { store: Store { changes, readers }, events, closed, recovered: found.recovered })
+}
+
+/// Gives the writer a thread of its own. Among the async threads its every step would wait behind the
+/// requests that it has just answered, and the disk would wait with it.
+fn start(writer: Writer) -> Result<oneshot::Receiver<()>, OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(sqlx::Error::Io)?;
+    let (ended, closed) = oneshot::channel();
+    let run = move || {
+        runtime.block_on(writer.run());
+        // Nobody may be waiting for the end.
+        drop(ended.send(()));
+    };
+    std::thread::Builder::new().name("writer".to_owned()).spawn(run).map_err(sqlx::Error::Io)?;
+    Ok(closed)
 }
 
 struct Writer {
@@ -76,6 +92,8 @@ struct Writer {
     events: mpsc::UnboundedSender<Vec<Event>>,
     checkpoint_wanted: Arc<Notify>,
     groups: u32,
+    /// Ends the checkpointer with the writer.
+    _closing: DropGuard,
 }
 
 /// Whether the writer goes on.

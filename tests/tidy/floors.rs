@@ -31,7 +31,7 @@ const FLOORS: &[Floor] = &[
     floor("telemetry", &["config"]),
     // Each floor has a small `Config` of its own, and `config` fills them.
     floor("config", &["domain", "store", "outbound", "runtime", "engine", "http", "telemetry"]),
-    floor("cli", &["domain", "engine", "config", "app"]),
+    floor("cli", &["domain", "engine", "config", "telemetry", "app"]),
 ];
 
 /// These build and show the house, so they may name every floor.

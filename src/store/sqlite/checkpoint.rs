@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::store::change::{Change, Reply};
 
@@ -21,9 +22,13 @@ pub(in crate::store) async fn run(
     mut connection: SqliteConnection,
     wanted: Arc<Notify>,
     writer: mpsc::WeakSender<Change>,
+    closing: CancellationToken,
 ) {
     loop {
-        wanted.notified().await;
+        tokio::select! {
+            () = wanted.notified() => {}
+            () = closing.cancelled() => break,
+        }
         let Some(writer) = writer.upgrade() else { break };
         match passive(&mut connection).await {
             Ok((pages, copied)) if pages > PAGES_MAX && copied > 0 => {
