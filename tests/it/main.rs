@@ -1,6 +1,8 @@
 //! Integration tests: a real server on a port of its own, a real SQLite file, through HTTP.
 
 mod contract;
+mod gate;
 mod server;
 
+mod states;
 mod submit;
