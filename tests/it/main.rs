@@ -4,5 +4,6 @@ mod contract;
 mod gate;
 mod server;
 
+mod results;
 mod states;
 mod submit;
