@@ -4,6 +4,8 @@ mod contract;
 mod gate;
 mod server;
 
+mod functions;
 mod results;
 mod states;
 mod submit;
+mod values;
