@@ -2,9 +2,12 @@
 
 mod contract;
 mod gate;
+mod raw;
 mod server;
 
+mod bodies;
 mod functions;
+mod problems;
 mod results;
 mod states;
 mod submit;
