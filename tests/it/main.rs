@@ -7,6 +7,7 @@ mod server;
 
 mod bodies;
 mod functions;
+mod list;
 mod problems;
 mod results;
 mod states;
