@@ -15,7 +15,7 @@ use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_
 use super::fields::Fields;
 use super::problem::Problem;
 use super::submission;
-use super::wait::{Wait, checked_seconds};
+use super::wait::{Wait, checked_seconds, wait_of};
 
 /// Longest grace that a cancel may give.
 const GRACE_SECONDS_MAX: f64 = 3_600.0;
@@ -125,8 +125,7 @@ fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest,
     let grace = fields.checked("grace_seconds", "a number", |seconds: f64| {
         checked_seconds(seconds, GRACE_SECONDS_MAX)
     });
-    let wait = fields
-        .checked("wait_seconds", "a number", |seconds: f64| checked_seconds(seconds, f64::MAX));
+    let wait = fields.take("wait_seconds", "a number").map(wait_of);
     fields.faults().into_result()?;
     asked.mode = mode.unwrap_or(asked.mode);
     asked.grace_seconds = grace.map_or(asked.grace_seconds, |grace| grace.as_secs_f64());
