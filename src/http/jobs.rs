@@ -1,7 +1,7 @@
 //! Jobs: submit, get, result, exception, cancel.
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
@@ -106,7 +106,7 @@ pub(super) async fn cancel(
     query.only(&[])?;
     let asked = cancel_request(body.optional()?, &desk)?;
     let (cancellation, job) = desk.engine.cancel(id, asked).await?;
-    Ok(cancel_answer(cancellation, &job))
+    Ok(cancel_answer(cancellation, &job, !asked.wait.is_zero()))
 }
 
 fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest, Problem> {
@@ -134,17 +134,21 @@ fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest,
 }
 
 /// 202 only while a running job has been asked to stop and has not ended: it may still succeed (F4).
-fn cancel_answer(cancellation: Cancellation, job: &Job) -> Response {
+fn cancel_answer(cancellation: Cancellation, job: &Job, waited: bool) -> Response {
     let asked = cancellation == Cancellation::Requested && !job.is_done();
     let status = if asked { StatusCode::ACCEPTED } else { StatusCode::OK };
-    answer::json(
+    let mut response = answer::json(
         status,
         &CancelBody {
             cancelled: job.state == State::Cancelled,
             state: job.state.as_str(),
             job: JobBody::of(job, View::Brief),
         },
-    )
+    );
+    if asked {
+        response.headers_mut().insert(header::RETRY_AFTER, answer::retry_after(waited));
+    }
+    response
 }
 
 impl Desk {
