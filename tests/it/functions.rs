@@ -55,9 +55,21 @@ async fn e23_a_panic_in_a_task_is_the_jobs_error_and_the_server_lives() {
         let words: Vec<&str> = Vec::new();
         Ok::<_, JobError>(words[std::hint::black_box(3)].to_owned())
     });
-    let build = |it: Builder| it.function("at_once", at_once).function("later", later);
+    let wordless = task(|_call: Call, _: Nothing| async {
+        if std::hint::black_box(true) {
+            std::panic::panic_any(7);
+        }
+        Ok::<_, JobError>(())
+    });
+    let build = |it: Builder| {
+        it.function("at_once", at_once).function("later", later).function("wordless", wordless)
+    };
     let it = TestServer::with(|config| config, build).await;
-    for (name, words) in [("at_once", "before its first step"), ("later", "out of bounds")] {
+    for (name, words) in [
+        ("at_once", "before its first step"),
+        ("later", "out of bounds"),
+        ("wordless", "the function panicked"),
+    ] {
         let job = it.done(&json!({"function": name})).await;
         assert_eq!((&job["state"], &job["error"]["type"]), (&json!("failed"), &json!("panic")));
         let message = job["error"]["message"].as_str().expect("a message");

@@ -6,6 +6,7 @@ mod raw;
 mod server;
 
 mod bodies;
+mod draining;
 mod functions;
 mod list;
 mod problems;
