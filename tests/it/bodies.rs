@@ -119,23 +119,21 @@ async fn unknown_fields_are_refused_with_pointers_also_inside_callbacks() {
     }
 }
 
+/// A submission with one more field.
+fn with(name: &str, value: Value) -> Value {
+    let mut call = json!({"function": "echo"});
+    call[name] = value;
+    call
+}
+
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
 #[tokio::test]
 async fn values_of_a_wrong_kind_or_out_of_range_are_refused_with_pointers() {
     let it = TestServer::start().await;
-    let with = |name: &str, value: Value| {
-        let mut call = json!({"function": "echo"});
-        call[name] = value;
-        call
-    };
-    let callback = |name: &str, value: Value| {
-        let mut callback = json!({"url": "https://example.com/"});
-        callback[name] = value;
-        json!([callback])
-    };
-    let many = |count: usize| -> Vec<String> { (0..count).map(|n| n.to_string()).collect() };
     let map = |count| -> Value { many(count).into_iter().map(|key| (key, json!(""))).collect() };
-    let url = || json!({"url": "https://example.com/"});
-    let headers: Value = many(17).into_iter().map(|n| (format!("x-{n}"), json!(""))).collect();
     for (call, pointer) in [
         (json!([]), ""),
         (json!(null), ""),
@@ -168,6 +166,27 @@ async fn values_of_a_wrong_kind_or_out_of_range_are_refused_with_pointers() {
         (with("metadata", json!({"a": 1})), "/metadata"),
         (with("metadata", json!({"a": "x".repeat(513)})), "/metadata"),
         (with("metadata", map(33)), "/metadata"),
+    ] {
+        let refused = it.post("/v1/jobs", &call).await.expect(422);
+        assert_eq!(refused.code(), "invalid_value", "{call}");
+        assert_eq!(pointers(&refused.json()), [pointer], "{call}");
+    }
+    let call = json!({"function": 1, "args": 2, "priority": 3.5, "callbacks": [{"url": 4}]});
+    let refused = it.post("/v1/jobs", &call).await.expect(422).json();
+    assert_eq!(pointers(&refused), ["/args", "/callbacks/0/url", "/function", "/priority"]);
+}
+
+#[tokio::test]
+async fn a_callback_of_a_wrong_kind_is_refused_with_a_pointer_into_it() {
+    let it = TestServer::start().await;
+    let callback = |name: &str, value: Value| {
+        let mut callback = json!({"url": "https://example.com/"});
+        callback[name] = value;
+        json!([callback])
+    };
+    let url = || json!({"url": "https://example.com/"});
+    let headers: Value = many(17).into_iter().map(|n| (format!("x-{n}"), json!(""))).collect();
+    for (call, pointer) in [
         (with("callbacks", json!({})), "/callbacks"),
         (with("callbacks", json!(vec![url(); 17])), "/callbacks"),
         (with("callbacks", json!([url(), 1])), "/callbacks/1"),
@@ -188,9 +207,6 @@ async fn values_of_a_wrong_kind_or_out_of_range_are_refused_with_pointers() {
         assert_eq!(refused.code(), "invalid_value", "{call}");
         assert_eq!(pointers(&refused.json()), [pointer], "{call}");
     }
-    let call = json!({"function": 1, "args": 2, "priority": 3.5, "callbacks": [{"url": 4}]});
-    let refused = it.post("/v1/jobs", &call).await.expect(422).json();
-    assert_eq!(pointers(&refused), ["/args", "/callbacks/0/url", "/function", "/priority"]);
 }
 
 #[tokio::test]

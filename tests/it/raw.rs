@@ -27,7 +27,7 @@ pub async fn exchange(it: &TestServer, parts: &[&[u8]]) -> Answer {
     let status = answer.status.as_u16();
     let kind = answer.header("content-type");
     let checked = contract().check(method, path, status, kind, &pairs, &answer.body);
-    checked.unwrap_or_else(|error| panic!("{line} breaks the contract: {error}\n{head}"));
+    assert_eq!(checked, Ok(()), "{line} breaks the contract\n{head}");
     answer
 }
 

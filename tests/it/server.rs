@@ -161,11 +161,7 @@ pub async fn send(client: reqwest::Client, request: reqwest::RequestBuilder) -> 
         &pairs,
         &answer.body,
     );
-    if let Err(error) = checked {
-        panic!(
-            "{method} {path} breaks the contract: {error}\n{}",
-            String::from_utf8_lossy(&answer.body)
-        );
-    }
+    let text = String::from_utf8_lossy(&answer.body);
+    assert_eq!(checked, Ok(()), "{method} {path} breaks the contract\n{text}");
     answer
 }
