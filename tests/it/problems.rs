@@ -271,7 +271,7 @@ async fn localhost_loopback_addresses_and_configured_names_are_taken_as_the_host
 }
 
 #[tokio::test]
-async fn a_request_without_a_host_or_for_another_authority_is_421() {
+async fn a_request_without_a_host_is_421() {
     let it = TestServer::start().await;
     for request in [
         "GET /v1/jobs HTTP/1.0\r\n\r\n",
