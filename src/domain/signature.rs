@@ -31,13 +31,15 @@ pub struct Signature {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
     /// More positional arguments than parameters.
-    #[error("{function}() takes {takes} positional argument{} but {given} {} given",
-        plural(*takes), if *given == 1 { "was" } else { "were" })]
+    #[error("{function}() takes {} but {given} {} given",
+        takes(*least, *most), if *given == 1 { "was" } else { "were" })]
     TooMany {
         /// The function.
         function: String,
+        /// How many it must have.
+        least: usize,
         /// How many it takes.
-        takes: usize,
+        most: usize,
         /// How many were given.
         given: usize,
     },
@@ -81,9 +83,10 @@ impl Signature {
         kwargs: &[(&str, &RawValue)],
     ) -> Result<Json, BindError> {
         let function = || function.to_string();
-        let (takes, given) = (self.parameters.len(), args.len());
-        if given > takes {
-            return Err(BindError::TooMany { function: function(), takes, given });
+        let (most, given) = (self.parameters.len(), args.len());
+        if given > most {
+            let least = self.parameters.iter().filter(|parameter| parameter.required).count();
+            return Err(BindError::TooMany { function: function(), least, most, given });
         }
         for (name, _) in kwargs {
             match self.parameters.iter().position(|parameter| parameter.name == *name) {
@@ -122,6 +125,15 @@ impl Signature {
         }
         text.push('}');
         if missing.is_empty() { Ok(Json::trusted(text)) } else { Err(missing) }
+    }
+}
+
+/// How many arguments, as Python says it: a range where some have defaults.
+fn takes(least: usize, most: usize) -> String {
+    if least == most {
+        format!("{most} positional argument{}", plural(most))
+    } else {
+        format!("from {least} to {most} positional arguments")
     }
 }
 

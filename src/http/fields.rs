@@ -13,7 +13,8 @@ use super::problem::{Code, FieldError, Problem, invalid};
 pub(super) struct Fields<'a> {
     pointer: String,
     remaining: Vec<(String, &'a RawValue)>,
-    errors: Vec<FieldError>,
+    /// What is wrong inside the fields that were taken.
+    faults: Faults,
 }
 
 impl<'a> Fields<'a> {
@@ -21,7 +22,8 @@ impl<'a> Fields<'a> {
     pub(super) fn of(pointer: &str, value: &'a RawValue) -> Result<Self, FieldError> {
         match serde_json::from_str::<Entries<'a>>(value.get()) {
             Ok(entries) => {
-                Ok(Self { pointer: pointer.to_owned(), remaining: entries.0, errors: Vec::new() })
+                let pointer = pointer.to_owned();
+                Ok(Self { pointer, remaining: entries.0, faults: Faults::default() })
             }
             Err(_not_an_object) => Err(FieldError {
                 pointer: pointer.to_owned(),
@@ -55,13 +57,13 @@ impl<'a> Fields<'a> {
         check: impl FnOnce(T) -> Result<U, Invalid>,
     ) -> Option<U> {
         let value = self.take(name, expected)?;
-        check(value).map_err(|error| self.errors.push(invalid(self.at(name), error))).ok()
+        check(value).map_err(|error| self.faults.values.push(invalid(self.at(name), error))).ok()
     }
 
     /// A field that must be given.
     pub(super) fn required<T>(&mut self, name: &str, found: Option<T>) -> Option<T> {
         let pointer = self.at(name);
-        if found.is_none() && !self.errors.iter().any(|error| error.pointer == pointer) {
+        if found.is_none() && !self.faults.values.iter().any(|error| error.pointer == pointer) {
             self.refuse(name, "is required".to_owned());
         }
         found
@@ -69,13 +71,13 @@ impl<'a> Fields<'a> {
 
     /// Says what is wrong with the field `name`.
     pub(super) fn refuse(&mut self, name: &str, detail: String) {
-        self.errors.push(FieldError { pointer: self.at(name), detail });
+        self.faults.values.push(FieldError { pointer: self.at(name), detail });
     }
 
     /// Adds the faults of an object or array inside this one.
     pub(super) fn adopt(&mut self, faults: Faults) {
-        self.errors.extend(faults.values);
-        self.remaining.extend(faults.unknown.into_iter().map(|pointer| (pointer, RawValue::NULL)));
+        self.faults.values.extend(faults.values);
+        self.faults.unknown.extend(faults.unknown);
     }
 
     /// The pointer to the field `name`.
@@ -85,10 +87,11 @@ impl<'a> Fields<'a> {
     }
 
     /// What is wrong, and what nobody asked for.
-    pub(super) fn faults(self) -> Faults {
-        let at = |name: String| if name.starts_with('/') { name } else { self.at(&name) };
-        let unknown = self.remaining.iter().map(|(name, _)| at(name.clone())).collect();
-        Faults { values: self.errors, unknown }
+    pub(super) fn faults(mut self) -> Faults {
+        let remaining = std::mem::take(&mut self.remaining);
+        let unknown: Vec<String> = remaining.iter().map(|(name, _)| self.at(name)).collect();
+        self.faults.unknown.extend(unknown);
+        self.faults
     }
 }
 
@@ -112,6 +115,12 @@ impl Faults {
             return Err(Problem::of_fields(Code::InvalidValue, self.values));
         }
         Ok(())
+    }
+}
+
+impl From<FieldError> for Faults {
+    fn from(error: FieldError) -> Self {
+        Self { values: vec![error], unknown: Vec::new() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
@@ -17,7 +17,7 @@ use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_
 use super::fields::Fields;
 use super::problem::Problem;
 use super::submission;
-use super::wait::{Wait, checked_seconds};
+use super::wait::{Wait, checked_seconds, wait_of};
 
 /// Longest grace that a cancel may give.
 const GRACE_SECONDS_MAX: f64 = 3_600.0;
@@ -108,7 +108,7 @@ pub(super) async fn cancel(
     query.only(&[])?;
     let asked = cancel_request(body.optional()?, &desk)?;
     let (cancellation, job) = desk.engine.cancel(id, asked).await?;
-    Ok(cancel_answer(cancellation, &job))
+    Ok(cancel_answer(cancellation, &job, !asked.wait.is_zero()))
 }
 
 fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest, Problem> {
@@ -127,8 +127,7 @@ fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest,
     let grace = fields.checked("grace_seconds", "a number", |seconds: f64| {
         checked_seconds(seconds, GRACE_SECONDS_MAX)
     });
-    let wait = fields
-        .checked("wait_seconds", "a number", |seconds: f64| checked_seconds(seconds, f64::MAX));
+    let wait = fields.take("wait_seconds", "a number").map(wait_of);
     fields.faults().into_result()?;
     asked.mode = mode.unwrap_or(asked.mode);
     asked.grace_seconds = grace.map_or(asked.grace_seconds, |grace| grace.as_secs_f64());
@@ -137,17 +136,21 @@ fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest,
 }
 
 /// 202 only while a running job has been asked to stop and has not ended: it may still succeed (F4).
-fn cancel_answer(cancellation: Cancellation, job: &Job) -> Response {
+fn cancel_answer(cancellation: Cancellation, job: &Job, waited: bool) -> Response {
     let asked = cancellation == Cancellation::Requested && !job.is_done();
     let status = if asked { StatusCode::ACCEPTED } else { StatusCode::OK };
-    answer::json(
+    let mut response = answer::json(
         status,
         &CancelBody {
             cancelled: job.state == State::Cancelled,
             state: job.state.as_str(),
             job: JobBody::of(job, View::Brief),
         },
-    )
+    );
+    if asked {
+        response.headers_mut().insert(header::RETRY_AFTER, answer::retry_after(waited));
+    }
+    response
 }
 
 impl Desk {

@@ -78,7 +78,7 @@ fn callbacks(fields: &mut Fields<'_>) -> Vec<CallbackRequest> {
                 fields.adopt(faults);
                 callbacks.push(callback);
             }
-            Err(error) => fields.refuse(&format!("callbacks/{place}"), error.detail),
+            Err(error) => fields.adopt(error.into()),
         }
     }
     callbacks

@@ -59,8 +59,13 @@ impl Wait {
 /// A number of seconds given by a client; none if it is no number. Negative ones are 0.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+    Some(wait_of(seconds))
+}
+
+/// The wait of so many seconds, which are finite. Negative ones are 0, as in Python (F8).
+pub(super) fn wait_of(seconds: f64) -> Duration {
     // More than a duration can hold is more than any server allows.
-    Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 /// The seconds of one preference, if it is `wait`. Others, and a `wait` that is no number, are ignored
@@ -68,13 +73,15 @@ fn seconds(text: &str) -> Option<Duration> {
 fn preferred_wait(preference: &str) -> Option<u64> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
-    name.trim().eq_ignore_ascii_case("wait").then(|| value.parse().ok())?
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    // More than the type can hold is more than any server allows.
+    (name.trim().eq_ignore_ascii_case("wait") && is_number)
+        .then(|| value.parse().unwrap_or(u64::MAX))
 }
 
-/// A number of seconds from a body: finite, and from 0 to `most`.
+/// A number of seconds from a body: from 0 to `most`.
 pub(super) fn checked_seconds(value: f64, most: f64) -> Result<Duration, crate::domain::Invalid> {
-    let legal = value.is_finite() && value <= most;
-    let duration = Duration::try_from_secs_f64(value.max(0.0)).ok().filter(|_| legal);
+    let duration = Duration::try_from_secs_f64(value).ok().filter(|_| value <= most);
     duration.ok_or_else(|| crate::domain::Invalid::new(format!("must be from 0 to {most}")))
 }
 

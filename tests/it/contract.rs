@@ -13,14 +13,22 @@ use answer::{Answers, Seen, fits};
 use compile::Compiler;
 
 /// Rejections from before the routing, which can meet any path: where `components.responses` describes them.
-const UNROUTED: [(u16, &str); 5] = [
+const UNROUTED: [(u16, &str); 6] = [
     (400, "BadRequest"),
+    (401, "Unauthenticated"),
     (404, "NotFound"),
     (414, "UriTooLong"),
     (421, "Misdirected"),
     (431, "HeadersTooLarge"),
 ];
-const WRONG_METHOD: [(u16, &str); 1] = [(405, "MethodNotAllowed")];
+const WRONG_METHOD: [(u16, &str); 6] = [
+    (400, "BadRequest"),
+    (401, "Unauthenticated"),
+    (405, "MethodNotAllowed"),
+    (414, "UriTooLong"),
+    (421, "Misdirected"),
+    (431, "HeadersTooLarge"),
+];
 
 /// The contract that stands at the top of the repository.
 pub fn contract() -> &'static Contract {

@@ -140,7 +140,8 @@ impl TestServer {
     }
 }
 
-async fn send(client: reqwest::Client, request: reqwest::RequestBuilder) -> Answer {
+/// Sends a request of a client whose server the test has taken.
+pub async fn send(client: reqwest::Client, request: reqwest::RequestBuilder) -> Answer {
     let request = request.build().expect("a request");
     let (method, path) = (request.method().clone(), request.url().path().to_owned());
     let response = client.execute(request).await.expect("an answer");
@@ -161,6 +162,6 @@ async fn send(client: reqwest::Client, request: reqwest::RequestBuilder) -> Answ
         &answer.body,
     );
     let text = String::from_utf8_lossy(&answer.body);
-    assert_eq!(checked, Ok(()), "{method} {path} breaks the contract with {text}");
+    assert_eq!(checked, Ok(()), "{method} {path} breaks the contract\n{text}");
     answer
 }
