@@ -51,9 +51,6 @@ pub enum Error {
         /// Its limit.
         max_pending: usize,
     },
-    /// A job with this id exists.
-    #[error("a job with this id exists")]
-    IdConflict,
     /// As many requests wait as may.
     #[error("{0} requests are waiting already; ask again without waiting")]
     TooManyWaiters(usize),
@@ -75,12 +72,13 @@ pub(super) fn of_store(error: store::Error) -> Error {
     match error {
         store::Error::UnknownQueue(queue) => Error::UnknownQueue(queue),
         store::Error::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
-        store::Error::IdConflict => Error::IdConflict,
         store::Error::Full => Error::StorageFull,
         store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,
         store::Error::Closed => Error::Draining,
-        internal @ (store::Error::Superseded | store::Error::Sql(_) | store::Error::Damaged(_)) => {
-            Error::Internal(internal)
-        }
+        // Ids are ours, and drawn so that none comes twice; so a conflict is a failure of ours as well.
+        internal @ (store::Error::Superseded
+        | store::Error::IdConflict
+        | store::Error::Sql(_)
+        | store::Error::Damaged(_)) => Error::Internal(internal),
     }
 }

@@ -69,6 +69,9 @@ impl Desk {
 
     /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
     fn check_host(&self, request: &Request) -> Result<(), Problem> {
+        if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+            return Err(Problem::new(Code::BadRequest, "the Host header stands twice"));
+        }
         let from_header =
             request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
         let host = request.uri().authority().map(|authority| authority.as_str()).or(from_header);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Desk;
 use super::answer;
+use super::extract::Query;
 use super::problem::{Code, Problem};
 
 #[derive(Serialize)]
@@ -17,12 +18,17 @@ struct StatusBody {
 }
 
 /// `GET /livez`: the process answers. It never touches the database.
-pub(super) async fn livez() -> Response {
-    answer::json(StatusCode::OK, &StatusBody { status: "ok" })
+pub(super) async fn livez(query: Query) -> Result<Response, Problem> {
+    query.only(&[])?;
+    Ok(answer::json(StatusCode::OK, &StatusBody { status: "ok" }))
 }
 
 /// `GET /readyz`: submissions are taken.
-pub(super) async fn readyz(Shared(desk): Shared<Arc<Desk>>) -> Result<Response, Problem> {
+pub(super) async fn readyz(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
     if desk.engine.is_ready() {
         return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
     }
@@ -30,6 +36,7 @@ pub(super) async fn readyz(Shared(desk): Shared<Arc<Desk>>) -> Result<Response, 
 }
 
 /// `GET /openapi.yaml`: the contract.
-pub(super) async fn openapi() -> Response {
-    answer::text("application/yaml", include_str!("../../openapi.yaml"))
+pub(super) async fn openapi(query: Query) -> Result<Response, Problem> {
+    query.only(&[])?;
+    Ok(answer::text("application/yaml", include_str!("../../openapi.yaml")))
 }

@@ -12,6 +12,7 @@ use crate::engine::Error;
 
 use super::answer;
 use super::body::JobErrorBody;
+use super::extract::Query;
 
 macro_rules! codes {
     ($($code:ident $word:literal $status:literal $title:literal $explanation:literal)*) => {
@@ -60,8 +61,6 @@ codes! {
         "A body must arrive within 30 seconds. Nothing was written."
     Cancelled "cancelled" 409 "The job was cancelled"
         "A cancelled job has neither result nor exception, as Python's `CancelledError` has it."
-    IdConflict "id_conflict" 409 "A job with this id exists"
-        "Ids are unique. Nothing was written."
     TooLarge "too_large" 413 "The body is too large"
         "A submission may have 1 MiB, any other body 64 KiB. Nothing was written."
     UriTooLong "uri_too_long" 414 "The address is too long"
@@ -247,7 +246,6 @@ impl From<Error> for Problem {
                 Self::of_fields(Code::InvalidValue, at("/queue".to_owned(), detail))
             }
             Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
-            Error::IdConflict => Self::new(Code::IdConflict, detail),
             Error::TooManyWaiters(_) => Self::new(Code::TooManyWaiters, detail).retry_after(1),
             Error::Draining => Self::new(Code::Draining, detail).retry_after(5),
             Error::StorageFull => Self::new(Code::StorageFull, detail).retry_after(5),
@@ -300,7 +298,8 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// `GET /problems/{code}`: what a code means, and what to do.
-pub(super) async fn explain(Path(word): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn explain(Path(word): Path<String>, query: Query) -> Result<Response, Problem> {
+    query.only(&[])?;
     let Some(code) = Code::parse(&word) else {
         return Err(Problem::new(Code::NotFound, format!("there is no problem named '{word}'")));
     };

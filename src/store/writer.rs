@@ -71,8 +71,9 @@ fn start(writer: Writer) -> Result<oneshot::Receiver<()>, OpenError> {
     let (ended, closed) = oneshot::channel();
     let run = move || {
         runtime.block_on(writer.run());
-        // Nobody may be waiting for the end.
-        drop(ended.send(()));
+        if ended.send(()).is_err() {
+            tracing::debug!("nobody waited for the writer's end");
+        }
     };
     std::thread::Builder::new().name("writer".to_owned()).spawn(run).map_err(sqlx::Error::Io)?;
     Ok(closed)
