@@ -31,11 +31,13 @@ pub struct Signature {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
     /// More positional arguments than parameters.
-    #[error("{function}() takes {takes} positional argument{} but {given} {} given",
-        plural(*takes), if *given == 1 { "was" } else { "were" })]
+    #[error("{function}() takes {} but {given} {} given",
+        positional(*needs, *takes), if *given == 1 { "was" } else { "were" })]
     TooMany {
         /// The function.
         function: String,
+        /// How many of them are required.
+        needs: usize,
         /// How many it takes.
         takes: usize,
         /// How many were given.
@@ -82,9 +84,6 @@ impl Signature {
     ) -> Result<Json, BindError> {
         let function = || function.to_string();
         let (takes, given) = (self.parameters.len(), args.len());
-        if given > takes {
-            return Err(BindError::TooMany { function: function(), takes, given });
-        }
         for (name, _) in kwargs {
             match self.parameters.iter().position(|parameter| parameter.name == *name) {
                 None => {
@@ -98,6 +97,10 @@ impl Signature {
                 }
                 Some(_) => {}
             }
+        }
+        if given > takes {
+            let needs = self.parameters.iter().filter(|parameter| parameter.required).count();
+            return Err(BindError::TooMany { function: function(), needs, takes, given });
         }
         self.bound(args, kwargs).map_err(|names| BindError::Missing { function: function(), names })
     }
@@ -125,6 +128,14 @@ impl Signature {
     }
 }
 
+/// How many positional arguments a function takes, as Python says it.
+fn positional(needs: usize, takes: usize) -> String {
+    if needs < takes {
+        return format!("from {needs} to {takes} positional arguments");
+    }
+    format!("{takes} positional argument{}", plural(takes))
+}
+
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
@@ -139,3 +150,6 @@ fn listed(names: &[String]) -> String {
         [many @ .., last] => format!("{}, and {last}", many.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests;
