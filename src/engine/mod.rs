@@ -34,7 +34,7 @@ pub use crate::runtime::Function;
 pub use crate::runtime::Refusal;
 pub use crate::store::{Cancellation, Filter, Page};
 pub use clock::Clock;
-pub use error::Error;
+pub use error::{Caller, Error};
 pub use event::type_of as event_type;
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 

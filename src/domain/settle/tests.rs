@@ -27,14 +27,8 @@ use How::{Cancelled, Crashed, Raised, Returned, Stopped};
 
 /// How it ended, whether a cancel was requested, what was asked for interruptions, deaths before, the
 /// next state, and the error's type.
-type Row = (
-    How,
-    &'static [bool],
-    &'static [OnInterrupt],
-    &'static [u32],
-    State,
-    Option<&'static str>,
-);
+type Row =
+    (How, &'static [bool], &'static [OnInterrupt], &'static [u32], State, Option<&'static str>);
 
 const TABLE: &[Row] = &[
     (Returned, BOTH, EITHER, ANY, State::Succeeded, None),
