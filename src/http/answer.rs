@@ -56,12 +56,16 @@ pub(super) fn job(status: StatusCode, job: &Job, wait: &Wait, view: body::View) 
     let done = if job.is_done() { "true" } else { "false" };
     headers.insert("futurity-done", HeaderValue::from_static(done));
     if !job.is_done() {
-        // After a wait that ran out, asking again at once is right: the server holds the line.
-        let seconds = if wait.is_wanted() { "0" } else { "1" };
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        headers.insert(header::RETRY_AFTER, retry_after(wait.is_wanted()));
     }
     wait.applied(headers);
     response
+}
+
+/// When to ask again for a job that is not done. After a wait that ran out, at once is right: the server
+/// holds the line.
+pub(super) fn retry_after(has_waited: bool) -> HeaderValue {
+    HeaderValue::from_static(if has_waited { "0" } else { "1" })
 }
 
 /// A result as it is: any JSON value. A browser must not take it for a page.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
@@ -108,7 +108,12 @@ pub(super) async fn cancel(
     query.only(&[])?;
     let asked = cancel_request(body.optional()?, &desk)?;
     let (cancellation, job) = desk.engine.cancel(id, asked).await?;
-    Ok(cancel_answer(cancellation, &job))
+    let mut response = cancel_answer(cancellation, &job);
+    if response.status() == StatusCode::ACCEPTED {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, answer::retry_after(!asked.wait.is_zero()));
+    }
+    Ok(response)
 }
 
 fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest, Problem> {

@@ -15,7 +15,7 @@ use super::{
     Arc, BTreeMap, CancelOrder, Config, Error, Event, Job, Opened, Ordinal, Outcome, Pool,
     QueueName, QueueSettings, Settlement, Spec, Store, Submission, Timestamp, mpsc,
 };
-use crate::domain::{JobError, JobId, Json, Priority, State, example};
+use crate::domain::{JobError, Json, Priority, State, example};
 
 /// When everything that a test does not date happens.
 const NOW: Timestamp = Timestamp(3_000);
