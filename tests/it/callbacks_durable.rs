@@ -128,7 +128,8 @@ fn assert_not_on_disk(dir: &TempDir, secrets: &[&[u8]]) {
     let mut read = Vec::new();
     for entry in std::fs::read_dir(&data).expect("a directory") {
         let path = entry.expect("a file").path();
-        let bytes = std::fs::read(&path).expect("its bytes");
+        // A log is removed by the last connection that closes, perhaps this very moment.
+        let Ok(bytes) = std::fs::read(&path) else { continue };
         for secret in secrets {
             let found = bytes.windows(secret.len()).any(|part| part == *secret);
             assert!(!found, "{} holds {}", path.display(), String::from_utf8_lossy(secret));

@@ -110,7 +110,9 @@ async fn f4_a_job_asked_to_stop_is_202_until_it_has_ended() {
     let job = it.submit(&json!({"function": "own"})).await;
     for version in [2, 2] {
         let asked = json!({"grace_seconds": 3600, "wait_seconds": 0.01});
-        let answer = cancel(&it, &job, &asked).await.expect(202).json();
+        let answer = cancel(&it, &job, &asked).await.expect(202);
+        assert_eq!(answer.header("retry-after"), Some("0"), "it has waited, and may ask again");
+        let answer = answer.json();
         assert_eq!((&answer["cancelled"], &answer["state"]), (&json!(false), &json!("running")));
         assert_eq!(answer["job"]["version"], version, "the second asking changes nothing");
         assert_ne!(answer["job"]["cancel_requested_at"], json!(null));

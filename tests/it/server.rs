@@ -113,7 +113,7 @@ impl TestServer {
 
     /// Sends a request and checks its answer against the contract.
     #[track_caller]
-    pub fn send(&self, request: reqwest::RequestBuilder) -> impl Future<Output = Answer> {
+    pub fn send(&self, request: reqwest::RequestBuilder) -> impl Future<Output = Answer> + use<> {
         send(self.client.clone(), request)
     }
 
