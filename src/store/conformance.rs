@@ -78,14 +78,23 @@ impl Shelf {
         self.job(job).await.state
     }
 
-    /// What the last commit told. The writer tells before it answers.
+    /// What the last commit told of jobs. The writer tells before it answers.
     fn told(&mut self) -> Vec<String> {
-        self.events.try_recv().unwrap_or_default().iter().map(in_words).collect()
+        of_jobs(&self.events.try_recv().unwrap_or_default())
     }
 
-    /// What the next commit tells.
+    /// What the next commit tells of jobs.
     async fn tells(&mut self) -> Vec<String> {
-        self.events.recv().await.expect("a commit that tells").iter().map(in_words).collect()
+        of_jobs(&self.events.recv().await.expect("a commit that tells"))
+    }
+
+    /// Whether any commit since the last look told that deliveries are due.
+    fn told_of_deliveries(&mut self) -> bool {
+        let mut told = false;
+        while let Ok(events) = self.events.try_recv() {
+            told |= events.iter().any(|event| matches!(event, Event::DeliveriesDue));
+        }
+        told
     }
 
     /// One number of the database.
@@ -119,6 +128,12 @@ fn raised() -> Outcome {
     Outcome::Raised(JobError::new("ValueError", "no"))
 }
 
+/// The events that tell of jobs. That deliveries may be due is told too often rather than too seldom.
+fn of_jobs(events: &[Event]) -> Vec<String> {
+    let of_jobs = events.iter().filter(|event| !matches!(event, Event::DeliveriesDue));
+    of_jobs.map(in_words).collect()
+}
+
 /// An event as a few words, with jobs by their ordinals.
 fn in_words(event: &Event) -> String {
     match event {
@@ -133,9 +148,4 @@ fn in_words(event: &Event) -> String {
         Event::DeliveriesDue => "due".to_owned(),
         Event::Broken => "broken".to_owned(),
     }
-}
-
-/// What a settled job tells: every end looks for callbacks.
-fn ended<const N: usize>(events: [&str; N]) -> Vec<String> {
-    events.into_iter().chain(["due"]).map(str::to_owned).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::store::Cancellation;
 
-use super::{NOW, Shelf, State, cancel, ended, raised, returned};
+use super::{NOW, Shelf, State, cancel, raised, returned};
 
 #[tokio::test]
 async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
@@ -11,12 +11,12 @@ async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
     it.told();
     let done = it.store.cancel(cancel(&second, false)).await.expect("an answer");
     assert_eq!(done, Cancellation::Cancelled);
-    assert_eq!(it.told(), ended(["cancelled 2"]));
+    assert_eq!(it.told(), ["cancelled 2"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.version), (State::Cancelled, 2));
     assert_eq!((second.finished_at, second.cancel_requested_at), (Some(NOW), Some(NOW)));
     it.settle(&first, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ended(["changed 1 succeeded", "claimed [3]"]));
+    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [3]"]);
     assert_eq!(it.state(&third).await, State::Running);
 }
 
@@ -75,7 +75,7 @@ async fn f4_a_cancel_and_then_an_error_in_one_commit_is_cancelled() {
     let (asked, settled) =
         tokio::join!(it.store.cancel(cancel(&job, true)), it.settle(&job, raised()));
     assert_eq!((asked.expect("an answer"), settled.is_ok()), (Cancellation::Requested, true));
-    assert_eq!(it.told(), ended(["cancel requested 1", "changed 1 cancelled"]), "one commit");
+    assert_eq!(it.told(), ["cancel requested 1", "changed 1 cancelled"], "one commit");
     let job = it.job(&job).await;
     assert_eq!((job.state, job.version), (State::Cancelled, 3));
     assert_eq!((job.cancel_requested_at, job.error), (Some(NOW), None));
@@ -111,7 +111,7 @@ async fn f19_a_job_cancelled_in_the_commit_that_frees_its_slot_is_never_started(
     let (cancelled, settled) =
         tokio::join!(it.store.cancel(cancel(&second, false)), it.settle(&first, returned()));
     assert_eq!((cancelled.expect("an answer"), settled.is_ok()), (Cancellation::Cancelled, true));
-    assert_eq!(it.told(), ended(["cancelled 2", "changed 1 succeeded"]));
+    assert_eq!(it.told(), ["cancelled 2", "changed 1 succeeded"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.attempt), (State::Cancelled, 0));
 }

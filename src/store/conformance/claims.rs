@@ -1,8 +1,8 @@
 //! Slots: who starts, in what order, and what a settled job leaves to the next.
 
 use super::{
-    Error, Outcome, Pool, QueueName, Settlement, Shelf, State, Submission, Timestamp, ended,
-    example, raised, returned, settlement, submission, urgent,
+    Error, Outcome, Pool, QueueName, Settlement, Shelf, State, Submission, Timestamp, example,
+    raised, returned, settlement, submission, urgent,
 };
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn e2_a_settled_job_leaves_its_slot_to_the_next_in_the_same_commit() {
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
     it.settle(&first, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ended(["changed 1 succeeded", "claimed [2]"]));
+    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [2]"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.attempt, second.version), (State::Running, 1, 2));
 }
@@ -69,7 +69,7 @@ async fn f4_a_slot_that_code_still_holds_is_free_only_when_it_is_released() {
     it.told();
     let given_up = Settlement { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
     it.store.settle(given_up).await.expect("a running job");
-    assert_eq!(it.told(), ended(["changed 1 cancelled"]));
+    assert_eq!(it.told(), ["changed 1 cancelled"]);
     assert_eq!(it.state(&second).await, State::Pending);
     it.store.release(QueueName::default_queue(), Pool::Tasks, Timestamp(9_000)).await;
     assert_eq!(it.tells().await, ["claimed [2]"]);
@@ -122,7 +122,7 @@ async fn a_job_whose_function_is_absent_waits_and_holds_up_nobody() {
     assert_eq!(job.state, State::Running);
     it.told();
     it.settle(&job, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ended(["changed 2 succeeded"]));
+    assert_eq!(it.told(), ["changed 2 succeeded"]);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn g21_a_store_that_stops_claims_nothing_more() {
     it.told();
     it.store.stop_claiming().await.expect("an answer");
     it.settle(&first, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ended(["changed 1 succeeded"]));
+    assert_eq!(it.told(), ["changed 1 succeeded"]);
     let third = it.store.submit(submission(example::spec(3))).await.expect("a job");
     assert_eq!((it.state(&second).await, third.state), (State::Pending, State::Pending));
 }

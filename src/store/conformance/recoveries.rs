@@ -2,7 +2,7 @@
 
 use crate::domain::OnInterrupt;
 
-use super::{NOW, Outcome, Shelf, Spec, State, cancel, ended, example, returned, submission};
+use super::{NOW, Outcome, Shelf, Spec, State, cancel, example, returned, submission};
 
 #[tokio::test]
 async fn g5_what_ran_when_a_server_died_runs_again_or_fails_with_a_name() {
@@ -69,7 +69,7 @@ async fn g21_an_interrupted_job_takes_its_old_place_again() {
     let again = it.job(&first).await;
     assert_eq!(again.attempt, 2);
     it.settle(&again, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ended(["changed 1 succeeded", "claimed [2]"]));
+    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [2]"]);
     assert_eq!(it.state(&second).await, State::Running);
 }
 
