@@ -146,7 +146,8 @@ impl TestServer {
     }
 }
 
-async fn send(client: reqwest::Client, request: reqwest::RequestBuilder) -> Answer {
+/// Sends a request and checks its answer against the contract.
+pub async fn send(client: reqwest::Client, request: reqwest::RequestBuilder) -> Answer {
     let request = request.build().expect("a request");
     let (method, path) = (request.method().clone(), request.url().path().to_owned());
     let response = client.execute(request).await.expect("an answer");

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futurity::Config;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::functions::Gate;
-use crate::server::TestServer;
+use crate::server::{TestServer, send};
 
 fn path(job: &Value, rest: &str) -> String {
     format!("/v1/jobs/{}{rest}", job["id"].as_str().expect("an id"))
@@ -22,11 +22,16 @@ fn patient(config: Config) -> Config {
 }
 
 async fn gated() -> (TestServer, Gate) {
+    gated_for(10_000).await
+}
+
+/// Where so many may wait at once.
+async fn gated_for(waiters_max: usize) -> (TestServer, Gate) {
     let (gate, function) = Gate::task();
     let one = futurity::Queue { max_workers: 1, max_pending: 1_000 };
     let configure = |config: Config| {
         let queues = [("one".to_owned(), one)].into();
-        patient(Config { queues, ..config })
+        patient(Config { queues, waiters_max, ..config })
     };
     let it = TestServer::with(configure, |builder| builder.function("gate", function)).await;
     (it, gate)
@@ -75,24 +80,57 @@ async fn f8_a_wait_that_is_no_number_is_refused_with_its_place() {
     assert_eq!(it.get("/v1/jobs").await.expect(200).json()["jobs"], json!([]), "none was written");
 }
 
+/// Asks for a place until the answer has this status.
+async fn until(it: &TestServer, job: &Value, status: u16) {
+    while it.get(&path(job, "?wait=0.001")).await.status.as_u16() != status {}
+}
+
 #[tokio::test]
 async fn heavy_f7_a_thousand_long_polls_of_one_job_all_get_its_end() {
-    let (it, gate) = gated().await;
+    let (it, gate) = gated_for(1_000).await;
     let job = it.submit(&json!({"function": "gate"})).await;
     let polls = (0..1_000).map(|number| {
         let rest = if number % 2 == 0 { "?wait=600" } else { "/result?wait=600" };
-        let request = it.request(Method::GET, &path(&job, rest));
-        tokio::spawn(it.send(request))
+        let url = format!("{}{}", it.url, path(&job, rest));
+        let client = it.client.clone();
+        tokio::spawn(async move {
+            loop {
+                // One who looks whether all wait takes a place for a moment.
+                let answer = send(client.clone(), client.get(&url)).await;
+                if answer.status != StatusCode::TOO_MANY_REQUESTS {
+                    return answer.expect(200).json();
+                }
+            }
+        })
     });
     let polls: Vec<_> = polls.collect();
-    // Some ask only after the end; those are answered as well.
-    assert_eq!(it.get(&path(&job, "")).await.expect(200).json()["state"], "running");
+    until(&it, &job, 429).await;
     gate.open();
     for (number, poll) in join_all(polls).await.into_iter().enumerate() {
-        let answer = poll.expect("an answer").expect(200).json();
+        let answer = poll.expect("an answer");
         let result = if number % 2 == 0 { &answer["result"] } else { &answer };
         assert_eq!(result, "open");
     }
+}
+
+#[tokio::test]
+async fn g14_one_waiter_too_many_is_refused_and_what_does_not_wait_is_not() {
+    let (it, gate) = gated_for(0).await;
+    let answer = it.post("/v1/jobs?wait=9", &json!({"function": "echo"})).await.expect(429);
+    assert_eq!(
+        (answer.code().as_str(), answer.header("retry-after")),
+        ("too_many_waiters", Some("1"))
+    );
+    assert_eq!(it.get("/v1/jobs").await.expect(200).json()["jobs"], json!([]), "none was written");
+    let job = it.submit(&json!({"function": "gate"})).await;
+    for rest in ["?wait=9", "/result?wait=9", "/exception?wait=9"] {
+        assert_eq!(it.get(&path(&job, rest)).await.expect(429).code(), "too_many_waiters");
+    }
+    let cancel = path(&job, "/cancel");
+    it.post(&cancel, &json!({"wait_seconds": 9})).await.expect(429);
+    let shown = it.get(&path(&job, "?wait=0")).await.expect(200).json();
+    assert_eq!(shown, job, "a cancel that is refused asks nothing");
+    gate.open();
 }
 
 #[tokio::test]
@@ -142,24 +180,20 @@ async fn f3_those_who_wait_for_a_pending_job_hear_that_it_is_cancelled() {
     gate.open();
 }
 
-/// As many clients hang up as may wait at all; if they kept their places, there would be none left.
 #[tokio::test]
-async fn heavy_g4_clients_that_hang_up_give_back_their_place_and_change_nothing() {
-    let (it, gate) = gated().await;
+async fn g4_a_client_that_hangs_up_gives_back_its_place_and_changes_nothing() {
+    let (it, gate) = gated_for(1).await;
     let job = it.submit(&json!({"function": "gate"})).await;
     let address = it.server.address();
-    let ask = format!("GET {} HTTP/1.1\r\nHost: {address}\r\n\r\n", path(&job, "?wait=600"));
-    for _ in 0..21 {
-        let clients = (0..500).map(|_| async {
-            let mut client = TcpStream::connect(address).await.expect("a connection");
-            client.write_all(ask.as_bytes()).await.expect("a request");
-            client
-        });
-        drop(join_all(clients).await);
-        it.get(&path(&job, "?wait=0.001")).await.expect(200);
+    for rest in ["?wait=600", "/result?wait=600", "/exception?wait=600"] {
+        let mut client = TcpStream::connect(address).await.expect("a connection");
+        let ask = format!("GET {} HTTP/1.1\r\nHost: {address}\r\n\r\n", path(&job, rest));
+        client.write_all(ask.as_bytes()).await.expect("a request");
+        until(&it, &job, 429).await;
+        drop(client);
+        until(&it, &job, 200).await;
     }
-    let waiting = tokio::spawn(it.send(it.request(Method::GET, &path(&job, "?wait=600"))));
     gate.open();
-    let job = waiting.await.expect("an answer").expect(200).json();
+    let job = it.wait(&job).await;
     assert_eq!((&job["state"], &job["attempt"]), (&json!("succeeded"), &json!(1)));
 }
