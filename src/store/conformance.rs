@@ -78,9 +78,13 @@ impl Shelf {
         self.job(job).await.state
     }
 
-    /// What the last commit told of jobs. The writer tells before it answers.
+    /// What was told of jobs since the last look. The writer tells before it answers.
     fn told(&mut self) -> Vec<String> {
-        of_jobs(&self.events.try_recv().unwrap_or_default())
+        let mut told = Vec::new();
+        while let Ok(events) = self.events.try_recv() {
+            told.extend(of_jobs(&events));
+        }
+        told
     }
 
     /// What the next commit tells of jobs.

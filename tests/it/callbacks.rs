@@ -4,7 +4,7 @@ use futurity::{Config, Native};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::functions::Gate;
+use crate::gates::Gate;
 use crate::receiver::{Receiver, Reply, Seen};
 use crate::server::TestServer;
 

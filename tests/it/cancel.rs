@@ -3,7 +3,7 @@
 use futurity::{Config, Queue};
 use serde_json::{Value, json};
 
-use crate::functions::{Gate, ThreadGate, stubborn};
+use crate::gates::{Gate, ThreadGate, stubborn};
 use crate::receiver::{Receiver, Reply};
 use crate::server::{Answer, TestServer};
 

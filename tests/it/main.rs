@@ -1,7 +1,7 @@
 //! Integration tests: a real server on a port of its own, a real SQLite file, through HTTP.
 
 mod contract;
-mod functions;
+mod gates;
 mod receiver;
 mod server;
 
