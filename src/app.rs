@@ -27,8 +27,6 @@ use crate::store::{self, OpenError, Store};
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
 const ADDRESS_FILE: &str = "address";
-/// Requests that may wait at once.
-const WAITERS_MAX: usize = 10_000;
 /// Connections, files and the database need this many descriptors at full load.
 const DESCRIPTORS_WANTED: u64 = 20_000;
 
@@ -145,7 +143,7 @@ impl Builder {
             .and_then(|secret| Ok((secret, secret::seal_key(&data_dir)?)))
             .map_err(secrets)?;
         let engine_config = engine::Config {
-            waiters_max: WAITERS_MAX,
+            waiters_max: config.waiters_max,
             schedule: Schedule(config.webhook_schedule_seconds.clone()),
             render: http::webhook_event,
         };

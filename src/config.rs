@@ -33,6 +33,8 @@ pub struct Config {
     pub tasks: usize,
     /// The longest wait of one request.
     pub wait_max: Duration,
+    /// Requests that may wait at once.
+    pub waiters_max: usize,
     /// How long a stopping server lets running jobs go on.
     pub grace: Duration,
     /// Names that requests may call the server by, besides localhost and loopback addresses.
@@ -70,6 +72,7 @@ impl Default for Config {
             threads: threads_default(),
             tasks: 1_024,
             wait_max: Duration::from_secs(60),
+            waiters_max: 10_000,
             grace: Duration::from_secs(30),
             hosts: Vec::new(),
             egress_allow: Vec::new(),
@@ -195,6 +198,7 @@ impl Config {
             threads: options.threads.or(file.threads).unwrap_or(base.threads),
             tasks: file.tasks.unwrap_or(base.tasks),
             wait_max: seconds("max_wait_seconds", max_wait_seconds)?.unwrap_or(base.wait_max),
+            waiters_max: base.waiters_max,
             grace: seconds("grace_seconds", grace_seconds)?.unwrap_or(base.grace),
             hosts: file.hosts.into_iter().chain(options.host.iter().cloned()).collect(),
             egress_allow: file.egress.allow,

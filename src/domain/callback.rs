@@ -218,3 +218,6 @@ fn spread(milliseconds: i64, chance: f64) -> i64 {
     let per_mille = per_mille as i64;
     milliseconds / 1_000 * per_mille + milliseconds % 1_000 * per_mille / 1_000
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,3 +332,6 @@ impl Job {
         self.state.is_done()
     }
 }
+
+#[cfg(test)]
+mod tests;

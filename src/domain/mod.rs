@@ -2,6 +2,8 @@
 
 pub mod callback;
 pub mod error;
+#[cfg(test)]
+pub mod example;
 pub mod invalid;
 pub mod job;
 pub mod json;

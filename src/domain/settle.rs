@@ -70,3 +70,6 @@ fn done(job: &Job, state: State, now: Timestamp) -> Job {
     let finished_at = now.max(job.started_at.unwrap_or(now));
     Job { state, version: job.version + 1, finished_at: Some(finished_at), ..job.clone() }
 }
+
+#[cfg(test)]
+mod tests;

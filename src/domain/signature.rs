@@ -32,14 +32,14 @@ pub struct Signature {
 pub enum BindError {
     /// More positional arguments than parameters.
     #[error("{function}() takes {} but {given} {} given",
-        takes(*least, *most), if *given == 1 { "was" } else { "were" })]
+        positional(*needs, *takes), if *given == 1 { "was" } else { "were" })]
     TooMany {
         /// The function.
         function: String,
-        /// How many it must have.
-        least: usize,
+        /// How many of them are required.
+        needs: usize,
         /// How many it takes.
-        most: usize,
+        takes: usize,
         /// How many were given.
         given: usize,
     },
@@ -83,11 +83,7 @@ impl Signature {
         kwargs: &[(&str, &RawValue)],
     ) -> Result<Json, BindError> {
         let function = || function.to_string();
-        let (most, given) = (self.parameters.len(), args.len());
-        if given > most {
-            let least = self.parameters.iter().filter(|parameter| parameter.required).count();
-            return Err(BindError::TooMany { function: function(), least, most, given });
-        }
+        let (takes, given) = (self.parameters.len(), args.len());
         for (name, _) in kwargs {
             match self.parameters.iter().position(|parameter| parameter.name == *name) {
                 None => {
@@ -101,6 +97,10 @@ impl Signature {
                 }
                 Some(_) => {}
             }
+        }
+        if given > takes {
+            let needs = self.parameters.iter().filter(|parameter| parameter.required).count();
+            return Err(BindError::TooMany { function: function(), needs, takes, given });
         }
         self.bound(args, kwargs).map_err(|names| BindError::Missing { function: function(), names })
     }
@@ -128,13 +128,12 @@ impl Signature {
     }
 }
 
-/// How many arguments, as Python says it: a range where some have defaults.
-fn takes(least: usize, most: usize) -> String {
-    if least == most {
-        format!("{most} positional argument{}", plural(most))
-    } else {
-        format!("from {least} to {most} positional arguments")
+/// How many positional arguments a function takes, as Python says it.
+fn positional(needs: usize, takes: usize) -> String {
+    if needs < takes {
+        return format!("from {needs} to {takes} positional arguments");
     }
+    format!("{takes} positional argument{}", plural(takes))
 }
 
 fn plural(count: usize) -> &'static str {
@@ -151,3 +150,6 @@ fn listed(names: &[String]) -> String {
         [many @ .., last] => format!("{}, and {last}", many.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,64 @@ impl fmt::Display for State {
         formatter.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From each state, in the order of [`State::ALL`], to each.
+    const MAY_BECOME: [[bool; 5]; 5] = [
+        // pending, running, succeeded, failed, cancelled
+        [false, true, false, false, true],
+        [true, false, true, true, true],
+        [false, false, false, false, false],
+        [false, false, false, false, false],
+        [false, false, false, false, false],
+    ];
+
+    fn legal() -> Vec<(State, State)> {
+        let pairs = State::ALL.into_iter().flat_map(|from| State::ALL.map(|to| (from, to)));
+        pairs.filter(|(from, to)| from.may_become(*to)).collect()
+    }
+
+    #[test]
+    fn s3_of_25_pairs_six_are_legal() {
+        for (from, row) in State::ALL.into_iter().zip(MAY_BECOME) {
+            for (to, expected) in State::ALL.into_iter().zip(row) {
+                assert_eq!(from.may_become(to), expected, "{from} to {to}");
+            }
+        }
+        assert_eq!(legal().len(), 6);
+    }
+
+    #[test]
+    fn s2_done_is_exactly_where_nothing_can_follow() {
+        for state in State::ALL {
+            let ends = !State::ALL.into_iter().any(|next| state.may_become(next));
+            assert_eq!(state.is_done(), ends, "{state}");
+        }
+    }
+
+    #[test]
+    fn s1_every_state_is_read_back_from_its_word() {
+        for state in State::ALL {
+            assert_eq!(State::parse(state.as_str()), Some(state));
+        }
+        for word in ["", "Pending", "finished", "cancelled_and_notified", "canceled"] {
+            assert_eq!(State::parse(word), None, "{word:?}");
+        }
+    }
+
+    /// Rows of the page begin with two states in backticks: | `pending` | `running` | who |
+    #[test]
+    fn s3_the_page_on_the_lifecycle_lists_exactly_the_transitions_of_the_code() {
+        let page = include_str!("../../docs/lifecycle.md");
+        let state = |cell: &str| State::parse(cell.trim().strip_prefix('`')?.strip_suffix('`')?);
+        let row = |line: &str| {
+            let mut cells = line.strip_prefix('|')?.split('|');
+            Some((state(cells.next()?)?, state(cells.next()?)?))
+        };
+        let listed: Vec<(State, State)> = page.lines().filter_map(row).collect();
+        assert_eq!(listed, legal());
+    }
+}

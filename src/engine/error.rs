@@ -23,8 +23,8 @@ pub enum Error {
     /// An address that the egress policy denies.
     #[error("{detail}")]
     EgressDenied {
-        /// Which of the request's callbacks; none for the call's own arguments.
-        callback: Option<usize>,
+        /// Whose address it is.
+        of: Caller,
         /// Which address, and what an operator can do.
         detail: String,
     },
@@ -66,6 +66,15 @@ pub enum Error {
     /// Something of ours failed; it is in the log.
     #[error("internal error")]
     Internal(#[source] store::Error),
+}
+
+/// Who would call a denied address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The function, with the call's arguments.
+    Function,
+    /// The callback that is the whole request, or the one at that place of a submission.
+    Callback(Option<usize>),
 }
 
 pub(super) fn of_store(error: store::Error) -> Error {

@@ -32,7 +32,7 @@ use crate::store::{self, CancelOrder, Opened, Store};
 pub use crate::runtime::Function;
 pub use crate::store::{Cancellation, Filter, Page};
 pub use clock::Clock;
-pub use error::Error;
+pub use error::{Caller, Error};
 pub use event::type_of as event_type;
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 

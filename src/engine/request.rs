@@ -14,7 +14,7 @@ use crate::runtime::Refusal;
 use crate::store::Submission;
 
 use super::seal::Confidence;
-use super::{Engine, Error};
+use super::{Caller, Engine, Error};
 
 /// A call to be submitted.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl Engine {
         };
         function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
             Refusal::Invalid(detail) => Error::InvalidArguments(detail),
-            Refusal::EgressDenied(detail) => Error::EgressDenied { callback: None, detail },
+            Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },
         })?;
         let mut callbacks = Vec::with_capacity(new.callbacks.len());
         for (place, asked) in new.callbacks.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Engine {
         let url = self.shared.client.policy().check_url(&asked.url).map_err(|denied| {
             let detail = denied.to_string();
             if denied.is_policy() {
-                Error::EgressDenied { callback: place, detail }
+                Error::EgressDenied { of: Caller::Callback(place), detail }
             } else {
                 invalid("url", detail)
             }

@@ -53,3 +53,55 @@ impl Seal {
         serde_json::from_slice(&text).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ID: CallbackId = CallbackId(Uuid::from_u128(1));
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn confidence() -> Confidence {
+        let headers = vec![("authorization".to_owned(), "Bearer s3cret".to_owned())];
+        Confidence { secret: Some(SECRET.to_owned()), headers }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_again_and_shows_nothing_meanwhile() {
+        let seal = Seal::new(&[7; 32]);
+        let sealed = seal.seal(ID, &confidence()).expect("something to seal");
+        let opened = seal.open(ID, &sealed).expect("the same key and callback");
+        assert_eq!(opened.secret.as_deref(), Some(SECRET));
+        assert_eq!(opened.headers, confidence().headers);
+        for secret in [&SECRET.as_bytes()[6..], b"s3cret", b"authorization"] {
+            assert!(!sealed.windows(secret.len()).any(|part| part == secret));
+        }
+        assert_ne!(seal.seal(ID, &confidence()), Some(sealed), "a nonce of its own each time");
+    }
+
+    #[test]
+    fn another_key_another_callback_or_a_changed_byte_does_not_open() {
+        let seal = Seal::new(&[7; 32]);
+        let sealed = seal.seal(ID, &confidence()).expect("something to seal");
+        assert!(Seal::new(&[8; 32]).open(ID, &sealed).is_none());
+        assert!(seal.open(CallbackId(Uuid::from_u128(2)), &sealed).is_none());
+        for place in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[place] ^= 1;
+            assert!(seal.open(ID, &changed).is_none(), "byte {place}");
+            assert!(seal.open(ID, &sealed[..place]).is_none(), "cut at {place}");
+        }
+    }
+
+    #[test]
+    fn with_nothing_in_confidence_nothing_is_kept() {
+        assert_eq!(Seal::new(&[7; 32]).seal(ID, &Confidence::default()), None);
+    }
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        assert_eq!(format!("{:?}", Seal::new(&[7; 32])), "Seal(…)");
+    }
+}

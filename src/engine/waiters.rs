@@ -99,3 +99,78 @@ impl Drop for Place {
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{Json, Outcome, Timestamp, example, settle};
+
+    fn done() -> Job {
+        settle(&example::running(), Outcome::Returned(Json::trusted("1")), Timestamp(3_000))
+    }
+
+    /// Jobs that are waited for, and the count of those who wait.
+    fn size(waiters: &Waiters) -> (usize, usize) {
+        let table = lock(&waiters.shared);
+        (table.jobs.len(), table.count)
+    }
+
+    #[tokio::test]
+    async fn f7_ten_thousand_waiters_each_get_the_job_and_leave_an_empty_table() {
+        let waiters = Waiters::new(10_000);
+        let job = done();
+        let subscribed: Vec<Waiter> =
+            (0..10_000).map(|_| waiters.subscribe(job.spec.id).expect("a place")).collect();
+        assert_eq!(size(&waiters), (1, 10_000));
+        waiters.done(&job);
+        assert_eq!(size(&waiters), (0, 0), "places are free before anyone has looked");
+        waiters.done(&job);
+        for waiter in subscribed {
+            assert_eq!(waiter.done().await.as_ref(), Some(&job));
+        }
+        assert_eq!(size(&waiters), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_waiter_hears_of_its_own_job_only() {
+        let waiters = Waiters::new(2);
+        let job = done();
+        let other = JobId(Uuid::from_u128(7));
+        let (mine, theirs) = (waiters.subscribe(job.spec.id), waiters.subscribe(other));
+        waiters.done(&job);
+        assert!(mine.expect("a place").done().await.is_some());
+        assert_eq!(size(&waiters), (1, 1));
+        drop(theirs);
+        assert_eq!(size(&waiters), (0, 0));
+    }
+
+    #[test]
+    fn one_waiter_too_many_is_refused_and_a_place_given_back_is_taken_again() {
+        let waiters = Waiters::new(2);
+        let id = done().spec.id;
+        let first = waiters.subscribe(id).expect("a place");
+        let _second = waiters.subscribe(id).expect("a place");
+        for _ in 0..3 {
+            let refused = waiters.subscribe(id).expect_err("no place");
+            assert!(matches!(refused, Error::TooManyWaiters(2)));
+        }
+        assert_eq!(size(&waiters), (1, 2), "a refused waiter takes no place");
+        drop(first);
+        assert_eq!(size(&waiters), (1, 1));
+        let _third = waiters.subscribe(id).expect("the place that was given back");
+        assert!(waiters.subscribe(id).is_err());
+    }
+
+    #[test]
+    fn a_waiter_dropped_after_the_end_takes_nobody_elses_place_away() {
+        let waiters = Waiters::new(3);
+        let job = done();
+        let late = waiters.subscribe(job.spec.id).expect("a place");
+        waiters.done(&job);
+        let _next = waiters.subscribe(job.spec.id).expect("a place");
+        drop(late);
+        assert_eq!(size(&waiters), (1, 1));
+    }
+}

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::domain::{Invalid, Job};
-use crate::engine::Error;
+use crate::engine::{Caller, Error};
 
 use super::answer;
 use super::body::JobErrorBody;
@@ -228,12 +228,15 @@ impl From<Error> for Problem {
                 Self::of_fields(Code::UnknownFunction, at("/function".to_owned(), detail))
             }
             Error::InvalidArguments(_) => Self::new(Code::InvalidArguments, detail),
-            Error::EgressDenied { callback, detail } => match callback {
-                Some(place) => Self::of_fields(
-                    Code::EgressDenied,
-                    at(format!("/callbacks/{place}/url"), detail),
-                ),
-                None => Self::new(Code::EgressDenied, detail),
+            Error::EgressDenied { of, detail } => match of {
+                Caller::Function => Self::new(Code::EgressDenied, detail),
+                Caller::Callback(None) => {
+                    Self::of_fields(Code::EgressDenied, at("/url".to_owned(), detail))
+                }
+                Caller::Callback(Some(place)) => {
+                    let pointer = format!("/callbacks/{place}/url");
+                    Self::of_fields(Code::EgressDenied, at(pointer, detail))
+                }
             },
             Error::InvalidCallback { callback, field, detail } => {
                 let pointer = match callback {

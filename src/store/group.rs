@@ -201,9 +201,8 @@ impl Group {
         ledger: &mut Ledger,
     ) -> Result<(), Error> {
         let ordinal = it.job.ordinal;
-        let Some(running) = ledger.running(ordinal) else {
-            return Err(Error::Superseded);
-        };
+        let running = ledger.running(ordinal).filter(|running| running.attempt == it.job.attempt);
+        let running = running.ok_or(Error::Superseded)?;
         self.now = self.now.max(it.now);
         let job = with_cancel(&it.job, running);
         let next = settle(&job, it.outcome.clone(), it.now);
@@ -285,8 +284,8 @@ impl Group {
                 fresh.job.state = State::Running;
                 fresh.job.attempt = 1;
                 fresh.job.started_at = Some(now.max(created_at));
-                let running =
-                    Running { may_have_callbacks: fresh.has_callbacks, ..Running::default() };
+                let may_have_callbacks = fresh.has_callbacks;
+                let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
                 ledger.set_running(ordinal, Some(running));
                 continue;
             }

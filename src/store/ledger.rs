@@ -34,6 +34,8 @@ pub(super) struct Slot {
 /// What the writer knows of a running job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
+    /// Which attempt it is; 0 until the commit of its claim has told.
+    pub(super) attempt: u32,
     /// When it was first asked to stop.
     pub(super) cancel_requested_at: Option<Timestamp>,
     /// Whether its end may make deliveries due; false only where it is known to have no callback.
@@ -42,7 +44,7 @@ pub(super) struct Running {
 
 impl Default for Running {
     fn default() -> Self {
-        Self { cancel_requested_at: None, may_have_callbacks: true }
+        Self { attempt: 0, cancel_requested_at: None, may_have_callbacks: true }
     }
 }
 
@@ -179,6 +181,13 @@ impl Ledger {
             None => self.running.remove(&ordinal),
         };
         self.undo.push(Undo::Running(ordinal, before));
+    }
+
+    /// The commit of a claim told which attempt it began.
+    pub(super) fn began(&mut self, ordinal: Ordinal, attempt: u32) {
+        if let Some(running) = self.running.get_mut(&ordinal) {
+            running.attempt = attempt;
+        }
     }
 
     /// Claims nothing from now on.

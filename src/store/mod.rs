@@ -12,8 +12,8 @@ mod recovery;
 mod sqlite;
 mod writer;
 
-//#[cfg(test)]
-//mod conformance;
+#[cfg(test)]
+mod conformance;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -95,7 +95,7 @@ pub(super) async fn is_at(
     connection: &mut SqliteConnection,
     ordinal: Ordinal,
     id: JobId,
-) -> Result<bool, Error> {
+) -> Result<bool, sqlx::Error> {
     let query = sqlx::query_scalar(SELECT_AT).bind(ordinal.0).bind(id.0.as_bytes().to_vec());
     let count: i64 = query.fetch_one(connection).await?;
     Ok(count == 1)

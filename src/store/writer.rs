@@ -56,6 +56,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         events: event_sender,
         checkpoint_wanted,
         groups: 0,
+        slots_freed: false,
         _closing: closing.drop_guard(),
     };
     tokio::spawn(checkpointer);
@@ -93,6 +94,8 @@ struct Writer {
     events: mpsc::UnboundedSender<Vec<Event>>,
     checkpoint_wanted: Arc<Notify>,
     groups: u32,
+    /// A job that was not inserted after all has left its slot to the next.
+    slots_freed: bool,
     /// Ends the checkpointer with the writer.
     _closing: DropGuard,
 }
@@ -112,8 +115,8 @@ impl Writer {
         while then == Then::GoOn {
             let (members, last) = self.next_group().await;
             then = self.commit(members).await;
-            if last && then == Then::GoOn {
-                then = Then::Close;
+            if last {
+                then = self.finish(then).await;
             }
         }
         if then == Then::Break {
@@ -127,6 +130,14 @@ impl Writer {
         }
     }
 
+    /// Writes what is still being written ahead; whoever waits for it was told that it would be.
+    async fn finish(&mut self, mut then: Then) -> Then {
+        while then == Then::GoOn && !self.staged.is_empty() {
+            then = self.commit(Vec::new()).await;
+        }
+        if then == Then::GoOn { Then::Close } else { then }
+    }
+
     /// Waits for a change, then takes all that are there. True if the store is to be closed after them.
     async fn next_group(&mut self) -> (Vec<Change>, bool) {
         let mut members = Vec::new();
@@ -134,8 +145,10 @@ impl Writer {
         while members.len() < GROUP_MEMBERS_MAX && bytes < GROUP_BYTES_MAX {
             let next = match self.overflow.take() {
                 Some(change) => Some(change),
-                // A piece to write ahead is a reason for a group of its own.
-                None if members.is_empty() && self.staged.is_empty() => self.waiting.recv().await,
+                // A piece to write ahead, or a slot to fill, is a reason for a group of its own.
+                None if members.is_empty() && self.staged.is_empty() && !self.slots_freed => {
+                    self.waiting.recv().await
+                }
                 None => match self.waiting.try_recv() {
                     Ok(change) => Some(change),
                     Err(mpsc::error::TryRecvError::Empty) => break,
@@ -202,6 +215,7 @@ impl Writer {
     }
 
     async fn try_commit(&mut self, members: &mut [Change], pieces: usize) -> Result<(), Error> {
+        self.slots_freed = false;
         let mut group = Group::assemble(members, &mut self.ledger, self.counters, self.now);
         let ahead = ahead(self.staged.front(), pieces);
         if group.is_empty() && ahead.is_empty() {
@@ -211,7 +225,10 @@ impl Writer {
         let written = ahead.len();
         match script::commit(&mut self.connection, &group, &ahead).await {
             Ok(changed) => {
-                self.check(&mut group, members, changed).await?;
+                self.check(&mut group, members, &changed).await?;
+                for (ordinal, attempt) in changed.claimed {
+                    self.ledger.began(ordinal, attempt);
+                }
                 self.ledger.commit();
                 self.counters = group.counters;
                 self.now = group.now;
@@ -237,9 +254,9 @@ impl Writer {
         &mut self,
         group: &mut Group,
         members: &mut [Change],
-        changed: Changed,
+        changed: &Changed,
     ) -> Result<(), Error> {
-        if changed.claimed != group.claimed.count() || changed.ended != group.ended.count() {
+        if changed.claimed.len() != group.claimed.count() || changed.ended != group.ended.count() {
             let text =
                 format!("{changed:?} of {} and {}", group.claimed.count(), group.ended.count());
             let error = sqlx::Error::Protocol(format!("ledger and database disagree: {text}"));
@@ -251,9 +268,11 @@ impl Writer {
         for member in members {
             let Change::Submit { submission, reply, .. } = member else { continue };
             let Some(job) = reply.decided().cloned() else { continue };
-            if recovery::is_at(&mut self.connection, job.ordinal, job.spec.id).await? {
+            let is_there = recovery::is_at(&mut self.connection, job.ordinal, job.spec.id).await;
+            if is_there.map_err(|error| Error::OutcomeUnknown(Arc::new(error)))? {
                 continue;
             }
+            self.slots_freed = true;
             reply.set(Err(Error::IdConflict));
             group
                 .events

@@ -2,15 +2,23 @@
 
 mod contract;
 mod gate;
+mod gates;
 mod raw;
+mod receiver;
 mod server;
 
 mod bodies;
+mod callbacks;
+mod callbacks_durable;
+mod cancel;
 mod draining;
+mod egress;
 mod functions;
+mod http_request;
 mod list;
 mod problems;
 mod results;
 mod states;
 mod submit;
 mod values;
+mod waiting;

@@ -100,6 +100,12 @@ impl TestServer {
         self.dir
     }
 
+    /// The secret that signs webhooks, as an operator reads it.
+    pub fn webhook_secret(&self) -> String {
+        let file = self.dir.path().join("data/webhook-secret");
+        std::fs::read_to_string(file).expect("a secret").trim().to_owned()
+    }
+
     /// A request to be finished by the test.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
@@ -107,7 +113,7 @@ impl TestServer {
 
     /// Sends a request and checks its answer against the contract.
     #[track_caller]
-    pub fn send(&self, request: reqwest::RequestBuilder) -> impl Future<Output = Answer> {
+    pub fn send(&self, request: reqwest::RequestBuilder) -> impl Future<Output = Answer> + use<> {
         send(self.client.clone(), request)
     }
 

@@ -1,6 +1,8 @@
 //! SQLite: connections that are checked, and errors that have a meaning.
 
 pub(super) mod checkpoint;
+#[cfg(test)]
+mod plans;
 pub(super) mod rows;
 pub(super) mod script;
 

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Either, Executor as _, Sqlite, SqliteConnection};
+use sqlx::{Either, Executor as _, Row as _, Sqlite, SqliteConnection};
 
+use crate::domain::Ordinal;
 use crate::store::group::{Counters, Group};
 
 /// Rows of one statement, as the JSON that it reads with `json_each`: an array of arrays.
@@ -118,7 +119,7 @@ impl Row<'_> {
 }
 
 /// The statements between begin and commit. Guards stand in the `where`: a write states what it
-/// assumes. They come in two lengths, because every statement costs a message from the connection's
+/// assumes. Ends come before claims: a job that is interrupted may be claimed again at once. They come in two lengths, because every statement costs a message from the connection's
 /// thread: most groups only insert, claim and end jobs.
 macro_rules! jobs {
     () => {
@@ -132,11 +133,6 @@ select e.value ->> 0, unhex(e.value ->> 1), e.value ->> 2, e.value ->> 3, e.valu
 from jsonb_each(?) as e where true
 on conflict (id) do nothing;
 
-update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = e.value ->> 1,
-    epoch = e.value ->> 2, started_at = max(e.value ->> 3, created_at)
-from jsonb_each(?) as e
-where jobs.ordinal = e.value ->> 0 and jobs.state = 'pending';
-
 update jobs set state = e.value ->> 3, version = coalesce(e.value ->> 13, version + 1), seq = e.value ->> 4,
     finished_seq = case when e.value ->> 5 is null then null else e.value ->> 4 end,
     finished_at = e.value ->> 5, started_at = case when e.value ->> 3 = 'pending' then null else started_at end,
@@ -145,6 +141,12 @@ update jobs set state = e.value ->> 3, version = coalesce(e.value ->> 13, versio
 from jsonb_each(?) as e
 where jobs.ordinal = e.value ->> 0 and jobs.state = e.value ->> 1
     and (e.value ->> 2 is null or jobs.attempt = e.value ->> 2);
+
+update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = e.value ->> 1,
+    epoch = e.value ->> 2, started_at = max(e.value ->> 3, created_at)
+from jsonb_each(?) as e
+where jobs.ordinal = e.value ->> 0 and jobs.state = 'pending'
+returning jobs.ordinal, jobs.attempt;
 
 "
     };
@@ -207,12 +209,12 @@ pub(in crate::store) struct Ahead<'a> {
     pub(in crate::store) bytes: &'a [u8],
 }
 
-/// How many rows each guarded statement changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the guarded statements changed: how many rows, and which attempt each claim began.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Changed {
     pub(in crate::store) inserted: usize,
-    pub(in crate::store) claimed: usize,
     pub(in crate::store) ended: usize,
+    pub(in crate::store) claimed: Vec<(Ordinal, u32)>,
 }
 
 /// Writes a group as one transaction. On an error the transaction is rolled back.
@@ -273,8 +275,8 @@ fn job_binds(script: &'static str, group: &Group) -> Script {
         .bind(seq)
         .bind(payload)
         .bind(group.inserted.json())
-        .bind(group.claimed.json())
         .bind(group.ended.json())
+        .bind(group.claimed.json())
 }
 
 fn all_binds(script: &'static str, group: &Group) -> Script {
@@ -295,12 +297,17 @@ async fn statements(
     script: Script,
 ) -> Result<Changed, sqlx::Error> {
     let mut changes = Vec::with_capacity(13);
+    let mut claimed = Vec::new();
     let mut results = connection.fetch_many(script);
     while let Some(result) = results.try_next().await? {
-        if let Either::Left(done) = result {
-            changes.push(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX));
+        match result {
+            Either::Left(done) => {
+                changes.push(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX));
+            }
+            // Only the claims return rows.
+            Either::Right(row) => claimed.push((Ordinal(row.try_get(0)?), row.try_get(1)?)),
         }
     }
     let changed = |place: usize| changes.get(insert_place + place).copied().unwrap_or(0);
-    Ok(Changed { inserted: changed(0), claimed: changed(1), ended: changed(2) })
+    Ok(Changed { inserted: changed(0), ended: changed(1), claimed })
 }

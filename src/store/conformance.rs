@@ -1,0 +1,155 @@
+//! The conformance suite: what every database below the store must do, through the store's own verbs.
+
+mod callbacks;
+mod cancels;
+mod claims;
+mod pages;
+mod recoveries;
+mod refusals;
+mod values;
+
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::{
+    Arc, BTreeMap, CancelOrder, Config, Error, Event, Job, Opened, Ordinal, Outcome, Pool,
+    QueueName, QueueSettings, Settlement, Spec, Store, Submission, Timestamp, mpsc,
+};
+use crate::domain::{JobError, Json, Priority, State, example};
+
+/// When everything that a test does not date happens.
+const NOW: Timestamp = Timestamp(3_000);
+
+/// A store on a file of its own, and what it tells.
+struct Shelf {
+    store: Store,
+    events: mpsc::UnboundedReceiver<Vec<Event>>,
+    closed: oneshot::Receiver<()>,
+    recovered: usize,
+    config: Config,
+    dir: TempDir,
+}
+
+impl Shelf {
+    /// One queue, `default`, that runs so many jobs at once.
+    async fn of_workers(max_workers: usize) -> Self {
+        Self::with(QueueSettings { max_workers, max_pending: 1_000 }).await
+    }
+
+    async fn with(settings: QueueSettings) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let config = Config {
+            path: dir.path().join("futurity.db"),
+            queues: BTreeMap::from([(QueueName::default_queue(), settings)]),
+            slots: BTreeMap::from([(Pool::Tasks, 1_000), (Pool::Threads, 1_000)]),
+            pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
+        };
+        Self::open(dir, config).await
+    }
+
+    async fn open(dir: TempDir, config: Config) -> Self {
+        let opened = Store::open(config.clone(), NOW).await.expect("a store");
+        let Opened { store, events, closed, recovered } = opened;
+        Self { store, events, closed, recovered, config, dir }
+    }
+
+    /// The next server on the same file: this one is dropped without a word.
+    async fn reopened(self) -> Self {
+        let Self { store, events, closed, config, dir, .. } = self;
+        drop((store, events));
+        closed.await.expect("the writer ends by itself");
+        Self::open(dir, config).await
+    }
+
+    /// Submits example number `number`.
+    async fn submit(&self, number: u64) -> Job {
+        self.store.submit(submission(example::spec(number))).await.expect("a job")
+    }
+
+    async fn settle(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
+        self.store.settle(settlement(job, outcome)).await
+    }
+
+    async fn job(&self, job: &Job) -> Job {
+        self.store.job(job.spec.id).await.expect("it reads").expect("it is there")
+    }
+
+    async fn state(&self, job: &Job) -> State {
+        self.job(job).await.state
+    }
+
+    /// What was told of jobs since the last look. The writer tells before it answers.
+    fn told(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Ok(events) = self.events.try_recv() {
+            told.extend(of_jobs(&events));
+        }
+        told
+    }
+
+    /// What the next commit tells of jobs.
+    async fn tells(&mut self) -> Vec<String> {
+        of_jobs(&self.events.recv().await.expect("a commit that tells"))
+    }
+
+    /// Whether any commit since the last look told that deliveries are due.
+    fn told_of_deliveries(&mut self) -> bool {
+        let mut told = false;
+        while let Ok(events) = self.events.try_recv() {
+            told |= events.iter().any(|event| matches!(event, Event::DeliveriesDue));
+        }
+        told
+    }
+
+    /// One number of the database.
+    async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.store.readers).await.expect("a number")
+    }
+}
+
+fn submission(spec: Spec) -> Submission {
+    Submission { spec: Arc::new(spec), pool: Pool::Tasks, callbacks: Vec::new() }
+}
+
+fn settlement(job: &Job, outcome: Outcome) -> Settlement {
+    Settlement { job: job.clone(), outcome, now: NOW, pool: Pool::Tasks, frees_slot: true }
+}
+
+fn urgent(number: u64, priority: i64) -> Submission {
+    let priority = Priority::new(priority).expect("a priority");
+    submission(Spec { priority, ..example::spec(number) })
+}
+
+fn cancel(job: &Job, terminate: bool) -> CancelOrder {
+    CancelOrder { job: job.clone(), pool: Pool::Tasks, terminate, grace_seconds: 1.0, now: NOW }
+}
+
+fn returned() -> Outcome {
+    Outcome::Returned(Json::trusted("1"))
+}
+
+fn raised() -> Outcome {
+    Outcome::Raised(JobError::new("ValueError", "no"))
+}
+
+/// The events that tell of jobs. That deliveries may be due is told too often rather than too seldom.
+fn of_jobs(events: &[Event]) -> Vec<String> {
+    let of_jobs = events.iter().filter(|event| !matches!(event, Event::DeliveriesDue));
+    of_jobs.map(in_words).collect()
+}
+
+/// An event as a few words, with jobs by their ordinals.
+fn in_words(event: &Event) -> String {
+    match event {
+        Event::Started(job) => format!("started {}", job.ordinal.0),
+        Event::Claimed(ordinals) => {
+            let ordinals: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
+            format!("claimed {ordinals:?}")
+        }
+        Event::Changed(job) => format!("changed {} {}", job.ordinal.0, job.state),
+        Event::Cancelled(ordinal) => format!("cancelled {}", ordinal.0),
+        Event::CancelRequested(order) => format!("cancel requested {}", order.job.ordinal.0),
+        Event::DeliveriesDue => "due".to_owned(),
+        Event::Broken => "broken".to_owned(),
+    }
+}

@@ -1,0 +1,109 @@
+//! What is refused fails alone, whatever else is in its group.
+
+use futures_util::future::join_all;
+
+use super::{Error, QueueName, QueueSettings, Shelf, Spec, State, example, returned, submission};
+
+#[tokio::test]
+async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
+    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10 }).await;
+    let mut specs: Vec<Spec> = (1..=100).map(example::spec).collect();
+    for spec in specs.iter_mut().step_by(10) {
+        spec.queue = QueueName::new("nowhere").expect("a name");
+    }
+    let sent = specs.iter().cloned().map(|spec| it.store.submit(submission(spec)));
+    let answers = join_all(sent).await;
+    let mut states = Vec::new();
+    for (spec, answer) in specs.iter().zip(answers) {
+        match answer {
+            Ok(job) => {
+                assert_eq!(job.spec.id, spec.id);
+                assert_eq!(it.job(&job).await, job);
+                states.push(job.state);
+            }
+            Err(Error::UnknownQueue(queue)) => assert_eq!(queue.as_str(), "nowhere"),
+            Err(Error::QueueFull { max_pending, .. }) => {
+                assert_eq!((max_pending, states.len()), (10, 11), "only when it is full");
+                assert!(it.store.job(spec.id).await.expect("it reads").is_none());
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(states[0], State::Running);
+    assert_eq!(states[1..], [State::Pending; 10]);
+    assert_eq!(it.number("select count(*) from jobs").await, 11);
+    assert_eq!(it.number("select ordinal from counters").await, 11, "no ordinal is lost");
+}
+
+#[tokio::test]
+async fn a_full_queue_has_room_again_when_a_job_has_started() {
+    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let first = it.submit(1).await;
+    it.submit(2).await;
+    let third = || it.store.submit(submission(example::spec(3)));
+    assert!(matches!(third().await, Err(Error::QueueFull { max_pending: 1, .. })));
+    it.settle(&first, returned()).await.expect("a running job");
+    assert_eq!(third().await.expect("room").state, State::Pending);
+}
+
+#[tokio::test]
+async fn a_queue_that_may_not_hold_any_still_starts_what_finds_a_slot() {
+    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
+    assert_eq!(it.submit(1).await.state, State::Running);
+    let second = it.store.submit(submission(example::spec(2))).await;
+    assert!(matches!(second, Err(Error::QueueFull { max_pending: 0, .. })));
+}
+
+#[tokio::test]
+async fn an_id_that_exists_fails_alone_and_gives_its_slot_back() {
+    let mut it = Shelf::of_workers(3).await;
+    let first = it.submit(1).await;
+    it.told();
+    let (twin, second) = tokio::join!(
+        it.store.submit(submission(example::spec(1))),
+        it.store.submit(submission(example::spec(2)))
+    );
+    assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
+    let second = second.expect("a job");
+    assert_eq!(it.told(), [format!("started {}", second.ordinal.0)], "the twin never starts");
+    assert_eq!(it.job(&first).await, first);
+    assert_eq!(it.submit(3).await.state, State::Running, "in the slot that the twin gave back");
+    assert_eq!(it.submit(4).await.state, State::Pending);
+    assert_eq!(it.number("select count(*) from jobs").await, 4);
+}
+
+#[tokio::test]
+async fn of_two_with_the_same_id_in_one_group_the_first_is_the_job() {
+    let mut it = Shelf::of_workers(2).await;
+    let twin = || it.store.submit(submission(example::spec(1)));
+    let (first, second) = tokio::join!(twin(), twin());
+    assert_eq!(first.expect("a job").state, State::Running);
+    assert!(matches!(second, Err(Error::IdConflict)), "{second:?}");
+    assert_eq!(it.told(), ["started 1"]);
+    assert_eq!(it.submit(2).await.state, State::Running);
+}
+
+#[tokio::test]
+async fn an_id_that_exists_gives_its_place_in_the_queue_back() {
+    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let first = it.submit(1).await;
+    let twin = it.store.submit(submission(example::spec(1))).await;
+    assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
+    let second = it.submit(2).await;
+    it.told();
+    it.settle(&first, returned()).await.expect("a running job");
+    assert_eq!(it.state(&second).await, State::Running);
+    assert!(it.told().contains(&format!("claimed [{}]", second.ordinal.0)));
+}
+
+#[tokio::test]
+async fn a_closed_store_takes_nothing_more() {
+    let it = Shelf::of_workers(1).await;
+    let job = it.submit(1).await;
+    let store = it.store.clone();
+    it.store.close().await;
+    it.closed.await.expect("the writer ends");
+    let late = store.submit(submission(example::spec(2))).await;
+    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    assert!(store.job(job.spec.id).await.is_err());
+}

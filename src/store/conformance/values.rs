@@ -1,0 +1,110 @@
+//! Arguments and results of every size come back as they were given, byte by byte.
+
+use super::{Error, Job, Json, Outcome, Shelf, Spec, example, returned, submission};
+
+const KIB: usize = 1_024;
+/// Around each size at which a value is kept in another way.
+const SIZES: [usize; 10] = [
+    16,
+    KIB - 1,
+    KIB,
+    KIB + 1,
+    256 * KIB - 1,
+    256 * KIB,
+    256 * KIB + 1,
+    512 * KIB + 1,
+    1_024 * KIB + 1,
+    5 * 1_024 * KIB,
+];
+
+/// A JSON string of exactly so many bytes, of letters that a cut may fall into.
+fn text_of(bytes: usize) -> String {
+    let inner = bytes - 2;
+    format!("\"{}{}\"", "x".repeat(inner % 2), "é".repeat(inner / 2))
+}
+
+/// Arguments that are kept as a text of exactly so many bytes: `[[…],{}]`.
+fn spec_of(number: u64, bytes: usize) -> Spec {
+    let args = Json::trusted(format!("[{}]", text_of(bytes - "[[],{}]".len())));
+    Spec { args: Some(args), ..example::spec(number) }
+}
+
+#[tokio::test]
+async fn arguments_and_results_of_every_size_read_back_byte_by_byte() {
+    let it = Shelf::of_workers(100).await;
+    for (number, bytes) in (1..).zip(SIZES) {
+        let job = it.store.submit(submission(spec_of(number, bytes))).await.expect("a job");
+        assert_eq!(it.job(&job).await, job, "arguments of {bytes} bytes");
+        let result = Json::trusted(text_of(bytes));
+        it.settle(&job, Outcome::Returned(result.clone())).await.expect("a running job");
+        let read = it.job(&job).await;
+        assert!(read.result == Some(result), "a result of {bytes} bytes");
+        assert!(read.spec.args == job.spec.args, "{bytes} bytes");
+    }
+    let unlinked = it.number("select count(*) from unlinked_payloads").await;
+    assert_eq!(unlinked, 0, "every payload has its owner");
+}
+
+#[tokio::test]
+async fn large_and_small_ones_at_once_do_not_mix() {
+    let it = Shelf::of_workers(100).await;
+    let submit = |number, bytes| it.store.submit(submission(spec_of(number, bytes)));
+    let (a, b, c, d) = tokio::join!(
+        submit(1, 3 * 1_024 * KIB),
+        submit(2, 100),
+        submit(3, 2_000),
+        submit(4, 2 * 1_024 * KIB)
+    );
+    let jobs: Vec<Job> = [a, b, c, d].into_iter().map(|job| job.expect("a job")).collect();
+    for job in &jobs {
+        assert!(it.job(job).await == *job, "job {}", job.ordinal.0);
+    }
+    assert!(jobs[1].ordinal < jobs[0].ordinal, "a small one does not wait for a large one");
+    let ordinals: Vec<_> = jobs.iter().map(|job| job.ordinal).collect();
+    let mut read = it.store.jobs_at(&ordinals).await.expect("they read");
+    read.sort_by_key(|job| job.spec.id);
+    assert!(read == jobs);
+}
+
+#[tokio::test]
+async fn a_list_leaves_out_values_above_16_kib() {
+    let it = Shelf::of_workers(100).await;
+    for (number, bytes) in [(1, 16 * KIB), (2, 16 * KIB + 1)] {
+        let job = it.store.submit(submission(spec_of(number, bytes))).await.expect("a job");
+        let result = Outcome::Returned(Json::trusted(text_of(bytes)));
+        it.settle(&job, result).await.expect("a running job");
+    }
+    let page = it.store.list(&crate::store::Filter::default(), None, 10).await.expect("a page");
+    let [large, small] = page.jobs.as_slice() else { panic!("{} jobs", page.jobs.len()) };
+    assert!(small.spec.args.is_some() && small.result.is_some() && !small.result_omitted);
+    assert!(large.spec.args.is_none() && large.spec.kwargs.is_none());
+    assert!(large.result.is_none() && large.result_omitted);
+}
+
+#[tokio::test]
+async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_start() {
+    let it = Shelf::of_workers(100).await;
+    let whole = it.store.submit(submission(spec_of(1, 2 * 1_024 * KIB))).await.expect("a job");
+    let (cut, ()) = tokio::join!(
+        it.store.submit(submission(spec_of(2, 5 * 1_024 * KIB))),
+        it.store.clone().close()
+    );
+    assert!(matches!(cut, Err(Error::Closed)), "{:?}", cut.map(|job| job.ordinal));
+    let Shelf { closed, config, dir, store, .. } = it;
+    closed.await.expect("the writer ends");
+    drop(store);
+
+    let readers = crate::store::sqlite::open_readers(&config.path).await.expect("connections");
+    let count = || sqlx::query_scalar::<_, i64>("select count(distinct payload) from chunks");
+    let before = count().fetch_one(&readers).await.expect("a number");
+    assert_eq!(before, 2, "the job's own, and pieces of the other");
+    readers.close().await;
+
+    let it = Shelf::open(dir, config).await;
+    assert_eq!(it.number("select count(distinct payload) from chunks").await, 1);
+    assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
+    assert!(it.job(&whole).await.spec.args == whole.spec.args);
+    let next = it.store.submit(submission(spec_of(3, 300 * KIB))).await.expect("a job");
+    assert!(it.job(&next).await.spec.args == next.spec.args, "its number is taken by nobody else");
+    it.settle(&next, returned()).await.expect("a running job");
+}
