@@ -40,6 +40,8 @@ impl Terminal {
             .env("FUTURITY_DATA_DIR", data_dir)
             .env("FUTURITY_LISTEN", listen)
             .env("no_proxy", "127.0.0.1")
+            // Without buffers, lines of programs that print at once would mix.
+            .env_remove("PYTHONUNBUFFERED")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -67,7 +69,8 @@ impl Terminal {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.screen.recv_timeout(left);
-            shown.push(line.unwrap_or_else(|error| panic!("{error} after {shown:#?}")));
+            assert!(line.is_ok(), "{line:?} after {shown:#?}");
+            shown.extend(line);
             if shown.last().is_some_and(|line| is_last(line)) {
                 return shown;
             }
@@ -85,10 +88,10 @@ impl Terminal {
     fn shows_rest(&self) {
         let deadline = Instant::now() + BLOCK_LIMIT;
         loop {
-            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(_line) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => panic!("the shell does not end"),
+            let line = self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            assert_ne!(line, Err(RecvTimeoutError::Timeout), "the shell does not end");
+            if line.is_err() {
+                return;
             }
         }
     }
@@ -126,10 +129,12 @@ fn tour() -> Vec<Block> {
     let mut fences = tour.split("```");
     while let (Some(_prose), Some(fenced)) = (fences.next(), fences.next()) {
         let (kind, lines) = fenced.split_once('\n').expect("a kind of block");
-        match (kind, blocks.last_mut()) {
-            ("sh", _) => blocks.push(Block { lines: lines.to_owned(), expected: Vec::new() }),
-            ("text", Some(block)) => block.expected = lines.lines().map(str::to_owned).collect(),
-            _ => panic!("a block of {kind:?} in the tour"),
+        assert!(matches!(kind, "sh" | "text"), "a block of {kind:?} in the tour");
+        match blocks.last_mut() {
+            Some(block) if kind == "text" => {
+                block.expected = lines.lines().map(str::to_owned).collect();
+            }
+            _ => blocks.push(Block { lines: lines.to_owned(), expected: Vec::new() }),
         }
     }
     blocks
