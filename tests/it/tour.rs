@@ -40,8 +40,6 @@ impl Terminal {
             .env("FUTURITY_DATA_DIR", data_dir)
             .env("FUTURITY_LISTEN", listen)
             .env("no_proxy", "127.0.0.1")
-            // Without buffers, lines of programs that print at once would mix.
-            .env_remove("PYTHONUNBUFFERED")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
