@@ -54,7 +54,7 @@ lint:
 tests:
 	@echo "==> tests"
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked; \
-	else cargo test --locked --tests; fi
+	else cargo build --locked --examples && cargo test --locked --tests; fi
 
 doctests:
 	@echo "==> doctests"

@@ -20,5 +20,6 @@ mod problems;
 mod results;
 mod states;
 mod submit;
+mod tour;
 mod values;
 mod waiting;
