@@ -268,6 +268,7 @@ impl Config {
         http::Config {
             wait_max: self.wait_max,
             hosts: self.hosts.iter().cloned().chain(own).collect(),
+            open_without_keys: self.listen.ip().is_loopback(),
             connections_max: 16_384,
         }
     }
@@ -291,4 +292,20 @@ fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, InvalidCo
     Duration::try_from_secs_f64(value)
         .map(Some)
         .map_err(|error| InvalidConfig(format!("{name} = {value}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_loopback_nothing_is_open_even_when_the_last_key_is_revoked() {
+        let listening = |listen: &str| {
+            let config = Config { listen: listen.parse().unwrap(), ..Config::default() };
+            config.http().open_without_keys
+        };
+        assert!(listening("127.0.0.1:8080") && listening("[::1]:8080"));
+        assert!(!listening("0.0.0.0:8080") && !listening("[::]:8080"));
+        assert!(!listening("192.0.2.1:8080"));
+    }
 }

@@ -39,6 +39,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let Arguments { command, options } = Arguments::parse();
+    let asks_health = matches!(command, Some(Command::Health));
     let done = Config::load(&options).map_err(Failure::from).and_then(|config| match command {
         None | Some(Command::Serve) => serve::serve(config, &options),
         Some(Command::Health) => health::ask(&config),
@@ -49,6 +50,10 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say_error(&failure.to_string());
+            // What watches a server's health knows two answers only.
+            if asks_health {
+                return ExitCode::FAILURE;
+            }
             ExitCode::from(failure.exit_code())
         }
     }

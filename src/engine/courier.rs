@@ -134,6 +134,8 @@ impl Engine {
 async fn deliver(engine: Engine, due: DueDelivery) {
     let sent = match engine.prepare_delivery(&due).await {
         Ok(prepared) => prepared.send(&engine.shared.client, &due, engine.now()).await,
+        // Trying again does not mend it, but the schedule ends, and the log of the delivery says why.
+        Err(store::Error::Damaged(detail)) => Sent::failed(engine.now(), detail),
         Err(error) => {
             tracing::error!(callback.id = %due.id, %error, "a delivery could not be prepared");
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -162,6 +164,14 @@ struct Prepared {
 struct Sent {
     answer: Answer,
     attempt: DeliveryAttempt,
+}
+
+impl Sent {
+    fn failed(at: Timestamp, error: String) -> Self {
+        let (status, body, duration_ms) = (None, None, 0);
+        let attempt = DeliveryAttempt { at, status, error: Some(error), body, duration_ms };
+        Self { answer: Answer::None, attempt }
+    }
 }
 
 impl Engine {

@@ -15,7 +15,7 @@ use crate::engine::event_type;
 
 use super::answer::to_json;
 
-/// Arguments and results above this many bytes of JSON are left out of a brief view.
+/// Arguments (both kinds together) and results above this many bytes of JSON are left out of a brief view.
 const BRIEF_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a job is shown.
@@ -92,11 +92,12 @@ impl<'a> JobBody<'a> {
     /// `job` as it is shown.
     pub(super) fn of(job: &'a Job, view: View) -> Self {
         let spec = &job.spec;
-        let shown = |json: &'a Option<Json>| {
-            let json = json.as_ref()?;
-            (view == View::Whole || json.len() <= BRIEF_BYTES_MAX).then(|| raw(json))?
-        };
-        let (args, kwargs, result) = (shown(&spec.args), shown(&spec.kwargs), shown(&job.result));
+        let small = |bytes: usize| view == View::Whole || bytes <= BRIEF_BYTES_MAX;
+        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
+        let arguments_shown = small(bytes(&spec.args) + bytes(&spec.kwargs));
+        let args = spec.args.as_ref().filter(|_| arguments_shown).and_then(raw);
+        let kwargs = spec.kwargs.as_ref().filter(|_| arguments_shown).and_then(raw);
+        let result = job.result.as_ref().filter(|result| small(result.len())).and_then(raw);
         let path = format!("/v1/jobs/{}", spec.id);
         let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
         Self {

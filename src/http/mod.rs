@@ -37,6 +37,9 @@ pub struct Config {
     pub wait_max: Duration,
     /// Names that requests may call the server by, besides localhost and loopback addresses.
     pub hosts: Vec<String>,
+    /// Whether everything is allowed while there is no key; never beyond loopback, where the last key may
+    /// be revoked while the server runs.
+    pub open_without_keys: bool,
     /// Connections at once.
     pub connections_max: usize,
 }

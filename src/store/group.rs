@@ -51,6 +51,7 @@ pub(super) struct Group {
     pub(super) delivery_bodies: Rows,
     pub(super) delivery_attempts: Rows,
     pub(super) linked: Rows,
+    pub(super) abandoned: Rows,
     pub(super) chunks: Vec<Chunk>,
     pub(super) events: Vec<Event>,
     claimed_ordinals: Vec<Ordinal>,
@@ -107,6 +108,7 @@ impl Group {
             delivery_bodies: Rows::default(),
             delivery_attempts: Rows::default(),
             linked: Rows::default(),
+            abandoned: Rows::default(),
             chunks: Vec::new(),
             events: Vec::new(),
             claimed_ordinals: Vec::new(),
@@ -130,6 +132,7 @@ impl Group {
             &self.delivery_bodies,
             &self.delivery_attempts,
             &self.linked,
+            &self.abandoned,
         ];
         others.into_iter().all(Rows::is_empty)
     }
@@ -318,6 +321,13 @@ impl Group {
                 self.events.push(Event::Started(job.clone()));
             }
             reply.set(Ok(job));
+        }
+    }
+
+    /// Deletes payloads that nobody will own.
+    pub(super) fn abandon(&mut self, payloads: &[i64]) {
+        for payload in payloads {
+            self.abandoned.row().int(*payload).end();
         }
     }
 

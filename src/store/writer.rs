@@ -53,6 +53,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         waiting,
         overflow: None,
         staged: VecDeque::new(),
+        abandoned: Vec::new(),
         events: event_sender,
         checkpoint_wanted,
         groups: 0,
@@ -91,6 +92,8 @@ struct Writer {
     overflow: Option<Change>,
     /// Changes with a large value, which is written ahead of them.
     staged: VecDeque<Staged>,
+    /// Payloads that nobody will own.
+    abandoned: Vec<i64>,
     events: mpsc::UnboundedSender<Vec<Event>>,
     checkpoint_wanted: Arc<Notify>,
     groups: u32,
@@ -189,15 +192,20 @@ impl Writer {
                 members.into_iter().for_each(|change| change.answer(Some(&unknown)));
                 Then::Break
             }
-            Err(error) if members.len() <= 1 => {
-                tracing::error!(%error, "a change was rolled back");
-                members.into_iter().for_each(|change| change.answer(Some(&error)));
-                Then::GoOn
-            }
             Err(error) => {
                 tracing::error!(%error, "a group was rolled back; its members are tried one by one");
+                self.give_up_staged(&error);
                 self.commit_singly(members).await
             }
+        }
+    }
+
+    /// The group failed, perhaps for what was to be written ahead: that is given up, and its pieces are
+    /// deleted with the next group. Kept, it would be tried again without end.
+    fn give_up_staged(&mut self, error: &Error) {
+        if let Some(staged) = self.staged.pop_front() {
+            self.abandoned.push(staged.payload);
+            staged.change.answer(Some(error));
         }
     }
 
@@ -205,6 +213,9 @@ impl Writer {
         for member in members {
             let mut alone = vec![member];
             let result = self.try_commit(&mut alone, 0).await;
+            if let Err(error) = &result {
+                tracing::error!(%error, "a change was rolled back");
+            }
             alone.into_iter().for_each(|change| change.answer(result.as_ref().err()));
             if let Err(Error::OutcomeUnknown(error)) = result {
                 tracing::error!(%error, "the database failed; the server stops");
@@ -217,6 +228,7 @@ impl Writer {
     async fn try_commit(&mut self, members: &mut [Change], pieces: usize) -> Result<(), Error> {
         self.slots_freed = false;
         let mut group = Group::assemble(members, &mut self.ledger, self.counters, self.now);
+        group.abandon(&self.abandoned);
         let ahead = ahead(self.staged.front(), pieces);
         if group.is_empty() && ahead.is_empty() {
             self.ledger.commit();
@@ -232,6 +244,7 @@ impl Writer {
                 self.ledger.commit();
                 self.counters = group.counters;
                 self.now = group.now;
+                self.abandoned.clear();
                 if let Some(staged) = self.staged.front_mut() {
                     staged.pieces += written;
                 }

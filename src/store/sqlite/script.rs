@@ -188,6 +188,10 @@ where deliveries.callback = e.value ->> 0 and deliveries.state = 'pending'
 
 delete from unlinked_payloads where payload in (select e.value ->> 0 from jsonb_each(?) as e);
 
+delete from chunks where payload in (select e.value ->> 0 from jsonb_each(?) as e);
+
+delete from unlinked_payloads where payload in (select e.value ->> 0 from jsonb_each(?) as e);
+
 "
     };
 }
@@ -288,6 +292,8 @@ fn all_binds(script: &'static str, group: &Group) -> Script {
         .bind(group.delivery_attempts.json())
         .bind(group.delivery_attempts.json())
         .bind(group.linked.json())
+        .bind(group.abandoned.json())
+        .bind(group.abandoned.json())
 }
 
 /// Runs a script, whose `insert into jobs` is its statement number `insert_place`, from 0.
