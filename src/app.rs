@@ -22,7 +22,7 @@ use crate::engine::{self, Clock, Engine, secret};
 use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry, Runtime, builtin};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, DatabasePath, OpenError, Store};
 
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
@@ -293,7 +293,10 @@ async fn open_store(
 ) -> Result<store::Opened, Failure> {
     let pools = registry.iter().map(|function| (function.name.to_string(), function.pool()));
     let store_config = store::Config {
-        path: config.data_dir.join(DATABASE_FILE),
+        path: DatabasePath {
+            file: config.data_dir.join(DATABASE_FILE),
+            synchronous: Config::synchronous(),
+        },
         queues: config.queues(),
         slots: config.slots(),
         pools: pools.collect(),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::domain::{Pool, QueueName};
 use crate::outbound::AllowEntry;
-use crate::store::QueueSettings;
+use crate::store::{QueueSettings, Synchronous};
 use crate::{http, outbound, runtime};
 
 /// Longest wait that an operator may allow.
@@ -252,6 +252,23 @@ impl Config {
         let mut queues: BTreeMap<_, _> = self.queues.iter().filter_map(named).collect();
         queues.entry(QueueName::default_queue()).or_insert_with(|| settings(&Queue::default()));
         queues
+    }
+
+    /// How commits reach the disk. A debug build can be told to do it wrongly: the durability test must
+    /// fail then, or it proves nothing.
+    pub(crate) fn synchronous() -> Synchronous {
+        #[cfg(debug_assertions)]
+        {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "this file is the reader of the environment"
+            )]
+            let asked = std::env::var("FUTURITY_DEBUG_SYNCHRONOUS");
+            if asked.as_deref() == Ok("normal") {
+                return Synchronous::Normal;
+            }
+        }
+        Synchronous::Full
     }
 
     pub(crate) fn outbound(&self) -> Result<outbound::Config, InvalidConfig> {

@@ -39,7 +39,7 @@ impl Shelf {
     async fn with(settings: QueueSettings) -> Self {
         let dir = TempDir::new().expect("a directory");
         let config = Config {
-            path: dir.path().join("futurity.db"),
+            path: dir.path().join("futurity.db").into(),
             queues: BTreeMap::from([(QueueName::default_queue(), settings)]),
             slots: BTreeMap::from([(Pool::Tasks, 1_000), (Pool::Threads, 1_000)]),
             pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),

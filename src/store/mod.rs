@@ -42,11 +42,37 @@ pub struct QueueSettings {
     pub max_pending: usize,
 }
 
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronous {
+    /// Once it is on stable storage: what G1 rests on.
+    Full,
+    /// Once the kernel has it: a power cut loses it. Only for the negative control of the durability
+    /// test, so a release build does not have it.
+    #[cfg(debug_assertions)]
+    Normal,
+}
+
+/// Where the database is, and when a commit to it counts as done.
+#[derive(Clone, Debug)]
+pub struct DatabasePath {
+    /// The file.
+    pub file: PathBuf,
+    /// When a commit counts as done.
+    pub synchronous: Synchronous,
+}
+
+impl From<PathBuf> for DatabasePath {
+    fn from(file: PathBuf) -> Self {
+        Self { file, synchronous: Synchronous::Full }
+    }
+}
+
 /// Everything that the ledger of slots has to know at the start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The database file.
-    pub path: PathBuf,
+    /// The database file, and how it is written.
+    pub path: DatabasePath,
     /// The queues, by name.
     pub queues: BTreeMap<QueueName, QueueSettings>,
     /// Slots of each pool. [`Pool::Absent`] has none, ever.

@@ -6,7 +6,6 @@ mod plans;
 pub(super) mod rows;
 pub(super) mod script;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
-use super::Error;
+use super::{DatabasePath, Error, Synchronous};
 
 /// SQLite before this can corrupt a database when two connections reset its WAL at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -76,11 +75,14 @@ impl From<Error> for OpenError {
 }
 
 /// Opens the connection that writes, making and migrating the database if need be.
-pub(super) async fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
-    let options = options(path).create_if_missing(true).pragma("query_only", "0");
+pub(super) async fn open_writer(path: &DatabasePath) -> Result<SqliteConnection, OpenError> {
+    let options = options(path)
+        .create_if_missing(true)
+        .pragma("synchronous", path.synchronous.pragma())
+        .pragma("query_only", "0");
     let mut connection = SqliteConnection::connect_with(&options).await?;
     check_version(&mut connection).await?;
-    check_settings(&mut connection, false).await?;
+    check_settings(&mut connection, path.synchronous, false).await?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::NewerSchema { found },
         other => OpenError::Migration(other),
@@ -89,7 +91,7 @@ pub(super) async fn open_writer(path: &Path) -> Result<SqliteConnection, OpenErr
 }
 
 /// Opens the connections that only read.
-pub(super) async fn open_readers(path: &Path) -> Result<SqlitePool, OpenError> {
+pub(super) async fn open_readers(path: &DatabasePath) -> Result<SqlitePool, OpenError> {
     let options = options(path).pragma("query_only", "1");
     let pool = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
@@ -98,7 +100,7 @@ pub(super) async fn open_readers(path: &Path) -> Result<SqlitePool, OpenError> {
         .test_before_acquire(false)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                check_settings(connection, true).await.map_err(|error| match error {
+                check_settings(connection, Synchronous::Full, true).await.map_err(|error| match error {
                     OpenError::Sql(error) => error,
                     other => sqlx::Error::Configuration(Box::new(other)),
                 })
@@ -108,9 +110,9 @@ pub(super) async fn open_readers(path: &Path) -> Result<SqlitePool, OpenError> {
 }
 
 /// Opens a connection for checkpoints.
-pub(super) async fn open_checkpointer(path: &Path) -> Result<SqliteConnection, OpenError> {
+pub(super) async fn open_checkpointer(path: &DatabasePath) -> Result<SqliteConnection, OpenError> {
     let mut connection = SqliteConnection::connect_with(&options(path)).await?;
-    check_settings(&mut connection, false).await?;
+    check_settings(&mut connection, Synchronous::Full, false).await?;
     Ok(connection)
 }
 
@@ -133,20 +135,39 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+fn options(path: &DatabasePath) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
-        .filename(path)
+        .filename(&path.file)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         // Before the first table is made; later it cannot be turned on.
         .pragma("auto_vacuum", "incremental")
         .pragma("journal_mode", "wal")
-        .pragma("synchronous", "full")
+        .pragma("synchronous", Synchronous::Full.pragma())
         // The checkpointer does this, off the writer's path.
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", "-16384")
         .pragma("temp_store", "memory")
         .disable_statement_logging()
+}
+
+impl Synchronous {
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            #[cfg(debug_assertions)]
+            Self::Normal => "normal",
+        }
+    }
+
+    /// As SQLite reads it back.
+    fn number(self) -> i64 {
+        match self {
+            Self::Full => 2,
+            #[cfg(debug_assertions)]
+            Self::Normal => 1,
+        }
+    }
 }
 
 async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenError> {
@@ -160,9 +181,10 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
 /// Reads the settings back: a pragma that is misspelt or refused says nothing.
 async fn check_settings(
     connection: &mut SqliteConnection,
+    synchronous: Synchronous,
     query_only: bool,
 ) -> Result<(), OpenError> {
-    let wanted = ("wal".to_owned(), 2_i64, 2_i64, 1_i64, i64::from(query_only));
+    let wanted = ("wal".to_owned(), synchronous.number(), 2_i64, 1_i64, i64::from(query_only));
     let found: (String, i64, i64, i64, i64) =
         sqlx::query_as(SELECT_PRAGMAS).fetch_one(connection).await?;
     if found == wanted {

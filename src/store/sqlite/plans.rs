@@ -22,7 +22,7 @@ fn statement(source: &str, begin: &str) -> String {
 /// What SQLite says it does, a line for each step.
 async fn plan(statement: &str) -> Vec<String> {
     let dir = TempDir::new().expect("a directory");
-    let mut connection = open_writer(&dir.path().join("plan.db")).await.expect("a database");
+    let mut connection = open_writer(&dir.path().join("plan.db").into()).await.expect("a database");
     let plan = explained(&mut connection, statement).await;
     connection.close().await.expect("it closes");
     plan
