@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::contract::contract;
 
 /// No request of a test takes longer; a test that waits in vain ends here.
-const REQUEST_LIMIT: Duration = Duration::from_secs(90);
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(90);
 
 /// A server and a client for it.
 pub struct TestServer {
