@@ -61,15 +61,27 @@ pub enum OpenError {
     Damaged(String),
     /// Any other failure of the database or its disk.
     #[error("the database cannot be opened: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
+}
+
+impl From<sqlx::Error> for OpenError {
+    fn from(error: sqlx::Error) -> Self {
+        const DAMAGED: [i32; 2] = [11, 26]; // CORRUPT, NOTADB
+        match primary_code(&error) {
+            Some(code) if DAMAGED.contains(&code) => Self::Damaged(error.to_string()),
+            _ => Self::Sql(error),
+        }
+    }
 }
 
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
         match error {
+            Error::Damaged(_) => Self::Damaged(error.to_string()),
             Error::Sql(error) | Error::OutcomeUnknown(error) => Arc::try_unwrap(error)
-                .map_or_else(|shared| Self::Damaged(shared.to_string()), Self::Sql),
-            other => Self::Damaged(other.to_string()),
+                .unwrap_or_else(|shared| sqlx::Error::Protocol(shared.to_string()))
+                .into(),
+            other => Self::Sql(sqlx::Error::Protocol(other.to_string())),
         }
     }
 }
@@ -100,9 +112,11 @@ pub(super) async fn open_readers(path: &DatabasePath) -> Result<SqlitePool, Open
         .test_before_acquire(false)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                check_settings(connection, Synchronous::Full, true).await.map_err(|error| match error {
-                    OpenError::Sql(error) => error,
-                    other => sqlx::Error::Configuration(Box::new(other)),
+                check_settings(connection, Synchronous::Full, true).await.map_err(|error| {
+                    match error {
+                        OpenError::Sql(error) => error,
+                        other => sqlx::Error::Configuration(Box::new(other)),
+                    }
                 })
             })
         });
@@ -120,9 +134,7 @@ pub(super) async fn open_checkpointer(path: &DatabasePath) -> Result<SqliteConne
 pub(super) fn classify(error: sqlx::Error) -> Error {
     const FULL: i32 = 13;
     const FAILING: [i32; 5] = [10, 11, 14, 22, 26]; // IOERR, CORRUPT, CANTOPEN, NOLFS, NOTADB
-    let code = error.as_database_error().and_then(|database| database.code()?.parse::<i32>().ok());
-    // The primary code is the low byte of the extended one.
-    match code.map(|code| code & 0xff) {
+    match primary_code(&error) {
         Some(FULL) => Error::Full,
         Some(code) if FAILING.contains(&code) => Error::OutcomeUnknown(Arc::new(error)),
         _ => match error {
@@ -133,6 +145,12 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
             other => Error::Sql(Arc::new(other)),
         },
     }
+}
+
+/// SQLite's code, if the database gave one: the low byte of the extended code.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 fn options(path: &DatabasePath) -> SqliteConnectOptions {
