@@ -141,6 +141,18 @@ impl Process {
         assert_eq!(self.exit_code().await, Some(0));
     }
 
+    /// Stops the server without its grace.
+    pub async fn stop_at_once(mut self) {
+        self.terminate();
+        until("the server has heard the first signal", async || {
+            let ended = self.child.try_wait().expect("a child").is_some();
+            (ended || self.get("/readyz").await.status == 503).then_some(())
+        })
+        .await;
+        self.terminate();
+        assert_eq!(self.exit_code().await, Some(0));
+    }
+
     /// A request to be finished by the test.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
@@ -167,6 +179,15 @@ impl Process {
     /// The job as it stands now.
     pub async fn job(&self, job: &Value) -> Value {
         self.get(&path_of(job)).await.expect(200).json()
+    }
+
+    /// The job once its attempt of this number runs: a server is ready before it has claimed what waits.
+    pub async fn running(&self, job: &Value, attempt: u64) -> Value {
+        until("the attempt runs", async || {
+            let job = self.job(job).await;
+            (job["state"] == "running" && job["attempt"] == attempt).then_some(job)
+        })
+        .await
     }
 
     /// The job when it is done.
@@ -228,9 +249,5 @@ fn reap(child: &mut Child) {
 fn client() -> reqwest::Client {
     // No request of these tests is encrypted, but the client wants to know how it would be.
     drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(server::REQUEST_LIMIT)
-        .build()
-        .expect("a client")
+    reqwest::Client::builder().no_proxy().timeout(server::REQUEST_LIMIT).build().expect("a client")
 }
