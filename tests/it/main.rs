@@ -7,6 +7,7 @@ mod process;
 mod raw;
 mod receiver;
 mod server;
+mod trace;
 mod wire;
 
 mod bodies;
