@@ -243,8 +243,9 @@ impl Store {
 
     /// Writes what is under way and closes the database.
     pub async fn close(self) {
-        drop(self.changes.send(Change::Close).await);
+        // The last connection to close takes the log into the database; only the writer's can.
         self.readers.close().await;
+        drop(self.changes.send(Change::Close).await);
     }
 
     /// Sends one change and waits for the commit that it was part of. The writer owns the change: a

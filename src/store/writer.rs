@@ -2,11 +2,15 @@
 //! the next group. No artificial delay: a group is what arrived during the last commit.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Ordinal, State, Timestamp};
 
@@ -53,14 +57,15 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         waiting,
         overflow: None,
         staged: VecDeque::new(),
+        told: None,
         abandoned: Vec::new(),
         events: event_sender,
         checkpoint_wanted,
         groups: 0,
         slots_freed: false,
-        _closing: closing.drop_guard(),
+        closing,
+        checkpointer: tokio::spawn(checkpointer),
     };
-    tokio::spawn(checkpointer);
     let closed = start(writer)?;
     Ok(Opened { store: Store { changes, readers }, events, closed, recovered: found.recovered })
 }
@@ -92,6 +97,8 @@ struct Writer {
     overflow: Option<Change>,
     /// Changes with a large value, which is written ahead of them.
     staged: VecDeque<Staged>,
+    /// The last group, committed and not yet told of.
+    told: Option<Told>,
     /// Payloads that nobody will own.
     abandoned: Vec<i64>,
     events: mpsc::UnboundedSender<Vec<Event>>,
@@ -99,8 +106,25 @@ struct Writer {
     groups: u32,
     /// A job that was not inserted after all has left its slot to the next.
     slots_freed: bool,
-    /// Ends the checkpointer with the writer.
-    _closing: DropGuard,
+    /// Ends the checkpointer.
+    closing: CancellationToken,
+    checkpointer: JoinHandle<()>,
+}
+
+/// A committed group: its members wait for their answers, the service for what it did.
+struct Told {
+    members: Vec<Change>,
+    events: Vec<Event>,
+}
+
+impl Told {
+    fn tell(self, events: &mpsc::UnboundedSender<Vec<Event>>) {
+        if !self.events.is_empty() {
+            // With nobody left to hear, the server is on its way out.
+            drop(events.send(self.events));
+        }
+        self.members.into_iter().for_each(|change| change.answer(None));
+    }
 }
 
 /// Whether the writer goes on.
@@ -122,11 +146,17 @@ impl Writer {
                 then = self.finish(then).await;
             }
         }
+        self.tell();
         if then == Then::Break {
             // Whoever waits, now or later, hears that the store is closed.
             drop(self.events.send(vec![Event::Broken]));
         } else if let Err(error) = checkpoint::passive(&mut self.connection).await {
             tracing::warn!(%error, "the last checkpoint failed; the next start repeats it");
+        }
+        // The last connection to close takes the log into the database.
+        self.closing.cancel();
+        if let Err(error) = self.checkpointer.await {
+            tracing::warn!(%error, "the checkpointer ended early");
         }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the database did not close cleanly");
@@ -181,9 +211,14 @@ impl Writer {
         }
         let pieces = self.staged.front().map_or(0, |_| GROUP_PIECES_MAX);
         match self.try_commit(&mut members, pieces).await {
-            Ok(()) => {
+            Ok(events) => {
                 self.checkpoint(&mut members).await;
-                members.into_iter().for_each(|change| change.answer(None));
+                self.told = Some(Told { members, events });
+                // With more to write, the next group is on its way to the disk before this one is told
+                // of: the disk need not wait for so many answers.
+                if self.waiting.is_empty() && self.overflow.is_none() {
+                    self.tell();
+                }
                 Then::GoOn
             }
             Err(Error::OutcomeUnknown(error)) => {
@@ -212,30 +247,60 @@ impl Writer {
     async fn commit_singly(&mut self, members: Vec<Change>) -> Then {
         for member in members {
             let mut alone = vec![member];
-            let result = self.try_commit(&mut alone, 0).await;
-            if let Err(error) = &result {
-                tracing::error!(%error, "a change was rolled back");
-            }
-            alone.into_iter().for_each(|change| change.answer(result.as_ref().err()));
-            if let Err(Error::OutcomeUnknown(error)) = result {
-                tracing::error!(%error, "the database failed; the server stops");
-                return Then::Break;
+            match self.try_commit(&mut alone, 0).await {
+                Ok(events) => {
+                    self.told = Some(Told { members: alone, events });
+                    self.tell();
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a change was rolled back");
+                    alone.into_iter().for_each(|change| change.answer(Some(&error)));
+                    if matches!(error, Error::OutcomeUnknown(_)) {
+                        return Then::Break;
+                    }
+                }
             }
         }
         Then::GoOn
     }
 
-    async fn try_commit(&mut self, members: &mut [Change], pieces: usize) -> Result<(), Error> {
+    /// Answers the last group and tells the service what it did.
+    fn tell(&mut self) {
+        if let Some(told) = self.told.take() {
+            told.tell(&self.events);
+        }
+    }
+
+    /// Writes one group and gives what it did, to be told. The group before it is told meanwhile.
+    async fn try_commit(
+        &mut self,
+        members: &mut [Change],
+        pieces: usize,
+    ) -> Result<Vec<Event>, Error> {
         self.slots_freed = false;
         let mut group = Group::assemble(members, &mut self.ledger, self.counters, self.now);
         group.abandon(&self.abandoned);
         let ahead = ahead(self.staged.front(), pieces);
         if group.is_empty() && ahead.is_empty() {
             self.ledger.commit();
-            return Ok(());
+            self.tell();
+            return Ok(Vec::new());
         }
         let written = ahead.len();
-        match script::commit(&mut self.connection, &group, &ahead).await {
+        let told = self.told.take();
+        let committed = {
+            let mut commit = pin!(script::commit(&mut self.connection, &group, &ahead));
+            // The first poll hands the script to the connection's thread.
+            let first = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
+            if let Some(told) = told {
+                told.tell(&self.events);
+            }
+            match first {
+                Poll::Ready(committed) => committed,
+                Poll::Pending => commit.await,
+            }
+        };
+        match committed {
             Ok(changed) => {
                 self.check(&mut group, members, &changed).await?;
                 for (ordinal, attempt) in changed.claimed {
@@ -248,11 +313,7 @@ impl Writer {
                 if let Some(staged) = self.staged.front_mut() {
                     staged.pieces += written;
                 }
-                if !group.events.is_empty() {
-                    // With nobody left to hear, the server is on its way out.
-                    drop(self.events.send(std::mem::take(&mut group.events)));
-                }
-                Ok(())
+                Ok(group.events)
             }
             Err(error) => {
                 self.ledger.roll_back();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,9 @@ pub(in crate::store) async fn run(
                 tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds")
             }
         }
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "the checkpointer's connection did not close cleanly");
     }
 }
 
