@@ -99,6 +99,7 @@ pub(super) async fn open_writer(path: &DatabasePath) -> Result<SqliteConnection,
         MigrateError::VersionMissing(found) => OpenError::NewerSchema { found },
         other => OpenError::Migration(other),
     })?;
+    sqlx::raw_sql(script::PREPARE).execute(&mut connection).await?;
     Ok(connection)
 }
 

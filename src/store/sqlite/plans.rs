@@ -16,7 +16,10 @@ fn statement(source: &str, begin: &str) -> String {
     let start = places.next().unwrap_or_else(|| panic!("there is no statement: {begin}"));
     let rest = &source[start..];
     let end = rest.find([';', '"']).expect("a statement ends");
-    rest[..end].to_owned()
+    // In the trigger the lists are columns of its row; any value will do to plan with.
+    ["inserted", "ended", "claimed"]
+        .iter()
+        .fold(rest[..end].to_owned(), |text, list| text.replace(&format!("new.{list}"), "?"))
 }
 
 /// What SQLite says it does, a line for each step.

@@ -1,11 +1,10 @@
-//! The one script that commits a group: all statements of a transaction in one query, because each
-//! query costs a trip to the connection's thread and back.
+//! The script that commits a group: one query a transaction, because each query costs a trip to the
+//! connection's thread and back.
 
 use std::fmt::Write as _;
 
-use futures_util::TryStreamExt as _;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Either, Executor as _, Row as _, Sqlite, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Executor as _, Row as _, Sqlite, SqliteConnection};
 
 use crate::domain::Ordinal;
 use crate::store::group::{Counters, Group};
@@ -118,37 +117,66 @@ impl Row<'_> {
     }
 }
 
-/// The statements between begin and commit. Guards stand in the `where`: a write states what it
-/// assumes. Ends come before claims: a job that is interrupted may be claimed again at once. They come in two lengths, because every statement costs a message from the connection's
-/// thread: most groups only insert, claim and end jobs.
-macro_rules! jobs {
-    () => {
-        "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1;
+/// What every group does to jobs, as one statement to whoever sends it: every statement costs a message
+/// from the connection's thread, and a change of threads with it. It commits by itself where nothing
+/// else is to be written. `outcome` tells how many rows the guarded statements changed.
+///
+/// Guards stand in the `where`: a write states what it assumes. Ends come before claims: a job that is
+/// interrupted may be claimed again at once.
+pub(super) const PREPARE: &str = "create temp table outcome (inserted integer not null, ended integer not null);
+
+insert into outcome (inserted, ended) values (0, 0);
+
+create temp view jobs_of_group as
+select 0 as ordinal, 0 as seq, 0 as payload, '' as inserted, '' as ended, '' as claimed;
+
+create temp trigger write_jobs_of_group instead of insert on jobs_of_group begin
+
+update counters set ordinal = new.ordinal, seq = new.seq, payload = new.payload where only_row = 1;
 
 insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
     epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes)
 select e.value ->> 0, unhex(e.value ->> 1), e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5,
     e.value ->> 6, e.value ->> 7, 1, e.value ->> 8, e.value ->> 9, e.value ->> 10, e.value ->> 11,
     e.value ->> 12, e.value ->> 13, e.value ->> 14, e.value ->> 15
-from jsonb_each(?) as e where true
+from jsonb_each(new.inserted) as e where true
 on conflict (id) do nothing;
+
+update outcome set inserted = changes();
 
 update jobs set state = e.value ->> 3, version = coalesce(e.value ->> 13, version + 1), seq = e.value ->> 4,
     finished_seq = case when e.value ->> 5 is null then null else e.value ->> 4 end,
     finished_at = e.value ->> 5, started_at = case when e.value ->> 3 = 'pending' then null else started_at end,
     result = e.value ->> 6, result_payload = e.value ->> 7, result_bytes = e.value ->> 8, error = e.value ->> 9,
     interruptions = e.value ->> 10, crashes = e.value ->> 11, cancel_requested_at = e.value ->> 12
-from jsonb_each(?) as e
+from jsonb_each(new.ended) as e
 where jobs.ordinal = e.value ->> 0 and jobs.state = e.value ->> 1
     and (e.value ->> 2 is null or jobs.attempt = e.value ->> 2);
 
+update outcome set ended = changes();
+
 update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = e.value ->> 1,
     epoch = e.value ->> 2, started_at = max(e.value ->> 3, created_at)
-from jsonb_each(?) as e
-where jobs.ordinal = e.value ->> 0 and jobs.state = 'pending'
-returning jobs.ordinal, jobs.attempt;
+from jsonb_each(new.claimed) as e
+where jobs.ordinal = e.value ->> 0 and jobs.state = 'pending';
+
+end;";
+
+macro_rules! jobs {
+    () => {
+        "insert into jobs_of_group (ordinal, seq, payload, inserted, ended, claimed) values (?, ?, ?, ?, ?, ?);
 
 "
+    };
+}
+
+/// What became of them: for each claim the attempt that it began, if its guard held.
+macro_rules! told {
+    () => {
+        "select inserted, ended from outcome;
+
+select jobs.ordinal, jobs.attempt from jsonb_each(?) as e cross join jobs on jobs.ordinal = e.value ->> 0
+where jobs.seq >= e.value ->> 1 and jobs.state = 'running';"
     };
 }
 
@@ -197,9 +225,11 @@ delete from unlinked_payloads where payload in (select e.value ->> 0 from jsonb_
 }
 
 const BEGIN: &str = "begin immediate;";
-const COMMIT_JOBS: &str = concat!("begin immediate;\n\n", jobs!(), "commit;");
-const COMMIT_ALL: &str = concat!("begin immediate;\n\n", jobs!(), others!(), "commit;");
-const COMMIT_ALL_BEGUN: &str = concat!(jobs!(), others!(), "commit;");
+const COMMIT_JOBS: &str = concat!(jobs!(), "select inserted, ended from outcome;");
+const COMMIT_JOBS_AND_CLAIMS: &str = concat!(jobs!(), told!());
+const COMMIT_ALL: &str =
+    concat!("begin immediate;\n\n", jobs!(), others!(), "commit;\n\n", told!());
+const COMMIT_ALL_BEGUN: &str = concat!(jobs!(), others!(), "commit;\n\n", told!());
 const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
 const INSERT_UNLINKED: &str =
     "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
@@ -244,10 +274,14 @@ async fn run(
 ) -> Result<Changed, sqlx::Error> {
     let has_pieces = !group.chunks.is_empty() || !ahead.is_empty();
     if !has_pieces && group.is_jobs_only() {
-        return statements(connection, 2, job_binds(COMMIT_JOBS, group)).await;
+        if group.claimed.is_empty() {
+            return statements(connection, job_binds(COMMIT_JOBS, group)).await;
+        }
+        let script = job_binds(COMMIT_JOBS_AND_CLAIMS, group).bind(group.claimed.json());
+        return statements(connection, script).await;
     }
     if !has_pieces {
-        return statements(connection, 2, all_binds(COMMIT_ALL, group)).await;
+        return statements(connection, all_binds(COMMIT_ALL, group)).await;
     }
     connection.execute(BEGIN).await?;
     for piece in ahead {
@@ -257,7 +291,7 @@ async fn run(
     for chunk in &group.chunks {
         insert_chunk(connection, chunk.payload, chunk.number, &chunk.bytes).await?;
     }
-    statements(connection, 1, all_binds(COMMIT_ALL_BEGUN, group)).await
+    statements(connection, all_binds(COMMIT_ALL_BEGUN, group)).await
 }
 
 async fn insert_chunk(
@@ -294,26 +328,20 @@ fn all_binds(script: &'static str, group: &Group) -> Script {
         .bind(group.linked.json())
         .bind(group.abandoned.json())
         .bind(group.abandoned.json())
+        .bind(group.claimed.json())
 }
 
-/// Runs a script, whose `insert into jobs` is its statement number `insert_place`, from 0.
+/// Runs a script. The first row that comes back is the outcome; each other one tells of a claim.
 async fn statements(
     connection: &mut SqliteConnection,
-    insert_place: usize,
     script: Script,
 ) -> Result<Changed, sqlx::Error> {
-    let mut changes = Vec::with_capacity(13);
-    let mut claimed = Vec::new();
-    let mut results = connection.fetch_many(script);
-    while let Some(result) = results.try_next().await? {
-        match result {
-            Either::Left(done) => {
-                changes.push(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX));
-            }
-            // Only the claims return rows.
-            Either::Right(row) => claimed.push((Ordinal(row.try_get(0)?), row.try_get(1)?)),
-        }
-    }
-    let changed = |place: usize| changes.get(insert_place + place).copied().unwrap_or(0);
-    Ok(Changed { inserted: changed(0), ended: changed(1), claimed })
+    let rows = connection.fetch_all(script).await?;
+    let (outcome, claims) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+    let count = |place: usize| -> Result<usize, sqlx::Error> {
+        Ok(usize::try_from(outcome.try_get::<i64, _>(place)?).unwrap_or(usize::MAX))
+    };
+    let claim = |row: &SqliteRow| Ok((Ordinal(row.try_get(0)?), row.try_get(1)?));
+    let claimed = claims.iter().map(claim).collect::<Result<_, sqlx::Error>>()?;
+    Ok(Changed { inserted: count(0)?, ended: count(1)?, claimed })
 }
