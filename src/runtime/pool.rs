@@ -6,6 +6,9 @@ use std::thread;
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// How far pool threads stand back, from 0 (not at all) to 19.
+const NICENESS: i32 = 10;
+
 /// A fixed number of threads that take work in the order it comes.
 ///
 /// The slots that jobs are claimed by are as many as the threads, so nothing waits here in practice;
@@ -42,7 +45,10 @@ impl ThreadPool {
         for number in 0..threads {
             let shared = Arc::clone(&shared);
             let name = format!("pool-{number}");
-            thread::Builder::new().name(name).spawn(move || shared.serve())?;
+            thread::Builder::new().name(name).spawn(move || {
+                give_way();
+                shared.serve();
+            })?;
         }
         Ok(Self { shared })
     }
@@ -51,6 +57,14 @@ impl ThreadPool {
     pub fn run(&self, work: Work) {
         self.shared.lock().work.push_back(work);
         self.shared.changed.notify_one();
+    }
+}
+
+/// Lets the calling thread give way to those that answer requests: what computes for long must not
+/// make a poll wait for its time slice. On Linux a priority is a thread's own.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "a pool thread keeps its priority");
     }
 }
 
