@@ -21,7 +21,6 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 /// its cancellation, until its code has really ended.
 pub(super) async fn run(engine: Engine, job: Job, control: Arc<Control>) {
     debug_assert_eq!(job.state, State::Running, "only claimed jobs are run");
-    let ordinal = job.ordinal;
     let pool = engine.shared.pool_of(job.spec.function.as_str());
     let ended = match engine.prepare(&job) {
         // A claim that was loaded after a cancel: its code never starts.
@@ -37,7 +36,6 @@ pub(super) async fn run(engine: Engine, job: Job, control: Arc<Control>) {
     };
     let queue = job.spec.queue.clone();
     engine.settle(job, ended.outcome, pool, ended.overstays.is_none()).await;
-    engine.shared.running.end(ordinal);
     if let Some(mut overstays) = ended.overstays {
         // A thread cannot be stopped: its slot stays taken until it really returns. A server that
         // stops does not wait for it.

@@ -29,6 +29,7 @@ impl Engine {
         match event {
             Event::Started(job) => {
                 let control = self.shared.running.begin(job.ordinal);
+                self.shared.running.named(job.spec.id);
                 self.shared.attempts.spawn(attempt::run(self.clone(), job, control));
             }
             Event::Claimed(ordinals) => {
@@ -36,8 +37,12 @@ impl Engine {
                 let claimed = ordinals.into_iter().map(begin).collect();
                 self.shared.attempts.spawn(start_claimed(self.clone(), claimed));
             }
-            Event::Changed(job) if job.is_done() => self.shared.waiters.done(&job),
-            Event::Changed(_) => {}
+            Event::Changed(job) => {
+                self.shared.running.end(&job);
+                if job.is_done() {
+                    self.shared.waiters.done(&job);
+                }
+            }
             Event::Cancelled(ordinal) => {
                 self.shared.tasks.spawn(announce(self.clone(), ordinal));
             }
@@ -73,6 +78,7 @@ async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
     for job in engine.read(&ordinals).await {
         let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
         if let Some((_, control)) = found {
+            engine.shared.running.named(job.spec.id);
             let attempt = attempt::run(engine.clone(), job, Arc::clone(control));
             engine.shared.attempts.spawn(attempt);
         }

@@ -185,9 +185,11 @@ impl Engine {
         }
         let waiter = self.shared.waiters.subscribe(id)?;
         let deadline = tokio::time::Instant::now() + wait;
-        let job = self.get(id).await?;
-        if job.is_done() {
-            return Ok(job);
+        if !self.shared.running.runs(id) {
+            let job = self.get(id).await?;
+            if job.is_done() {
+                return Ok(job);
+            }
         }
         match self.until(waiter, deadline).await {
             Some(done) => Ok(done),

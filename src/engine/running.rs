@@ -1,12 +1,12 @@
 //! The jobs that run in this process, and the handle by which each is asked to stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Ordinal, Progress};
+use crate::domain::{Job, JobId, Ordinal, Progress};
 use crate::runtime::Call;
 
 /// By which a running attempt is reached.
@@ -38,28 +38,47 @@ impl Control {
     }
 }
 
-/// All of them, by place.
+/// All of them, by place and by id.
 #[derive(Debug, Default)]
 pub(super) struct RunningJobs {
-    controls: Mutex<HashMap<Ordinal, Arc<Control>>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    controls: HashMap<Ordinal, Arc<Control>>,
+    ids: HashSet<JobId>,
 }
 
 impl RunningJobs {
     /// A claimed job, from the moment that its claim is heard of: a cancel that follows finds it.
     pub(super) fn begin(&self, ordinal: Ordinal) -> Arc<Control> {
         let control = Arc::new(Control::default());
-        self.lock().insert(ordinal, Arc::clone(&control));
+        self.lock().controls.insert(ordinal, Arc::clone(&control));
         control
     }
 
-    /// The attempt is settled.
-    pub(super) fn end(&self, ordinal: Ordinal) {
-        self.lock().remove(&ordinal);
+    /// The claimed job is this one.
+    pub(super) fn named(&self, id: JobId) {
+        self.lock().ids.insert(id);
+    }
+
+    /// The end of the attempt is committed. Its waiters are woken after this, never before: so whoever
+    /// subscribes and then still finds the job here will be woken.
+    pub(super) fn end(&self, job: &Job) {
+        let mut table = self.lock();
+        table.controls.remove(&job.ordinal);
+        table.ids.remove(&job.spec.id);
+    }
+
+    /// Whether this job is known to run, so that nobody needs to look for its end.
+    pub(super) fn runs(&self, id: JobId) -> bool {
+        self.lock().ids.contains(&id)
     }
 
     /// Asks a job to stop, if it still runs.
     pub(super) fn cancel(&self, ordinal: Ordinal, grace: Duration) {
-        let control = self.lock().get(&ordinal).cloned();
+        let control = self.lock().controls.get(&ordinal).cloned();
         if let Some(control) = control {
             control.cancel(grace);
         }
@@ -67,11 +86,11 @@ impl RunningJobs {
 
     /// What a running job last said of itself.
     pub(super) fn progress(&self, ordinal: Ordinal) -> Option<Progress> {
-        let control = self.lock().get(&ordinal).cloned();
+        let control = self.lock().controls.get(&ordinal).cloned();
         control.and_then(|control| control.call.get().and_then(Call::last_progress))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ordinal, Arc<Control>>> {
-        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
