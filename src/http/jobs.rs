@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
-use crate::domain::{Invalid, Job, State};
+use crate::domain::{Invalid, Job, JobId, State};
 use crate::engine::{CancelMode, CancelRequest, Cancellation};
 
 use super::Desk;
@@ -50,8 +50,7 @@ pub(super) async fn get(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let wait = desk.wait(query, &headers)?;
-    let job = desk.engine.wait(id, wait.duration).await?;
+    let (job, wait) = desk.waited(id, query, &headers).await?;
     Ok(answer::job(StatusCode::OK, &job, &wait, View::Whole))
 }
 
@@ -63,8 +62,7 @@ pub(super) async fn result(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let wait = desk.wait(query, &headers)?;
-    let job = desk.engine.wait(id, wait.duration).await?;
+    let (job, wait) = desk.waited(id, query, &headers).await?;
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -84,8 +82,7 @@ pub(super) async fn exception(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let wait = desk.wait(query, &headers)?;
-    let job = desk.engine.wait(id, wait.duration).await?;
+    let (job, wait) = desk.waited(id, query, &headers).await?;
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -154,6 +151,17 @@ fn cancel_answer(cancellation: Cancellation, job: &Job, waited: bool) -> Respons
 }
 
 impl Desk {
+    /// The job when it is done, or as it stands when the request's wait has run out.
+    async fn waited(
+        &self,
+        id: JobId,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<(Job, Wait), Problem> {
+        let wait = self.wait(query, headers)?;
+        Ok((self.engine.wait(id, wait.duration).await?, wait))
+    }
+
     /// The wait of a request that takes no other parameter.
     pub(super) fn wait(&self, query: Query, headers: &HeaderMap) -> Result<Wait, Problem> {
         Wait::read(&query.only(&["wait"])?, headers, self.config.wait_max)
