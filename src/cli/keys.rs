@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::app::{Failure, wall_clock};
 use crate::config::Config;
-use crate::engine::keys::{Key, Keys};
+use crate::engine::keys::{Key, Keys, SEEN_WITHIN};
 
 use super::{prepare_data_dir, say, say_error};
 
@@ -35,6 +35,7 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<(), Failure> {
         Command::Create { name } => {
             let (key, text) = keys.create(name, wall_clock()).map_err(failure)?;
             say(&text);
+            let_servers_see();
             say_error(&format!("key {} made; it is not shown again", key.id));
         }
         Command::List => keys.list().map_err(failure)?.iter().for_each(show),
@@ -43,10 +44,17 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<(), Failure> {
                 let source = std::io::Error::other(format!("there is no key {id}"));
                 return Err(failure(source));
             }
+            let_servers_see();
             say_error(&format!("key {id} revoked"));
         }
     }
     Ok(())
+}
+
+/// What the command has done holds from the moment that it ends.
+#[expect(clippy::disallowed_methods, reason = "a command has nothing else to do")]
+fn let_servers_see() {
+    std::thread::sleep(SEEN_WITHIN);
 }
 
 fn show(key: &Key) {

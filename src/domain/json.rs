@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 /// A valid JSON text. Cheap to clone; kept as it was written, so numbers lose no digit.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Json(Arc<str>);
+#[derive(Clone)]
+pub struct Json(Arc<RawValue>);
 
 impl Json {
     /// Checks `text`; whitespace around the value is dropped.
@@ -15,49 +15,80 @@ impl Json {
     /// # Errors
     /// The parser's message if `text` is not one JSON value.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        let raw: &RawValue = serde_json::from_str(text)?;
-        Ok(Self(raw.get().into()))
+        serde_json::from_str::<&RawValue>(text).map(Self::of)
     }
 
-    /// Takes a text that was checked before: by a parser, or by us when it was stored.
+    /// Takes a value that a parser has checked.
     #[must_use]
-    pub fn trusted(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    pub fn of(raw: &RawValue) -> Self {
+        Self(raw.to_owned().into())
+    }
+
+    /// Takes a text that was checked when it was stored.
+    ///
+    /// # Errors
+    /// The parser's message: what was stored has changed since.
+    pub fn kept(text: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text).map(Self::from)
+    }
+
+    /// Takes a text that we printed ourselves, piece by piece of values that were checked.
+    #[must_use]
+    pub fn trusted(text: impl Into<String>) -> Self {
+        let kept = Self::kept(text.into());
+        debug_assert!(kept.is_ok(), "a text of ours is not JSON");
+        kept.unwrap_or_else(|_misprint| Self::of(RawValue::NULL))
     }
 
     /// The empty array, `[]`.
     #[must_use]
     pub fn empty_array() -> Self {
-        Self("[]".into())
+        Self::trusted("[]")
     }
 
     /// The empty object, `{}`.
     #[must_use]
     pub fn empty_object() -> Self {
-        Self("{}".into())
+        Self::trusted("{}")
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The same, as a printer of JSON takes it over.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
         &self.0
     }
 
     /// Its length in bytes.
     #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "the shortest JSON value has one byte")]
     pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Never true: the shortest JSON value has one byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_str().len()
     }
 }
 
+impl From<Box<RawValue>> for Json {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(raw.into())
+    }
+}
+
+/// Texts are compared, not values: `1.0` is not `1`.
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Json {}
+
 impl fmt::Debug for Json {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(self.as_str())
     }
 }

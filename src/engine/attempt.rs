@@ -19,10 +19,10 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs one attempt of `job`, which holds its slots until it is settled, or, on a thread that ignores
 /// its cancellation, until its code has really ended.
-pub(super) async fn run(engine: Engine, job: Job, control: Arc<Control>) {
+pub(super) async fn run(engine: Engine, job: Job, bound: Option<Json>, control: Arc<Control>) {
     debug_assert_eq!(job.state, State::Running, "only claimed jobs are run");
     let pool = engine.shared.pool_of(job.spec.function.as_str());
-    let ended = match engine.prepare(&job) {
+    let ended = match engine.prepare(&job, bound) {
         // A claim that was loaded after a cancel: its code never starts.
         _ if job.cancel_requested_at.is_some() => Ended::of(Outcome::Cancelled),
         Err(error) => Ended::of(Outcome::Raised(error)),
@@ -68,11 +68,19 @@ impl Ended {
 }
 
 impl Engine {
-    fn prepare(&self, job: &Job) -> Result<(Arc<Function>, Json), JobError> {
+    /// The function, and its arguments: as they were bound at the submission, if it was a moment ago.
+    fn prepare(
+        &self,
+        job: &Job,
+        bound: Option<Json>,
+    ) -> Result<(Arc<Function>, Json), JobError> {
         let name = job.spec.function.as_str();
         let function = self.function(name).cloned().ok_or_else(|| {
             JobError::new("LookupError", format!("there is no function named '{name}'"))
         })?;
+        if let Some(bound) = bound {
+            return Ok((function, bound));
+        }
         let (args, kwargs) = (&job.spec.args, &job.spec.kwargs);
         let args = args.clone().unwrap_or_else(Json::empty_array);
         let kwargs = kwargs.clone().unwrap_or_else(Json::empty_object);

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use crate::domain::{Job, Ordinal};
-use crate::store::Event;
+use crate::store::{Commits, Event};
 
 use super::Engine;
 use super::attempt;
@@ -16,8 +14,8 @@ use super::running::Control;
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs until the store is closed.
-pub(super) async fn run(engine: Engine, mut events: mpsc::UnboundedReceiver<Vec<Event>>) {
-    while let Some(group) = events.recv().await {
+pub(super) async fn run(engine: Engine, mut commits: Commits) {
+    while let Some(group) = commits.next().await {
         for event in group {
             engine.hear(event);
         }
@@ -27,10 +25,10 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::UnboundedReceiver<Vec<
 impl Engine {
     fn hear(&self, event: Event) {
         match event {
-            Event::Started(job) => {
+            Event::Started(job, bound) => {
                 let control = self.shared.running.begin(job.ordinal);
                 self.shared.running.named(job.spec.id);
-                self.shared.attempts.spawn(attempt::run(self.clone(), job, control));
+                self.shared.attempts.spawn(attempt::run(self.clone(), job, Some(bound), control));
             }
             Event::Claimed(ordinals) => {
                 let begin = |ordinal: Ordinal| (ordinal, self.shared.running.begin(ordinal));
@@ -38,6 +36,9 @@ impl Engine {
                 self.shared.attempts.spawn(start_claimed(self.clone(), claimed));
             }
             Event::Changed(job) => {
+                if job.is_done() {
+                    self.shared.recent.keep(&job);
+                }
                 self.shared.running.end(&job);
                 if job.is_done() {
                     self.shared.waiters.done(&job);
@@ -79,7 +80,7 @@ async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
         let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
         if let Some((_, control)) = found {
             engine.shared.running.named(job.spec.id);
-            let attempt = attempt::run(engine.clone(), job, Arc::clone(control));
+            let attempt = attempt::run(engine.clone(), job, None, Arc::clone(control));
             engine.shared.attempts.spawn(attempt);
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -17,6 +18,9 @@ use super::secret::write_private;
 const FILE: &str = "keys.json";
 const LOCK_FILE: &str = "keys.lock";
 const PREFIX: &str = "fut_";
+/// A running server sees a change of the file within this. A command that makes or revokes a key waits as
+/// long before it ends, so that its user need not.
+pub const SEEN_WITHIN: Duration = Duration::from_millis(50);
 
 /// One key, as it is kept: its secret only as a digest.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,7 +47,15 @@ type Stamp = Option<(u64, i64, i64, u64)>;
 #[derive(Clone, Debug)]
 pub struct Keys {
     directory: PathBuf,
-    read: Arc<Mutex<(Stamp, Arc<Table>)>>,
+    read: Arc<Mutex<Read>>,
+}
+
+/// The file as it was read, and when it was last looked at.
+#[derive(Debug, Default)]
+struct Read {
+    looked_at: Option<Instant>,
+    stamp: Stamp,
+    table: Arc<Table>,
 }
 
 /// Whether a request may pass.
@@ -78,7 +90,7 @@ impl Keys {
         Ok((key, text))
     }
 
-    /// Takes a key back; false if there is none with this id. It is refused from the next request on.
+    /// Takes a key back; false if there is none with this id. It is refused within [`SEEN_WITHIN`].
     ///
     /// # Errors
     /// An I/O error.
@@ -118,12 +130,17 @@ impl Keys {
     }
 
     fn current(&self) -> io::Result<Arc<Table>> {
-        let stamp = self.stamp()?;
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.0 != stamp {
-            *read = (stamp, Arc::new(self.load()?));
+        let now = Instant::now();
+        let is_fresh = |at: Instant| now.saturating_duration_since(at) < SEEN_WITHIN;
+        if !read.looked_at.is_some_and(is_fresh) {
+            let stamp = self.stamp()?;
+            if read.stamp != stamp {
+                (read.table, read.stamp) = (Arc::new(self.load()?), stamp);
+            }
+            read.looked_at = Some(now);
         }
-        Ok(Arc::clone(&read.1))
+        Ok(Arc::clone(&read.table))
     }
 
     fn stamp(&self) -> io::Result<Stamp> {

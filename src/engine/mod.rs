@@ -6,6 +6,7 @@ mod courier;
 mod dispatcher;
 mod error;
 mod event;
+mod recent;
 pub mod keys;
 mod request;
 mod running;
@@ -36,6 +37,7 @@ pub use error::{Caller, Error};
 pub use event::type_of as event_type;
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 
+use recent::Recent;
 use running::RunningJobs;
 use seal::Seal;
 use waiters::Waiters;
@@ -88,6 +90,7 @@ struct Shared {
     seal: Seal,
     waiters: Waiters,
     running: RunningJobs,
+    recent: Recent,
     deliveries_due: Notify,
     /// Submissions are refused.
     draining: AtomicBool,
@@ -121,6 +124,7 @@ impl Engine {
             seal: Seal::new(&seal_key),
             waiters,
             running: RunningJobs::default(),
+            recent: Recent::default(),
             deliveries_due: Notify::new(),
             draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
@@ -132,7 +136,7 @@ impl Engine {
             writer: std::sync::Mutex::new(Some(opened.closed)),
         });
         let engine = Self { shared };
-        engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.events));
+        engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(courier::run(engine.clone()));
         engine
     }
@@ -168,6 +172,9 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn get(&self, id: JobId) -> Result<Job, Error> {
+        if let Some(done) = self.shared.recent.get(id) {
+            return Ok(done);
+        }
         let mut job = self.shared.store.job(id).await?.ok_or(Error::NotFound(id))?;
         if job.state == State::Running {
             job.progress = self.shared.running.progress(job.ordinal);

@@ -88,7 +88,7 @@ impl Engine {
             let known = self.functions().map(|function| function.name.to_string()).collect();
             return Err(Error::UnknownFunction { name: new.function, known });
         };
-        function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
+        let bound = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
             Refusal::Invalid(detail) => Error::InvalidArguments(detail),
             Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },
         })?;
@@ -108,7 +108,7 @@ impl Engine {
             metadata: new.metadata,
             created_at: self.now(),
         };
-        Ok(Submission { spec: Arc::new(spec), pool: function.pool(), callbacks })
+        Ok(Submission { spec: Arc::new(spec), pool: function.pool(), callbacks, bound })
     }
 
     /// The callback that was asked for, with its id; `place` is where it stands in the request.

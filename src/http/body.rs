@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::domain::{
-    Callback, Delivery, DeliveryState, Job, JobError, Json, Metadata, Progress, Signature,
+    Callback, Delivery, DeliveryState, Job, JobError, JobId, Json, Metadata, Progress, Signature,
     Timestamp,
 };
 use crate::engine::Function;
@@ -81,11 +82,24 @@ pub(super) struct JobBody<'a> {
 #[derive(Serialize)]
 struct Urls {
     #[serde(rename = "self")]
-    itself: String,
-    result: String,
-    exception: String,
-    cancel: String,
-    callbacks: String,
+    itself: JobUrl,
+    result: JobUrl,
+    exception: JobUrl,
+    cancel: JobUrl,
+    callbacks: JobUrl,
+}
+
+/// A path of a job.
+struct JobUrl(JobId, &'static str);
+
+impl Serialize for JobUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(id, tail) = *self;
+        let mut buffer = Uuid::encode_buffer();
+        let id: &str = id.0.hyphenated().encode_lower(&mut buffer);
+        // Printed five times a job, so without a formatter.
+        serializer.serialize_str(&["/v1/jobs/", id, tail].concat())
+    }
 }
 
 impl<'a> JobBody<'a> {
@@ -95,10 +109,9 @@ impl<'a> JobBody<'a> {
         let small = |bytes: usize| view == View::Whole || bytes <= BRIEF_BYTES_MAX;
         let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
         let arguments_shown = small(bytes(&spec.args) + bytes(&spec.kwargs));
-        let args = spec.args.as_ref().filter(|_| arguments_shown).and_then(raw);
-        let kwargs = spec.kwargs.as_ref().filter(|_| arguments_shown).and_then(raw);
-        let result = job.result.as_ref().filter(|result| small(result.len())).and_then(raw);
-        let path = format!("/v1/jobs/{}", spec.id);
+        let args = spec.args.as_ref().filter(|_| arguments_shown).map(Json::raw);
+        let kwargs = spec.kwargs.as_ref().filter(|_| arguments_shown).map(Json::raw);
+        let result = job.result.as_ref().filter(|result| small(result.len())).map(Json::raw);
         let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
         Self {
             id: spec.id.to_string(),
@@ -122,11 +135,11 @@ impl<'a> JobBody<'a> {
             run_ms: ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start)),
             cancel_requested_at: job.cancel_requested_at.map(At),
             urls: Urls {
-                result: format!("{path}/result"),
-                exception: format!("{path}/exception"),
-                cancel: format!("{path}/cancel"),
-                callbacks: format!("{path}/callbacks"),
-                itself: path,
+                itself: JobUrl(spec.id, ""),
+                result: JobUrl(spec.id, "/result"),
+                exception: JobUrl(spec.id, "/exception"),
+                cancel: JobUrl(spec.id, "/cancel"),
+                callbacks: JobUrl(spec.id, "/callbacks"),
             },
             args_omitted: args.is_none(),
             kwargs_omitted: kwargs.is_none(),
@@ -158,7 +171,7 @@ impl<'a> JobErrorBody<'a> {
             r#type: error.kind.as_str(),
             message: &error.message,
             traceback: error.traceback.as_deref(),
-            details: error.details.as_ref().and_then(raw),
+            details: error.details.as_ref().map(Json::raw),
             retryable: error.retryable,
             attempt: error.attempt,
         }
@@ -328,11 +341,6 @@ pub fn webhook_event(job: &Job) -> String {
         timestamp: job.finished_at.map(At),
         data: JobBody::of(job, View::Brief),
     })
-}
-
-/// Our own JSON was checked when it came in, so this never fails; it is a scan without a copy.
-fn raw(json: &Json) -> Option<&RawValue> {
-    serde_json::from_str(json.as_str()).ok()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

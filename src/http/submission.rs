@@ -52,7 +52,7 @@ pub(super) fn callback(body: &RawValue) -> Result<CallbackRequest, Problem> {
 fn container(fields: &mut Fields<'_>, name: &str, expected: &str) -> Option<Json> {
     let value = fields.raw(name)?;
     if kind(value) == expected {
-        return Some(Json::trusted(value.get()));
+        return Some(Json::of(value));
     }
     fields.refuse(name, format!("must be {expected}, not {}", kind(value)));
     None

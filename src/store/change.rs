@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{
-    Arc, DeliveryAttempt, DeliveryState, Error, Job, NewCallback, Ordinal, Outcome, Pool,
+    Arc, DeliveryAttempt, Json, DeliveryState, Error, Job, NewCallback, Ordinal, Outcome, Pool,
     QueueName, Spec, Timestamp,
 };
 
@@ -16,6 +16,8 @@ pub struct Submission {
     pub pool: Pool,
     /// Its callbacks, in order.
     pub callbacks: Vec<NewCallback>,
+    /// Its arguments as the function takes them: they go back with [`super::Event::Started`].
+    pub bound: Json,
 }
 
 /// The end of an attempt, to be written.
@@ -93,11 +95,6 @@ impl<T> Reply<T> {
         self.effect = Some(effect);
     }
 
-    /// What was decided to have happened.
-    pub(super) fn decided(&self) -> Option<&T> {
-        self.effect.as_ref().and_then(|effect| effect.as_ref().ok())
-    }
-
     fn send(self, failure: Option<&Error>) {
         let effect = match failure {
             Some(error) => Err(error.clone()),
@@ -118,7 +115,6 @@ pub(super) enum Change {
     AddCallback { job: Ordinal, callback: NewCallback, reply: Reply<()> },
     DeliveryBody { callback: Ordinal, body: String, reply: Reply<()> },
     Delivered { report: DeliveryReport, reply: Reply<()> },
-    Checkpoint { reply: Reply<()> },
     StopClaiming { reply: Reply<()> },
     Close,
 }
@@ -133,7 +129,6 @@ impl Change {
             | Self::AddCallback { reply, .. }
             | Self::DeliveryBody { reply, .. }
             | Self::Delivered { reply, .. }
-            | Self::Checkpoint { reply }
             | Self::StopClaiming { reply } => reply.send(failure),
             Self::Release { .. } | Self::Close => {}
         }
@@ -144,8 +139,8 @@ impl Change {
         const ROW: usize = 256;
         match self {
             Self::Submit { submission, .. } => {
-                ROW + submission.spec.args.as_ref().map_or(0, crate::domain::Json::len)
-                    + submission.spec.kwargs.as_ref().map_or(0, crate::domain::Json::len)
+                ROW + submission.spec.args.as_ref().map_or(0, Json::len)
+                    + submission.spec.kwargs.as_ref().map_or(0, Json::len)
             }
             Self::Settle { settlement, .. } => match &settlement.outcome {
                 Outcome::Returned(result) => ROW + result.len(),
@@ -158,7 +153,6 @@ impl Change {
             | Self::Cancel { .. }
             | Self::AddCallback { .. }
             | Self::Delivered { .. }
-            | Self::Checkpoint { .. }
             | Self::StopClaiming { .. }
             | Self::Close => ROW,
         }

@@ -49,7 +49,14 @@ impl Shelf {
 
     async fn open(dir: TempDir, config: Config) -> Self {
         let opened = Store::open(config.clone(), NOW).await.expect("a store");
-        let Opened { store, events, closed, recovered } = opened;
+        let Opened { store, mut commits, closed, recovered } = opened;
+        let (heard, events) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(events) = commits.next().await {
+                // A test that does not listen is answered all the same.
+                drop(heard.send(events));
+            }
+        });
         Self { store, events, closed, recovered, config, dir }
     }
 
@@ -108,7 +115,8 @@ impl Shelf {
 }
 
 fn submission(spec: Spec) -> Submission {
-    Submission { spec: Arc::new(spec), pool: Pool::Tasks, callbacks: Vec::new() }
+    let bound = Json::empty_object();
+    Submission { spec: Arc::new(spec), pool: Pool::Tasks, callbacks: Vec::new(), bound }
 }
 
 fn settlement(job: &Job, outcome: Outcome) -> Settlement {
@@ -141,7 +149,7 @@ fn of_jobs(events: &[Event]) -> Vec<String> {
 /// An event as a few words, with jobs by their ordinals.
 fn in_words(event: &Event) -> String {
     match event {
-        Event::Started(job) => format!("started {}", job.ordinal.0),
+        Event::Started(job, _) => format!("started {}", job.ordinal.0),
         Event::Claimed(ordinals) => {
             let ordinals: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
             format!("claimed {ordinals:?}")

@@ -34,7 +34,7 @@ pub(super) struct Slot {
 /// What the writer knows of a running job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
-    /// Which attempt it is; 0 until the commit of its claim has told.
+    /// Which attempt it is; 0 until its claim is written.
     pub(super) attempt: u32,
     /// When it was first asked to stop.
     pub(super) cancel_requested_at: Option<Timestamp>,
@@ -181,13 +181,6 @@ impl Ledger {
             None => self.running.remove(&ordinal),
         };
         self.undo.push(Undo::Running(ordinal, before));
-    }
-
-    /// The commit of a claim told which attempt it began.
-    pub(super) fn began(&mut self, ordinal: Ordinal, attempt: u32) {
-        if let Some(running) = self.running.get_mut(&ordinal) {
-            running.attempt = attempt;
-        }
     }
 
     /// Claims nothing from now on.

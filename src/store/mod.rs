@@ -4,6 +4,7 @@
 //! connections of their own, which cannot write.
 
 mod change;
+mod commits;
 mod group;
 mod ledger;
 mod payload;
@@ -24,9 +25,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    DeliveryState, Job, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
+    DeliveryState, Job, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
 };
 
+pub use commits::Commits;
 pub use change::{CancelOrder, Cancellation, DeliveryReport, Settlement, Submission};
 pub use read::{DueDelivery, Filter, Page};
 pub use sqlite::OpenError;
@@ -87,6 +89,20 @@ impl Config {
     }
 }
 
+/// What the database said.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Cause {
+    /// To a reader.
+    #[error("{0}")]
+    Read(Arc<sqlx::Error>),
+    /// To the writer.
+    #[error("{0}")]
+    Write(Arc<rusqlite::Error>),
+    /// That a row is not what the ledger has of it.
+    #[error("ledger and database disagree: {0}")]
+    Disagreement(String),
+}
+
 /// Why a verb of the store did nothing, or may have.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -112,13 +128,13 @@ pub enum Error {
     Full,
     /// The commit failed in a way that leaves open whether it happened.
     #[error("the database failed during a commit: {0}")]
-    OutcomeUnknown(Arc<sqlx::Error>),
+    OutcomeUnknown(Cause),
     /// The store is closed, or its writer has ended.
     #[error("the store is closed")]
     Closed,
     /// The database refused a statement; nothing was written.
     #[error("the database refused: {0}")]
-    Sql(Arc<sqlx::Error>),
+    Sql(Cause),
     /// A row that we wrote does not read back as what it must be.
     #[error("damaged row: {0}")]
     Damaged(String),
@@ -126,15 +142,22 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        sqlite::classify(error)
+        sqlite::of_reader(error)
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite::of_writer(error)
     }
 }
 
 /// What a commit did that the rest of the service must hear of.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// This job's next attempt was claimed; whoever hears it must run it, once.
-    Started(Job),
+    /// This job's first attempt was claimed with its submission, which had these bound arguments; whoever
+    /// hears it must run it, once.
+    Started(Job, Json),
     /// These jobs were claimed from the backlog; the same, after loading them.
     Claimed(Vec<Ordinal>),
     /// This job is done, or an interruption made it wait again.
@@ -161,8 +184,8 @@ pub struct Store {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// One item for each group that had something to tell, in commit order.
-    pub events: mpsc::UnboundedReceiver<Vec<Event>>,
+    /// What each commit did; nobody is answered unless this is read.
+    pub commits: Commits,
     /// Told when the writer has written everything and closed the database.
     pub closed: oneshot::Receiver<()>,
     /// Jobs that were running when the last server died.

@@ -1,5 +1,7 @@
 //! Values too large for a job's row: kept beside it, in pieces.
 
+use std::ops::Range;
+
 use crate::domain::{Json, Outcome, Spec};
 
 use super::change::Change;
@@ -12,14 +14,14 @@ pub(super) const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
 /// Where a value is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(super) enum Stored<'a> {
     /// In the row.
-    Inline(String),
+    Inline(&'a str),
     /// Beside it.
     Payload { payload: i64, bytes: usize },
 }
 
-impl Stored {
+impl Stored<'_> {
     pub(super) fn bytes(&self) -> i64 {
         let bytes = match self {
             Self::Inline(text) => text.len(),
@@ -76,10 +78,25 @@ pub(super) fn large_value(change: &Change) -> Option<String> {
 }
 
 impl Staged {
-    /// The next piece and its number; none when all are written.
-    pub(super) fn piece(&self) -> Option<(usize, &[u8])> {
-        let bytes = self.text.as_bytes().chunks(CHUNK_BYTES_MAX).nth(self.pieces)?;
-        Some((self.pieces, bytes))
+    /// Whether every piece is committed.
+    pub(super) fn is_whole(&self) -> bool {
+        self.pieces >= self.count()
+    }
+
+    /// The numbers of the pieces to write next, at most `limit`.
+    pub(super) fn next_pieces(&self, limit: usize) -> Range<usize> {
+        self.pieces..self.count().min(self.pieces + limit)
+    }
+
+    /// That piece.
+    pub(super) fn piece(&self, number: usize) -> &[u8] {
+        let bytes = self.text.as_bytes();
+        let from = number * CHUNK_BYTES_MAX;
+        bytes.get(from..bytes.len().min(from + CHUNK_BYTES_MAX)).unwrap_or_default()
+    }
+
+    fn count(&self) -> usize {
+        self.text.len().div_ceil(CHUNK_BYTES_MAX)
     }
 
     /// The change, which knows now where its value is.

@@ -240,7 +240,8 @@ async fn filled(
     if let Some(payload) = payload {
         job.result_omitted = leaves_out(bytes);
         if !job.result_omitted {
-            job.result = Some(Json::trusted(whole(connection, payload).await?));
+            let text = whole(connection, payload).await?;
+            job.result = Some(Json::kept(text).map_err(rows::damaged)?);
         }
     }
     Ok(job)

@@ -8,6 +8,7 @@ use crate::{
 /// Each outside crate with the floors it may appear on.
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
+    ("rusqlite", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("axum", &["http"]),
     ("tower", &["http"]),

@@ -14,6 +14,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use crate::domain::{ErrorType, FunctionName, JobError, Json, Parameter, Pool, Signature};
 
@@ -157,10 +158,10 @@ fn misfit(refusal: &Refusal) -> JobError {
 }
 
 fn as_json<R: Serialize>(result: &R) -> Result<Json, JobError> {
-    let text = serde_json::to_string(result).map_err(|error| {
+    let printed = to_raw_value(result).map_err(|error| {
         JobError::of(ErrorType::InvalidResult, format!("the result is not JSON: {error}"))
     })?;
-    Ok(Json::trusted(text))
+    Ok(printed.into())
 }
 
 fn signature_of<A: JsonSchema>() -> Signature {

@@ -1,15 +1,15 @@
 //! Checkpoints: what is in the log is copied into the database, off the writer's path.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 
-use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-
-use crate::store::change::{Change, Reply};
+use rusqlite::Connection;
 
 /// Groups between two checkpoints: some 4 MiB of log at full load.
-pub(in crate::store) const GROUPS_BETWEEN: u32 = 64;
+const GROUPS_BETWEEN: u32 = 64;
 /// While writes go on without a pause, the log never gets empty by itself. From this many pages on
 /// (16 MiB) the writer stops for the moment that the rest takes.
 const PAGES_MAX: i64 = 4_096;
@@ -17,43 +17,67 @@ const PAGES_MAX: i64 = 4_096;
 /// Copies what it can without stopping readers or the writer: pages of the log, pages copied.
 const PASSIVE: &str = "pragma wal_checkpoint(passive)";
 
-/// Checkpoints whenever `wanted` says so, until the writer is gone.
-pub(in crate::store) async fn run(
-    mut connection: SqliteConnection,
-    wanted: Arc<Notify>,
-    writer: mpsc::WeakSender<Change>,
-    closing: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = wanted.notified() => {}
-            () = closing.cancelled() => break,
+/// A thread that makes checkpoints when the writer has written enough.
+#[derive(Debug)]
+pub(in crate::store) struct Checkpointer {
+    wanted: SyncSender<()>,
+    behind: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+    groups: u32,
+}
+
+impl Checkpointer {
+    /// Starts it, with a connection of its own.
+    pub(in crate::store) fn start(connection: Connection) -> io::Result<Self> {
+        let (wanted, asked) = sync_channel(1);
+        let behind = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&behind);
+        let thread = std::thread::Builder::new().name("checkpointer".to_owned());
+        let thread = thread.spawn(move || run(&connection, &asked, &told))?;
+        Ok(Self { wanted, behind, thread, groups: 0 })
+    }
+
+    /// A group was committed. Now and then that is a reason for a checkpoint; if the thread could not
+    /// keep up, the writer makes one itself, on `connection`.
+    pub(in crate::store) fn committed(&mut self, connection: &Connection) {
+        if self.behind.swap(false, Ordering::Relaxed) {
+            logged(passive(connection));
         }
-        let Some(writer) = writer.upgrade() else { break };
-        match passive(&mut connection).await {
-            Ok((pages, copied)) if pages > PAGES_MAX && copied > 0 => {
-                let (sender, finished) = oneshot::channel();
-                drop(writer.send(Change::Checkpoint { reply: Reply::new(sender) }).await);
-                drop(writer);
-                // The writer says how it went in its own log; here we only do not ask twice at once.
-                drop(finished.await);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds")
+        self.groups += 1;
+        if self.groups >= GROUPS_BETWEEN {
+            self.groups = 0;
+            if let Err(TrySendError::Full(())) = self.wanted.try_send(()) {
+                tracing::debug!("a checkpoint that has not begun covers this group too");
             }
         }
     }
-    if let Err(error) = connection.close().await {
-        tracing::warn!(%error, "the checkpointer's connection did not close cleanly");
+
+    /// Ends the thread and closes its connection.
+    pub(in crate::store) fn close(self) {
+        drop(self.wanted);
+        if self.thread.join().is_err() {
+            tracing::warn!("the checkpointer ended early");
+        }
+    }
+}
+
+fn run(connection: &Connection, asked: &Receiver<()>, behind: &AtomicBool) {
+    while asked.recv().is_ok() {
+        if let Some((pages, copied)) = logged(passive(connection)) {
+            behind.store(pages > PAGES_MAX && copied > 0, Ordering::Relaxed);
+        }
     }
 }
 
 /// One passive checkpoint: pages in the log, and pages of it that are in the database now.
-pub(in crate::store) async fn passive(
-    connection: &mut SqliteConnection,
-) -> Result<(i64, i64), sqlx::Error> {
-    let (_busy, pages, copied): (i64, i64, i64) =
-        sqlx::query_as(PASSIVE).fetch_one(connection).await?;
-    Ok((pages, copied))
+pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    connection.query_row(PASSIVE, (), |row| Ok((row.get(1)?, row.get(2)?)))
+}
+
+fn logged(checkpoint: rusqlite::Result<(i64, i64)>) -> Option<(i64, i64)> {
+    checkpoint
+        .inspect_err(|error| {
+            tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds");
+        })
+        .ok()
 }

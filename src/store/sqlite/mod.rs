@@ -4,16 +4,18 @@ pub(super) mod checkpoint;
 #[cfg(test)]
 mod plans;
 pub(super) mod rows;
-pub(super) mod script;
+pub(super) mod write;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use rusqlite::Connection;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
-use super::{DatabasePath, Error, Synchronous};
+use super::{Cause, DatabasePath, Error, Synchronous};
 
 /// SQLite before this can corrupt a database when two connections reset its WAL at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -22,9 +24,25 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at once. More only contend for two or four cores; waiters need none.
 const READERS_MAX: u32 = 4;
 
+/// Statements that the writer keeps prepared; more than it has.
+const STATEMENTS_MAX: usize = 128;
+/// What every connection is told. The page on decision 0012 has how the engine is built.
+const PRAGMAS: [(&str, &str); 7] = [
+    // Before the first table is made; later it cannot be turned on.
+    ("auto_vacuum", "incremental"),
+    ("journal_mode", "wal"),
+    ("synchronous", "full"),
+    ("foreign_keys", "on"),
+    // The checkpointer does this, off the writer's path.
+    ("wal_autocheckpoint", "0"),
+    ("cache_size", "-16384"),
+    ("temp_store", "memory"),
+];
+
 const MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 const SELECT_VERSION: &str = "select sqlite_version()";
+const SELECT_STRAYS: &str = "select 1 from pragma_foreign_key_check limit 1000";
 const SELECT_PRAGMAS: &str = "select (select journal_mode from pragma_journal_mode),
     (select synchronous from pragma_synchronous), (select auto_vacuum from pragma_auto_vacuum),
     (select foreign_keys from pragma_foreign_keys), (select query_only from pragma_query_only)";
@@ -61,45 +79,73 @@ pub enum OpenError {
     Damaged(String),
     /// Any other failure of the database or its disk.
     #[error("the database cannot be opened: {0}")]
-    Sql(sqlx::Error),
+    Sql(Cause),
+    /// A thread for the database could not be had.
+    #[error("the database cannot be served: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl From<Cause> for OpenError {
+    fn from(cause: Cause) -> Self {
+        const DAMAGED: [i32; 2] = [11, 26]; // CORRUPT, NOTADB
+        match cause.primary_code() {
+            Some(code) if DAMAGED.contains(&code) => Self::Damaged(cause.to_string()),
+            _ => Self::Sql(cause),
+        }
+    }
 }
 
 impl From<sqlx::Error> for OpenError {
     fn from(error: sqlx::Error) -> Self {
-        const DAMAGED: [i32; 2] = [11, 26]; // CORRUPT, NOTADB
-        match primary_code(&error) {
-            Some(code) if DAMAGED.contains(&code) => Self::Damaged(error.to_string()),
-            _ => Self::Sql(error),
-        }
+        Cause::Read(Arc::new(error)).into()
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Cause::Write(Arc::new(error)).into()
     }
 }
 
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Damaged(_) => Self::Damaged(error.to_string()),
-            Error::Sql(error) | Error::OutcomeUnknown(error) => Arc::try_unwrap(error)
-                .unwrap_or_else(|shared| sqlx::Error::Protocol(shared.to_string()))
-                .into(),
-            other => Self::Sql(sqlx::Error::Protocol(other.to_string())),
+            Error::Sql(cause) | Error::OutcomeUnknown(cause) => cause.into(),
+            other => Self::Damaged(other.to_string()),
         }
     }
 }
 
-/// Opens the connection that writes, making and migrating the database if need be.
-pub(super) async fn open_writer(path: &DatabasePath) -> Result<SqliteConnection, OpenError> {
-    let options = options(path)
-        .create_if_missing(true)
-        .pragma("synchronous", path.synchronous.pragma())
-        .pragma("query_only", "0");
+/// Makes the database if need be, and brings its schema up to date.
+pub(super) async fn migrate(path: &DatabasePath) -> Result<(), OpenError> {
+    // A table that is made anew is dropped for a moment, with rows elsewhere that name its own.
+    let options = options(path).create_if_missing(true).pragma("foreign_keys", "off");
     let mut connection = SqliteConnection::connect_with(&options).await?;
     check_version(&mut connection).await?;
-    check_settings(&mut connection, path.synchronous, false).await?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::NewerSchema { found },
         other => OpenError::Migration(other),
     })?;
-    sqlx::raw_sql(script::PREPARE).execute(&mut connection).await?;
+    let strays = sqlx::query(SELECT_STRAYS).fetch_all(&mut connection).await?;
+    if !strays.is_empty() {
+        return Err(OpenError::Damaged(format!("{} rows belong to no job", strays.len())));
+    }
+    Ok(connection.close().await?)
+}
+
+/// Opens the connection that writes.
+pub(super) fn open_writer(path: &DatabasePath) -> Result<Connection, OpenError> {
+    let connection = Connection::open(&path.file)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    for (name, value) in PRAGMAS {
+        connection.pragma_update(None, name, value)?;
+    }
+    connection.pragma_update(None, "synchronous", path.synchronous.pragma())?;
+    let found = connection.query_row(SELECT_PRAGMAS, (), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    })?;
+    check_settings(found, path.synchronous, false)?;
     Ok(connection)
 }
 
@@ -113,61 +159,60 @@ pub(super) async fn open_readers(path: &DatabasePath) -> Result<SqlitePool, Open
         .test_before_acquire(false)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                check_settings(connection, Synchronous::Full, true).await.map_err(|error| {
-                    match error {
-                        OpenError::Sql(error) => error,
-                        other => sqlx::Error::Configuration(Box::new(other)),
-                    }
-                })
+                let found = sqlx::query_as(SELECT_PRAGMAS).fetch_one(connection).await?;
+                check_settings(found, Synchronous::Full, true)
+                    .map_err(|error| sqlx::Error::Configuration(Box::new(error)))
             })
         });
     Ok(pool.connect_with(options).await?)
 }
 
 /// Opens a connection for checkpoints.
-pub(super) async fn open_checkpointer(path: &DatabasePath) -> Result<SqliteConnection, OpenError> {
-    let mut connection = SqliteConnection::connect_with(&options(path)).await?;
-    check_settings(&mut connection, Synchronous::Full, false).await?;
-    Ok(connection)
+pub(super) fn open_checkpointer(path: &DatabasePath) -> Result<Connection, OpenError> {
+    open_writer(&DatabasePath { synchronous: Synchronous::Full, ..path.clone() })
 }
 
-/// What an error means for the write that met it.
-pub(super) fn classify(error: sqlx::Error) -> Error {
-    const FULL: i32 = 13;
-    const FAILING: [i32; 5] = [10, 11, 14, 22, 26]; // IOERR, CORRUPT, CANTOPEN, NOLFS, NOTADB
-    match primary_code(&error) {
-        Some(FULL) => Error::Full,
-        Some(code) if FAILING.contains(&code) => Error::OutcomeUnknown(Arc::new(error)),
-        _ => match error {
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => {
-                Error::OutcomeUnknown(Arc::new(error))
-            }
-            sqlx::Error::PoolClosed => Error::Closed,
-            other => Error::Sql(Arc::new(other)),
-        },
+/// What an error means for the read that met it.
+pub(super) fn of_reader(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::PoolClosed => Error::Closed,
+        other => classify(Cause::Read(Arc::new(other))),
     }
 }
 
-/// SQLite's code, if the database gave one: the low byte of the extended code.
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
+/// What an error means for the group that met it.
+pub(super) fn of_writer(error: rusqlite::Error) -> Error {
+    classify(Cause::Write(Arc::new(error)))
+}
+
+fn classify(cause: Cause) -> Error {
+    const FULL: i32 = 13;
+    const FAILING: [i32; 5] = [10, 11, 14, 22, 26]; // IOERR, CORRUPT, CANTOPEN, NOLFS, NOTADB
+    match cause.primary_code() {
+        Some(FULL) => Error::Full,
+        Some(code) if FAILING.contains(&code) => Error::OutcomeUnknown(cause),
+        _ => Error::Sql(cause),
+    }
+}
+
+impl Cause {
+    /// SQLite's code, if the database gave one: the low byte of the extended code.
+    fn primary_code(&self) -> Option<i32> {
+        let extended = match self {
+            Self::Read(error) => error.as_database_error()?.code()?.parse().ok()?,
+            Self::Write(error) => error.sqlite_error()?.extended_code,
+            Self::Disagreement(_) => return None,
+        };
+        Some(extended & 0xff)
+    }
 }
 
 fn options(path: &DatabasePath) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+    let options = SqliteConnectOptions::new()
         .filename(&path.file)
         .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(true)
-        // Before the first table is made; later it cannot be turned on.
-        .pragma("auto_vacuum", "incremental")
-        .pragma("journal_mode", "wal")
-        .pragma("synchronous", Synchronous::Full.pragma())
-        // The checkpointer does this, off the writer's path.
-        .pragma("wal_autocheckpoint", "0")
-        .pragma("cache_size", "-16384")
-        .pragma("temp_store", "memory")
-        .disable_statement_logging()
+        .disable_statement_logging();
+    PRAGMAS.into_iter().fold(options, |options, (name, value)| options.pragma(name, value))
 }
 
 impl Synchronous {
@@ -197,16 +242,16 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
     if version < VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
 }
 
-/// Reads the settings back: a pragma that is misspelt or refused says nothing.
-async fn check_settings(
-    connection: &mut SqliteConnection,
+/// Journal mode, synchronous, automatic vacuum, foreign keys, query only.
+type Settings = (String, i64, i64, i64, i64);
+
+/// Compares the settings as they were read back: a pragma that is misspelt or refused says nothing.
+fn check_settings(
+    found: Settings,
     synchronous: Synchronous,
     query_only: bool,
 ) -> Result<(), OpenError> {
-    let wanted = ("wal".to_owned(), synchronous.number(), 2_i64, 1_i64, i64::from(query_only));
-    let found: (String, i64, i64, i64, i64) =
-        sqlx::query_as(SELECT_PRAGMAS).fetch_one(connection).await?;
-    if found == wanted {
+    if found == ("wal".to_owned(), synchronous.number(), 2, 1, i64::from(query_only)) {
         return Ok(());
     }
     let (journal_mode, synchronous, auto_vacuum, foreign_keys, query_only) = found;

@@ -1,0 +1,85 @@
+//! Jobs that were done a moment ago: most results are asked for right after the end, and a job that is done
+//! changes no more, so the database need not be asked again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::{Job, JobId, Json};
+
+/// Jobs that are kept.
+const JOBS_MAX: usize = 4_096;
+/// A job with larger arguments and result than this is read from disk: 4,096 of them are 16 MiB.
+const BYTES_MAX: usize = 4 * 1024;
+
+/// The latest jobs that were done, by id.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    jobs: HashMap<JobId, Job>,
+    /// The oldest first. An id that was forgotten stays here until its turn.
+    order: VecDeque<JobId>,
+}
+
+impl Recent {
+    /// Keeps a job whose end is committed; the oldest makes room.
+    pub(super) fn keep(&self, job: &Job) {
+        let spec = &job.spec;
+        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
+        if bytes(&spec.args) + bytes(&spec.kwargs) + bytes(&job.result) > BYTES_MAX {
+            return;
+        }
+        let mut table = self.lock();
+        if table.order.len() >= JOBS_MAX
+            && let Some(oldest) = table.order.pop_front()
+        {
+            table.jobs.remove(&oldest);
+        }
+        table.order.push_back(spec.id);
+        table.jobs.insert(spec.id, job.clone());
+    }
+
+    /// The job of that id, if it was done a moment ago.
+    pub(super) fn get(&self, id: JobId) -> Option<Job> {
+        self.lock().jobs.get(&id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{Outcome, Spec, Timestamp, example, settle};
+
+    fn done(number: u128, result: Json) -> Job {
+        let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
+        let running = Job { spec: Arc::new(spec), ..example::running() };
+        settle(&running, Outcome::Returned(result), Timestamp(3_000))
+    }
+
+    #[test]
+    fn the_oldest_makes_room_and_what_is_large_is_not_kept() {
+        let recent = Recent::default();
+        let large = done(1, Json::trusted(format!("\"{}\"", "x".repeat(BYTES_MAX))));
+        recent.keep(&large);
+        assert_eq!(recent.get(large.spec.id), None);
+        for number in 0..=JOBS_MAX as u128 {
+            recent.keep(&done(number, Json::trusted("1")));
+        }
+        assert_eq!(recent.get(JobId(Uuid::from_u128(0))), None);
+        let second = done(1, Json::trusted("1"));
+        assert_eq!(recent.get(second.spec.id), Some(second));
+        assert_eq!(recent.lock().jobs.len(), JOBS_MAX);
+        assert_eq!(recent.lock().order.len(), JOBS_MAX);
+    }
+}

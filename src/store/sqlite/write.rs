@@ -1,0 +1,257 @@
+//! Every statement that the writer sends: each states what it assumes of the row that it changes.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
+
+use crate::domain::{Job, JobId, NewCallback, Ordinal, State, Timestamp};
+use crate::store::change::DeliveryReport;
+use crate::store::group::Counters;
+use crate::store::payload::Stored;
+
+use super::rows;
+
+const BEGIN: &str = "begin immediate";
+const COMMIT: &str = "commit";
+const ROLL_BACK: &str = "rollback";
+const KEEP_COUNTERS: &str =
+    "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1";
+
+const SELECT_EXISTS: &str = "select exists (select 1 from jobs where id = ?)";
+const INSERT_JOB: &str =
+    "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
+    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes)
+values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)";
+const CLAIM_JOB: &str =
+    "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
+    started_at = max(?4, created_at)
+where ordinal = ?1 and state = 'pending'
+returning attempt";
+const REQUEST_CANCEL: &str =
+    "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
+where ordinal = ?1 and state = 'running' and cancel_requested_at is null";
+/// Of a job that waited only the database knows the version for sure; of one that ran, its attempt.
+const END_JOB: &str =
+    "update jobs set state = ?4, version = coalesce(?5, version + 1), seq = ?6,
+    finished_seq = case when ?7 is null then null else ?6 end, finished_at = ?7,
+    started_at = case when ?4 = 'pending' then null else started_at end,
+    result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11, interruptions = ?12, crashes = ?13,
+    cancel_requested_at = ?14
+where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
+
+/// A callback reaches only a job that is there.
+const INSERT_CALLBACK: &str = "insert into callbacks (id, job, url, host, sealed, created_at)
+select ?2, j.ordinal, ?3, ?4, ?5, ?6 from jobs as j where j.ordinal = ?1";
+/// The outbox: a row for each callback of a job that is done and has none yet.
+const MAKE_DUE: &str = "insert into deliveries (callback, job, host, state, next_at)
+select c.ordinal, c.job, c.host, 'pending', ?2
+from callbacks as c join jobs as j on j.ordinal = c.job
+where c.job = ?1 and j.finished_seq is not null
+order by c.ordinal
+on conflict (callback) do nothing";
+const KEEP_BODY: &str = "update deliveries set body = ?2 where callback = ?1 and body is null";
+const INSERT_ATTEMPT: &str =
+    "insert into delivery_attempts (callback, number, at, status, error, body, duration_ms)
+values (?, ?, ?, ?, ?, ?, ?)
+on conflict (callback, number) do nothing";
+const SET_DELIVERY: &str = "update deliveries set attempts = ?2, state = ?3, next_at = ?4
+where callback = ?1 and state = 'pending' and attempts = ?2 - 1";
+
+const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
+const INSERT_UNLINKED: &str =
+    "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
+const DELETE_UNLINKED: &str = "delete from unlinked_payloads where payload = ?";
+const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
+
+/// What the end of an attempt, or of the waiting, assumes of the row.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Guard {
+    pub(in crate::store) from: State,
+    pub(in crate::store) attempt: Option<u32>,
+}
+
+/// The writer's statements, prepared once for its connection.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Statements<'a> {
+    connection: &'a Connection,
+}
+
+impl<'a> Statements<'a> {
+    pub(in crate::store) fn new(connection: &'a Connection) -> Self {
+        Self { connection }
+    }
+
+    pub(in crate::store) fn begin(self) -> Result<()> {
+        self.run(BEGIN, ()).map(drop)
+    }
+
+    /// Durable when this returns.
+    pub(in crate::store) fn commit(self) -> Result<()> {
+        self.run(COMMIT, ()).map(drop)
+    }
+
+    /// Takes back what is open; SQLite may have done so by itself.
+    pub(in crate::store) fn roll_back(self) {
+        if self.connection.is_autocommit() {
+            return;
+        }
+        if let Err(error) = self.run(ROLL_BACK, ()) {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+    }
+
+    /// Keeps the counters that never go back.
+    pub(in crate::store) fn keep(self, counters: Counters) -> Result<()> {
+        let Counters { ordinal, seq, payload, epoch: _ } = counters;
+        self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
+    }
+
+    /// Whether a job of that id is there.
+    pub(in crate::store) fn exists(self, id: JobId) -> Result<bool> {
+        self.prepared(SELECT_EXISTS)?.query_row([id.0.as_bytes()], |row| row.get(0))
+    }
+
+    pub(in crate::store) fn insert_job(
+        self,
+        job: &Job,
+        seq: i64,
+        epoch: i64,
+        arguments: &Stored<'_>,
+    ) -> Result<()> {
+        let spec = &job.spec;
+        let values = params![
+            job.ordinal.0,
+            spec.id.0.as_bytes(),
+            spec.function.as_str(),
+            spec.queue.as_str(),
+            spec.priority.get(),
+            spec.on_interrupt.as_str(),
+            rows::labels(spec),
+            job.state.as_str(),
+            seq,
+            job.attempt,
+            (job.state == State::Running).then_some(epoch),
+            spec.created_at.0,
+            job.started_at.map(|at| at.0),
+            arguments.inline(),
+            arguments.payload(),
+            arguments.bytes(),
+        ];
+        self.run(INSERT_JOB, values).map(drop)
+    }
+
+    /// The attempt that the claim begins; none if the job does not wait.
+    pub(in crate::store) fn claim_job(
+        self,
+        ordinal: Ordinal,
+        seq: i64,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<Option<u32>> {
+        let mut statement = self.prepared(CLAIM_JOB)?;
+        statement.query_row([ordinal.0, seq, epoch, now.0], |row| row.get(0)).optional()
+    }
+
+    /// Whether the job runs and had not been asked before.
+    pub(in crate::store) fn request_cancel(
+        self,
+        ordinal: Ordinal,
+        seq: i64,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.run(REQUEST_CANCEL, [ordinal.0, seq, now.0]).map(|rows| rows == 1)
+    }
+
+    /// Makes of the job what `next` is; false if the guard does not hold.
+    pub(in crate::store) fn end_job(
+        self,
+        next: &Job,
+        guard: Guard,
+        seq: i64,
+        result: Option<&Stored<'_>>,
+    ) -> Result<bool> {
+        let values = params![
+            next.ordinal.0,
+            guard.from.as_str(),
+            guard.attempt,
+            next.state.as_str(),
+            guard.attempt.map(|_| next.version),
+            seq,
+            next.finished_at.map(|at| at.0),
+            result.and_then(Stored::inline),
+            result.and_then(Stored::payload),
+            result.map(Stored::bytes),
+            next.error.as_ref().map(rows::error_text),
+            next.interruptions,
+            next.crashes,
+            next.cancel_requested_at.map(|at| at.0),
+        ];
+        self.run(END_JOB, values).map(|rows| rows == 1)
+    }
+
+    pub(in crate::store) fn add_callback(self, job: Ordinal, it: &NewCallback) -> Result<()> {
+        let id = it.id.0.as_bytes();
+        let values = params![job.0, id, it.url, it.host, it.sealed, it.created_at.0];
+        self.run(INSERT_CALLBACK, values).map(drop)
+    }
+
+    /// Makes the deliveries of a job due, if it is done; whether there are any.
+    pub(in crate::store) fn make_due(self, job: Ordinal, at: Timestamp) -> Result<bool> {
+        self.run(MAKE_DUE, [job.0, at.0]).map(|rows| rows > 0)
+    }
+
+    pub(in crate::store) fn keep_delivery_body(self, callback: Ordinal, body: &str) -> Result<()> {
+        self.run(KEEP_BODY, params![callback.0, body]).map(drop)
+    }
+
+    /// Keeps one POST and what becomes of its delivery.
+    pub(in crate::store) fn record_delivery(self, report: &DeliveryReport) -> Result<()> {
+        let attempt = &report.attempt;
+        let number = i64::try_from(report.number).unwrap_or(i64::MAX);
+        let made = params![
+            report.callback.0,
+            number,
+            attempt.at.0,
+            attempt.status,
+            attempt.error,
+            attempt.body,
+            attempt.duration_ms
+        ];
+        self.run(INSERT_ATTEMPT, made)?;
+        let next_at = report.next_at.map(|at| at.0);
+        let next = params![report.callback.0, number, report.state.as_str(), next_at];
+        self.run(SET_DELIVERY, next).map(drop)
+    }
+
+    pub(in crate::store) fn insert_chunk(
+        self,
+        payload: i64,
+        number: usize,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.run(INSERT_CHUNK, params![payload, number, bytes]).map(drop)
+    }
+
+    /// Notes that a payload has no owner yet.
+    pub(in crate::store) fn mark_unlinked(self, payload: i64) -> Result<()> {
+        self.run(INSERT_UNLINKED, [payload]).map(drop)
+    }
+
+    /// The payload has an owner now.
+    pub(in crate::store) fn link(self, payload: i64) -> Result<()> {
+        self.run(DELETE_UNLINKED, [payload]).map(drop)
+    }
+
+    /// Deletes a payload that nobody will own.
+    pub(in crate::store) fn delete_payload(self, payload: i64) -> Result<()> {
+        self.run(DELETE_CHUNKS, [payload])?;
+        self.run(DELETE_UNLINKED, [payload]).map(drop)
+    }
+
+    fn run(self, sql: &'static str, values: impl Params) -> Result<usize> {
+        self.prepared(sql)?.execute(values)
+    }
+
+    fn prepared(self, sql: &'static str) -> Result<CachedStatement<'a>> {
+        self.connection.prepare_cached(sql)
+    }
+}
