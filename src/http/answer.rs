@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::domain::Job;
 
-use super::body::{self, JobBody};
+use super::job_body::{JobBody, View};
 use super::wait::Wait;
 
 /// A value as JSON text.
@@ -38,8 +38,8 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 }
 
 /// A job as an answer, with the headers that tell its state without its body.
-pub(super) fn job(status: StatusCode, job: &Job, wait: &Wait, view: body::View) -> Response {
-    let mut response = json_text(status, to_json(&JobBody::of(job, view)));
+pub(super) fn job(status: StatusCode, job: &Job, wait: &Wait, view: View) -> Response {
+    let mut response = json_text(status, JobBody::of(job, view).text());
     let headers = response.headers_mut();
     if status != StatusCode::OK {
         let location = format!("/v1/jobs/{}", job.spec.id);

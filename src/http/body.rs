@@ -5,31 +5,19 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use crate::domain::{
-    Callback, Delivery, DeliveryState, Job, JobError, JobId, Json, Metadata, Progress, Signature,
+    Callback, Delivery, DeliveryState, Job, JobError, Json, Metadata, Progress, Signature,
     Timestamp,
 };
 use crate::engine::Function;
 use crate::engine::event_type;
 
 use super::answer::to_json;
-
-/// Arguments (both kinds together) and results above this many bytes of JSON are left out of a brief view.
-const BRIEF_BYTES_MAX: usize = 16 * 1024;
-
-/// How much of a job is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
-    /// Everything.
-    Whole,
-    /// Without large arguments and results.
-    Brief,
-}
+use super::job_body::{JobBody, View};
 
 /// A moment as RFC 3339 has it, in UTC with milliseconds.
-struct At(Timestamp);
+pub(super) struct At(pub(super) Timestamp);
 
 impl fmt::Display for At {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,113 +29,6 @@ impl fmt::Display for At {
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// A job.
-#[derive(Serialize)]
-pub(super) struct JobBody<'a> {
-    id: String,
-    function: &'a str,
-    args: Option<&'a RawValue>,
-    kwargs: Option<&'a RawValue>,
-    queue: &'a str,
-    priority: i8,
-    tags: &'a [String],
-    metadata: MetadataBody<'a>,
-    on_interrupt: &'a str,
-    state: &'a str,
-    done: bool,
-    version: i64,
-    result: Option<&'a RawValue>,
-    error: Option<JobErrorBody<'a>>,
-    attempt: u32,
-    interruptions: u32,
-    progress: Option<ProgressBody<'a>>,
-    created_at: At,
-    started_at: Option<At>,
-    finished_at: Option<At>,
-    queued_ms: Option<i64>,
-    run_ms: Option<i64>,
-    cancel_requested_at: Option<At>,
-    urls: Urls,
-    #[serde(skip_serializing_if = "is_false")]
-    args_omitted: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    kwargs_omitted: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    result_omitted: bool,
-}
-
-#[derive(Serialize)]
-struct Urls {
-    #[serde(rename = "self")]
-    itself: JobUrl,
-    result: JobUrl,
-    exception: JobUrl,
-    cancel: JobUrl,
-    callbacks: JobUrl,
-}
-
-/// A path of a job.
-struct JobUrl(JobId, &'static str);
-
-impl Serialize for JobUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(id, tail) = *self;
-        let mut buffer = Uuid::encode_buffer();
-        let id: &str = id.0.hyphenated().encode_lower(&mut buffer);
-        // Printed five times a job, so without a formatter.
-        serializer.serialize_str(&["/v1/jobs/", id, tail].concat())
-    }
-}
-
-impl<'a> JobBody<'a> {
-    /// `job` as it is shown.
-    pub(super) fn of(job: &'a Job, view: View) -> Self {
-        let spec = &job.spec;
-        let small = |bytes: usize| view == View::Whole || bytes <= BRIEF_BYTES_MAX;
-        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
-        let arguments_shown = small(bytes(&spec.args) + bytes(&spec.kwargs));
-        let args = spec.args.as_ref().filter(|_| arguments_shown).map(Json::raw);
-        let kwargs = spec.kwargs.as_ref().filter(|_| arguments_shown).map(Json::raw);
-        let result = job.result.as_ref().filter(|result| small(result.len())).map(Json::raw);
-        let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
-        Self {
-            id: spec.id.to_string(),
-            function: spec.function.as_str(),
-            queue: spec.queue.as_str(),
-            priority: spec.priority.get(),
-            tags: spec.tags.as_slice(),
-            metadata: MetadataBody(&spec.metadata),
-            on_interrupt: spec.on_interrupt.as_str(),
-            state: job.state.as_str(),
-            done: job.is_done(),
-            version: job.version,
-            error: job.error.as_ref().map(JobErrorBody::of),
-            attempt: job.attempt,
-            interruptions: job.interruptions,
-            progress: job.progress.as_ref().map(ProgressBody::of),
-            created_at: At(spec.created_at),
-            started_at: job.started_at.map(At),
-            finished_at: job.finished_at.map(At),
-            queued_ms: job.started_at.map(|at| at.millis_since(spec.created_at)),
-            run_ms: ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start)),
-            cancel_requested_at: job.cancel_requested_at.map(At),
-            urls: Urls {
-                itself: JobUrl(spec.id, ""),
-                result: JobUrl(spec.id, "/result"),
-                exception: JobUrl(spec.id, "/exception"),
-                cancel: JobUrl(spec.id, "/cancel"),
-                callbacks: JobUrl(spec.id, "/callbacks"),
-            },
-            args_omitted: args.is_none(),
-            kwargs_omitted: kwargs.is_none(),
-            result_omitted: job.result_omitted || (result.is_none() && job.result.is_some()),
-            args,
-            kwargs,
-            result,
-        }
     }
 }
 
@@ -178,19 +59,22 @@ impl<'a> JobErrorBody<'a> {
     }
 }
 
+/// How far a running job says it is.
 #[derive(Serialize)]
-struct ProgressBody<'a> {
+pub(super) struct ProgressBody<'a> {
     fraction: Option<f64>,
     message: Option<&'a str>,
 }
 
 impl<'a> ProgressBody<'a> {
-    fn of(progress: &'a Progress) -> Self {
+    /// `progress` as it is shown.
+    pub(super) fn of(progress: &'a Progress) -> Self {
         Self { fraction: progress.fraction, message: progress.message.as_deref() }
     }
 }
 
-struct MetadataBody<'a>(&'a Metadata);
+/// A client's notes.
+pub(super) struct MetadataBody<'a>(pub(super) &'a Metadata);
 
 impl Serialize for MetadataBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -341,9 +225,4 @@ pub fn webhook_event(job: &Job) -> String {
         timestamp: job.finished_at.map(At),
         data: JobBody::of(job, View::Brief),
     })
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

@@ -12,7 +12,8 @@ use crate::engine::{CancelMode, CancelRequest, Cancellation};
 
 use super::Desk;
 use super::answer;
-use super::body::{CancelBody, JobBody, JobErrorBody, View};
+use super::body::{CancelBody, JobErrorBody};
+use super::job_body::{JobBody, View};
 use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_MAX};
 use super::fields::Fields;
 use super::problem::Problem;

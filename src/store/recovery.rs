@@ -27,6 +27,7 @@ const SWEEP_UNLINKED: &str = "delete from unlinked_payloads";
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) counters: Counters,
+    pub(super) kept: Counters,
     pub(super) recovered: usize,
 }
 
@@ -39,6 +40,7 @@ pub(super) async fn recover(
     now: Timestamp,
 ) -> Result<Found, OpenError> {
     let mut counters = new_epoch(connection)?;
+    let mut kept = counters;
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
         let jobs = read::at(readers, portion).await?;
@@ -46,9 +48,9 @@ pub(super) async fn recover(
         for job in jobs {
             group.recover(&job)?;
         }
-        (counters, ..) = group.commit(counters)?;
+        counters = group.commit(&mut kept)?.counters;
     }
-    Ok(Found { counters, recovered: running.len() })
+    Ok(Found { counters, kept, recovered: running.len() })
 }
 
 fn new_epoch(connection: &Connection) -> rusqlite::Result<Counters> {

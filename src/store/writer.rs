@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 
 use super::change::Change;
 use super::commits::{Commits, Committed};
-use super::group::{Counters, Group};
+use super::group::{Counters, Done, Group};
 use super::ledger::Ledger;
 use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::sqlite::checkpoint::{self, Checkpointer};
@@ -42,6 +42,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         connection,
         ledger,
         counters: found.counters,
+        kept: found.kept,
         now,
         waiting,
         overflow: None,
@@ -71,6 +72,8 @@ struct Writer {
     connection: Connection,
     ledger: Ledger,
     counters: Counters,
+    /// How far the counters are reserved in the database.
+    kept: Counters,
     /// The latest moment that a change has brought.
     now: Timestamp,
     waiting: mpsc::Receiver<Change>,
@@ -106,13 +109,23 @@ impl Writer {
         if then == Then::Break {
             // Whoever waits, now or later, hears that the store is closed.
             self.tell(Vec::new(), vec![Event::Broken]);
-        } else if let Err(error) = checkpoint::passive(&self.connection) {
-            tracing::warn!(%error, "the last checkpoint failed; the next start repeats it");
+        } else {
+            self.leave();
         }
         // The last connection to close takes the log into the database.
         self.checkpointer.close();
         if let Err((_connection, error)) = self.connection.close() {
             tracing::warn!(%error, "the database did not close cleanly");
+        }
+    }
+
+    /// Gives back what is reserved of the counters, and takes the log into the database.
+    fn leave(&self) {
+        if let Err(error) = Statements::new(&self.connection).keep(self.counters) {
+            tracing::warn!(%error, "the next start leaves some numbers out");
+        }
+        if let Err(error) = checkpoint::passive(&self.connection) {
+            tracing::warn!(%error, "the last checkpoint failed; the next start repeats it");
         }
     }
 
@@ -223,8 +236,7 @@ impl Writer {
     }
 
     fn write(&mut self, members: &mut [Change], pieces: usize) -> Result<Vec<Event>, Error> {
-        let before = self.counters;
-        let mut group = Group::begin(&self.connection, &mut self.ledger, before, self.now)?;
+        let mut group = Group::begin(&self.connection, &mut self.ledger, self.counters, self.now)?;
         for payload in &self.abandoned {
             group.abandon(*payload)?;
         }
@@ -235,7 +247,7 @@ impl Writer {
             }
         }
         group.apply(members)?;
-        let (counters, now, events) = group.commit(before)?;
+        let Done { counters, now, events } = group.commit(&mut self.kept)?;
         (self.counters, self.now) = (counters, now);
         self.abandoned.clear();
         if let Some(staged) = self.staged.front_mut() {

@@ -1,0 +1,118 @@
+//! A job as it is shown.
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::domain::{Job, Json, Spec};
+
+use super::body::{JobErrorBody, MetadataBody, ProgressBody};
+use super::print::Object;
+
+/// Arguments (both kinds together) and results above this many bytes of JSON are left out of a brief view.
+const BRIEF_BYTES_MAX: usize = 16 * 1024;
+/// What the members of a job take, about, beside its arguments and its result.
+const MEMBERS_BYTES: usize = 1_024;
+
+/// How much of a job is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Everything.
+    Whole,
+    /// Without large arguments and results.
+    Brief,
+}
+
+/// A job within a larger body.
+#[derive(Debug)]
+pub(super) struct JobBody<'a> {
+    job: &'a Job,
+    view: View,
+}
+
+impl<'a> JobBody<'a> {
+    /// `job` as it is shown.
+    pub(super) fn of(job: &'a Job, view: View) -> Self {
+        Self { job, view }
+    }
+
+    /// As a text of its own.
+    pub(super) fn text(&self) -> String {
+        let Self { job, view } = self;
+        let spec = &job.spec;
+        let small = |bytes: usize| *view == View::Whole || bytes <= BRIEF_BYTES_MAX;
+        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
+        let arguments_bytes = bytes(&spec.args) + bytes(&spec.kwargs);
+        let (args, kwargs) = match small(arguments_bytes) {
+            true => (spec.args.as_ref(), spec.kwargs.as_ref()),
+            false => (None, None),
+        };
+        let result = job.result.as_ref().filter(|result| small(result.len()));
+        let mut out = String::with_capacity(MEMBERS_BYTES + arguments_bytes + bytes(&job.result));
+        let mut it = Object::begin(&mut out);
+        let mut buffer = Uuid::encode_buffer();
+        let id: &str = spec.id.0.hyphenated().encode_lower(&mut buffer);
+        it.word("id", &[id]);
+        it.word("function", &[spec.function.as_str()]);
+        it.json("args", args);
+        it.json("kwargs", kwargs);
+        call(&mut it, spec);
+        it.word("state", &[job.state.as_str()]);
+        it.flag("done", job.is_done());
+        it.number("version", job.version);
+        it.json("result", result);
+        it.value("error", &job.error.as_ref().map(JobErrorBody::of));
+        it.number("attempt", job.attempt);
+        it.number("interruptions", job.interruptions);
+        it.value("progress", &job.progress.as_ref().map(ProgressBody::of));
+        times(&mut it, job);
+        urls(&mut it, id);
+        let omitted = [
+            ("args_omitted", args.is_none()),
+            ("kwargs_omitted", kwargs.is_none()),
+            ("result_omitted", job.result_omitted || (result.is_none() && job.result.is_some())),
+        ];
+        omitted.iter().filter(|(_, left_out)| *left_out).for_each(|(name, _)| it.flag(name, true));
+        it.end();
+        out
+    }
+}
+
+impl Serialize for JobBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = RawValue::from_string(self.text()).map_err(serde::ser::Error::custom)?;
+        text.serialize(serializer)
+    }
+}
+
+/// What the client asked for besides the call itself.
+fn call(it: &mut Object<'_>, spec: &Spec) {
+    it.word("queue", &[spec.queue.as_str()]);
+    it.number("priority", spec.priority.get());
+    it.value("tags", &spec.tags.as_slice());
+    it.value("metadata", &MetadataBody(&spec.metadata));
+    it.word("on_interrupt", &[spec.on_interrupt.as_str()]);
+}
+
+fn times(it: &mut Object<'_>, job: &Job) {
+    let created_at = job.spec.created_at;
+    let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
+    it.at("created_at", Some(created_at));
+    it.at("started_at", job.started_at);
+    it.at("finished_at", job.finished_at);
+    it.maybe_number("queued_ms", job.started_at.map(|at| at.millis_since(created_at)));
+    let run_ms = ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start));
+    it.maybe_number("run_ms", run_ms);
+    it.at("cancel_requested_at", job.cancel_requested_at);
+}
+
+fn urls(it: &mut Object<'_>, id: &str) {
+    const JOBS: &str = "/v1/jobs/";
+    let mut urls = it.object("urls");
+    urls.word("self", &[JOBS, id]);
+    urls.word("result", &[JOBS, id, "/result"]);
+    urls.word("exception", &[JOBS, id, "/exception"]);
+    urls.word("cancel", &[JOBS, id, "/cancel"]);
+    urls.word("callbacks", &[JOBS, id, "/callbacks"]);
+    urls.end();
+}
