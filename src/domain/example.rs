@@ -5,8 +5,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    FunctionName, Job, JobId, Json, Metadata, OnInterrupt, Ordinal, Priority, QueueName, Spec,
-    State, Tags, Timestamp,
+    FunctionName, Job, JobId, Json, Metadata, OnInterrupt, Options, Ordinal, Priority, QueueName,
+    Spec, State, Tags, Timestamp,
 };
 
 /// What example number `number` asks for: `echo()` in the queue `default`, at the moment 1,000.
@@ -21,6 +21,7 @@ pub fn spec(number: u64) -> Spec {
         on_interrupt: OnInterrupt::Rerun,
         tags: Tags::default(),
         metadata: Metadata::default(),
+        options: Options::default(),
         created_at: Timestamp(1_000),
     }
 }

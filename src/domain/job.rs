@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Invalid, JobError, Json, State, Timestamp};
+use super::{Invalid, JobError, Json, Options, RunAt, State, Timestamp};
 
 /// A job's name for the rest of its life: a UUID, of version 7 where we make it, so that new rows
 /// stand together on disk.
@@ -258,8 +258,21 @@ pub struct Spec {
     pub tags: Tags,
     /// The client's notes.
     pub metadata: Metadata,
+    /// What most jobs leave out.
+    pub options: Options,
     /// When it was submitted.
     pub created_at: Timestamp,
+}
+
+/// An attempt that failed, as it is remembered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedAttempt {
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// Why it failed; its number stands there too.
+    pub error: JobError,
 }
 
 /// How far a running attempt says it is. Kept in memory only.
@@ -284,14 +297,24 @@ pub struct Job {
     pub version: i64,
     /// The attempt that runs or ran last, from 1; 0 before the first. It only rises.
     pub attempt: u32,
+    /// Attempts that failed: they raised, timed out, or lost what ran them.
+    pub failures: u32,
+    /// Each of them, in order.
+    pub attempts: Vec<FailedAttempt>,
     /// Attempts that the server did not survive. They are no failures.
     pub interruptions: u32,
     /// Those of them in which the server died rather than stopped.
     pub crashes: u32,
+    /// Not to be started before; none: at once.
+    pub run_at: Option<RunAt>,
     /// When the current or last attempt started.
     pub started_at: Option<Timestamp>,
     /// When it was done.
     pub finished_at: Option<Timestamp>,
+    /// Its place in the order of all changes when it was done.
+    pub finished_seq: Option<i64>,
+    /// When it is forgotten.
+    pub expires_at: Option<Timestamp>,
     /// When it was first asked to stop.
     pub cancel_requested_at: Option<Timestamp>,
     /// What the function returned; none also where a view leaves a large result out.
@@ -314,10 +337,15 @@ impl Job {
             state: State::Pending,
             version: 1,
             attempt: 0,
+            failures: 0,
+            attempts: Vec::new(),
             interruptions: 0,
             crashes: 0,
+            run_at: None,
             started_at: None,
             finished_at: None,
+            finished_seq: None,
+            expires_at: None,
             cancel_requested_at: None,
             result: None,
             result_omitted: false,

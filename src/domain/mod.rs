@@ -7,7 +7,8 @@ pub mod example;
 pub mod invalid;
 pub mod job;
 pub mod json;
-pub mod outcome;
+pub mod options;
+mod outcome;
 pub mod settle;
 pub mod signature;
 pub mod state;
@@ -17,10 +18,11 @@ pub use callback::{Callback, CallbackId, Delivery, DeliveryState, NewCallback};
 pub use error::{ErrorType, JobError};
 pub use invalid::Invalid;
 pub use job::{
-    FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool, Priority, Progress, QueueName,
-    Spec, Tags,
+    FailedAttempt, FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool, Priority,
+    Progress, QueueName, Spec, Tags,
 };
 pub use json::Json;
+pub use options::{Clocks, Options, Retry, RunAt};
 pub use outcome::Outcome;
 pub use settle::{cancel_pending, settle};
 pub use signature::{Parameter, Signature};

@@ -68,7 +68,14 @@ fn failed(job: &Job, error: JobError, now: Timestamp) -> Job {
 fn done(job: &Job, state: State, now: Timestamp) -> Job {
     // The clock may have been set back since the start; a job never ends before it began.
     let finished_at = now.max(job.started_at.unwrap_or(now));
-    Job { state, version: job.version + 1, finished_at: Some(finished_at), ..job.clone() }
+    Job {
+        state,
+        version: job.version + 1,
+        run_at: None,
+        finished_at: Some(finished_at),
+        expires_at: Some(finished_at.plus_millis(job.spec.options.retention_ms)),
+        ..job.clone()
+    }
 }
 
 #[cfg(test)]

@@ -69,11 +69,7 @@ impl Ended {
 
 impl Engine {
     /// The function, and its arguments: as they were bound at the submission, if it was a moment ago.
-    fn prepare(
-        &self,
-        job: &Job,
-        bound: Option<Json>,
-    ) -> Result<(Arc<Function>, Json), JobError> {
+    fn prepare(&self, job: &Job, bound: Option<Json>) -> Result<(Arc<Function>, Json), JobError> {
         let name = job.spec.function.as_str();
         let function = self.function(name).cloned().ok_or_else(|| {
             JobError::new("LookupError", format!("there is no function named '{name}'"))

@@ -7,7 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::{
-    CallbackId, JobId, Json, Metadata, NewCallback, OnInterrupt, Priority, QueueName, Spec, Tags,
+    CallbackId, JobId, Json, Metadata, NewCallback, OnInterrupt, Options, Priority, QueueName,
+    Spec, Tags,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::Refusal;
@@ -35,6 +36,8 @@ pub struct NewJob {
     pub tags: Tags,
     /// The client's notes.
     pub metadata: Metadata,
+    /// Retries, limits of time, retention.
+    pub options: Options,
     /// Whom to tell when it is done, in order.
     pub callbacks: Vec<CallbackRequest>,
 }
@@ -106,6 +109,7 @@ impl Engine {
             on_interrupt: new.on_interrupt,
             tags: new.tags,
             metadata: new.metadata,
+            options: new.options,
             created_at: self.now(),
         };
         Ok(Submission { spec: Arc::new(spec), pool: function.pool(), callbacks, bound })

@@ -14,8 +14,8 @@ use crate::engine::Filter;
 use super::Desk;
 use super::answer;
 use super::body::JobsBody;
-use super::job_body::{JobBody, View};
 use super::extract::Query;
+use super::job_body::{JobBody, View};
 use super::problem::{FieldError, Problem};
 use super::wait::bad_query;
 

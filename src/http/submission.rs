@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::domain::{Invalid, Json, Metadata, OnInterrupt, Priority, QueueName, Tags};
+use crate::domain::{Invalid, Json, Metadata, OnInterrupt, Options, Priority, QueueName, Tags};
 use crate::engine::{CallbackRequest, NewJob};
 
 use super::fields::{Faults, Fields, kind};
@@ -38,7 +38,18 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
     let callbacks = callbacks(&mut fields);
     fields.faults().into_result()?;
     let function = function.unwrap_or_default();
-    Ok(NewJob { function, args, kwargs, queue, priority, on_interrupt, tags, metadata, callbacks })
+    Ok(NewJob {
+        function,
+        args,
+        kwargs,
+        queue,
+        priority,
+        on_interrupt,
+        tags,
+        metadata,
+        options: Options::default(),
+        callbacks,
+    })
 }
 
 /// Reads a callback.

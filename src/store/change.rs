@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{
-    Arc, DeliveryAttempt, Json, DeliveryState, Error, Job, NewCallback, Ordinal, Outcome, Pool,
+    Arc, DeliveryAttempt, DeliveryState, Error, Job, Json, NewCallback, Ordinal, Outcome, Pool,
     QueueName, Spec, Timestamp,
 };
 

@@ -222,11 +222,12 @@ impl<'a> Group<'a> {
         };
         self.now = self.now.max(it.now);
         let job = with_cancel(&it.job, running);
-        let next = settle(&job, it.outcome.clone(), it.now);
-        let result = next.result.as_ref().map(|it| self.store(it.as_str(), written_ahead));
+        let mut next = settle(&job, it.outcome.clone(), it.now);
+        let value = next.result.clone();
+        let result = value.as_ref().map(|it| self.store(it.as_str(), written_ahead));
         let result = result.transpose()?;
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
-        self.end(&next, guard, result.as_ref())?;
+        self.end(&mut next, guard, result.as_ref())?;
         if running.may_have_callbacks {
             self.make_due(&next)?;
         }
@@ -247,8 +248,8 @@ impl<'a> Group<'a> {
         let slot = Slot { queue: job.spec.queue.clone(), pool: order.pool };
         if self.ledger.withdraw(slot, job.spec.priority, job.ordinal) {
             let guard = Guard { from: State::Pending, attempt: None };
-            let next = cancel_pending(job, order.now);
-            self.end(&next, guard, None)?;
+            let mut next = cancel_pending(job, order.now);
+            self.end(&mut next, guard, None)?;
             self.make_due(&next)?;
             self.events.push(Event::Cancelled(job.ordinal));
             return Ok(Cancellation::Cancelled);
@@ -271,10 +272,16 @@ impl<'a> Group<'a> {
     }
 
     /// Writes the end of an attempt, or of the waiting.
-    fn end(&mut self, next: &Job, guard: Guard, result: Option<&Stored<'_>>) -> Result<(), Error> {
+    fn end(
+        &mut self,
+        next: &mut Job,
+        guard: Guard,
+        result: Option<&Stored<'_>>,
+    ) -> Result<(), Error> {
         let (from, to) = (guard.from, next.state);
         debug_assert!(from.may_become(to), "{from} may not become {to}");
         let seq = self.counters.next_seq();
+        next.finished_seq = next.is_done().then_some(seq);
         if self.sql.end_job(next, guard, seq, result)? {
             return Ok(());
         }
@@ -307,8 +314,8 @@ impl<'a> Group<'a> {
     /// Settles a job whose server died while it ran.
     pub(super) fn recover(&mut self, job: &Job) -> Result<(), Error> {
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
-        let next = settle(job, Outcome::Crashed, self.now);
-        self.end(&next, guard, None)?;
+        let mut next = settle(job, Outcome::Crashed, self.now);
+        self.end(&mut next, guard, None)?;
         self.make_due(&next)
     }
 

@@ -28,8 +28,8 @@ use crate::domain::{
     DeliveryState, Job, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
 };
 
-pub use commits::Commits;
 pub use change::{CancelOrder, Cancellation, DeliveryReport, Settlement, Submission};
+pub use commits::Commits;
 pub use read::{DueDelivery, Filter, Page};
 pub use sqlite::OpenError;
 

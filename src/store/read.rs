@@ -5,8 +5,8 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    Callback, CallbackId, Delivery, DeliveryState, FunctionName, Job, JobId, Json, Ordinal,
-    QueueName, Spec, State, Timestamp,
+    Callback, CallbackId, Delivery, DeliveryState, FailedAttempt, FunctionName, Job, JobId, Json,
+    Ordinal, QueueName, Spec, State, Timestamp,
 };
 
 use super::sqlite::rows;
@@ -21,7 +21,8 @@ macro_rules! job_columns {
     () => {
         "ordinal, id, function, queue, priority, on_interrupt, labels, state, version, attempt,
     interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
-    arguments_payload, arguments_bytes, result_payload, result_bytes"
+    arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
+    expires_at, finished_seq"
     };
 }
 
@@ -47,6 +48,8 @@ where c.job = ? order by c.ordinal";
 const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.body, a.duration_ms
 from callbacks as c join delivery_attempts as a on a.callback = c.ordinal
 where c.job = ? order by a.callback, a.number";
+const SELECT_FAILED: &str =
+    "select started_at, finished_at, error from attempts where job = ? order by attempt";
 /// A first attempt waits until those of the job's earlier callbacks were made (F13).
 const SELECT_DUE: &str =
     "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body
@@ -236,6 +239,9 @@ async fn filled(
         let (args, kwargs) = rows::read_arguments(&whole(connection, payload).await?)?;
         job.spec = Arc::new(Spec { args: Some(args), kwargs: Some(kwargs), ..(*job.spec).clone() });
     }
+    if job.failures > 0 {
+        job.attempts = failed_attempts(connection, job.ordinal).await?;
+    }
     let (payload, bytes): (Option<i64>, Option<i64>) = (row.try_get(21)?, row.try_get(22)?);
     if let Some(payload) = payload {
         job.result_omitted = leaves_out(bytes);
@@ -245,6 +251,14 @@ async fn filled(
         }
     }
     Ok(job)
+}
+
+async fn failed_attempts(
+    connection: &mut SqliteConnection,
+    job: Ordinal,
+) -> Result<Vec<FailedAttempt>, Error> {
+    let found = sqlx::query(SELECT_FAILED).bind(job.0).fetch_all(connection).await?;
+    found.iter().map(rows::failed_attempt).collect()
 }
 
 async fn whole(connection: &mut SqliteConnection, payload: i64) -> Result<String, Error> {

@@ -50,7 +50,8 @@ async fn a_group_finds_its_jobs_by_their_place() {
     searches(WRITE, "update jobs set state = 'running'", &by_place).await;
     searches(WRITE, "update jobs set version = version + 1", &by_place).await;
     searches(WRITE, "update jobs set state = ?4", &by_place).await;
-    searches(WRITE, "insert into callbacks", &["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"]).await;
+    searches(WRITE, "insert into callbacks", &["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"])
+        .await;
 }
 
 #[tokio::test]
@@ -72,11 +73,16 @@ async fn no_write_of_a_job_fills_a_table_of_its_own() {
     let path = dir.path().join("plan.db").into();
     migrate(&path).await.expect("a database");
     let connection = open_writer(&path).expect("a connection");
-    for begin in ["insert into jobs (", "update jobs set state = 'running'", "update jobs set state = ?4"] {
+    for begin in
+        ["insert into jobs (", "update jobs set state = 'running'", "update jobs set state = ?4"]
+    {
         let explain = format!("explain {}", statement(WRITE, begin));
         let mut explain = connection.prepare(&explain).expect("it is a statement");
-        let steps: Vec<String> =
-            explain.raw_query().mapped(|row| row.get("opcode")).map(|it| it.expect("a step")).collect();
+        let steps: Vec<String> = explain
+            .raw_query()
+            .mapped(|row| row.get("opcode"))
+            .map(|it| it.expect("a step"))
+            .collect();
         let returns = begin.contains("'running'");
         let fills = steps.iter().filter(|step| *step == "OpenEphemeral").count();
         // `returning` keeps its rows until the statement is done.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{
-    ErrorType, FunctionName, Job, JobError, JobId, Json, Metadata, OnInterrupt, Ordinal,
-    Priority, QueueName, Spec, State, Tags, Timestamp,
+    Clocks, ErrorType, FailedAttempt, FunctionName, Job, JobError, JobId, Json, Metadata,
+    OnInterrupt, Options, Ordinal, Priority, QueueName, Retry, RunAt, Spec, State, Tags, Timestamp,
 };
 use crate::store::Error;
 
@@ -19,6 +19,7 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
     let moment = |place: usize| -> Result<Option<Timestamp>, Error> {
         Ok(row.try_get::<Option<i64>, _>(place)?.map(Timestamp))
     };
+    let run_at_is_wall: bool = row.try_get(26)?;
     let labels: Option<&str> = row.try_get(6)?;
     let (tags, metadata) = labels.map_or_else(|| Ok(Default::default()), read_labels)?;
     let arguments: Option<&str> = row.try_get(16)?;
@@ -33,6 +34,9 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         on_interrupt: known(OnInterrupt::parse, row.try_get(5)?)?,
         tags,
         metadata,
+        options: row
+            .try_get::<Option<&str>, _>(23)?
+            .map_or_else(|| Ok(Options::default()), read_options)?,
         created_at: Timestamp(row.try_get(12)?),
         args,
         kwargs,
@@ -43,10 +47,16 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         state: known(State::parse, row.try_get(7)?)?,
         version: row.try_get(8)?,
         attempt: row.try_get(9)?,
+        failures: row.try_get(24)?,
+        attempts: Vec::new(),
         interruptions: row.try_get(10)?,
         crashes: row.try_get(11)?,
+        run_at: moment(25)?
+            .map(|at| if run_at_is_wall { RunAt::Wall(at) } else { RunAt::Counted(at) }),
         started_at: moment(13)?,
         finished_at: moment(14)?,
+        finished_seq: row.try_get(28)?,
+        expires_at: moment(27)?,
         cancel_requested_at: moment(15)?,
         result: result.map(Json::kept).transpose().map_err(damaged)?,
         result_omitted: false,
@@ -92,6 +102,81 @@ fn read_labels(text: &str) -> Result<(Tags, Metadata), Error> {
     let (tags, metadata): (Vec<String>, Vec<(String, String)>) =
         serde_json::from_str(text).map_err(damaged)?;
     Ok((Tags::new(tags).map_err(damaged)?, Metadata::new(metadata).map_err(damaged)?))
+}
+
+/// What differs from the default, and so is kept.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct OptionsText {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry: Option<(u32, i64, f64, i64, f64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_timeout_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_timeout_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total_timeout_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention_ms: Option<i64>,
+    #[serde(default)]
+    manual: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_of: Option<Uuid>,
+}
+
+/// Options as one text; none for a job that has only defaults.
+pub(in crate::store) fn options(options: &Options) -> Option<String> {
+    if *options == Options::default() {
+        return None;
+    }
+    let Options { retry, clocks, retention_ms, manual, retry_of } = *options;
+    let Retry { max_attempts, initial_ms, factor, max_ms, jitter } = retry;
+    let text = OptionsText {
+        retry: (retry != Retry::default()).then_some((
+            max_attempts,
+            initial_ms,
+            factor,
+            max_ms,
+            jitter,
+        )),
+        start_timeout_ms: clocks.start_timeout_ms,
+        run_timeout_ms: clocks.run_timeout_ms,
+        total_timeout_ms: clocks.total_timeout_ms,
+        retention_ms: (retention_ms != Options::RETENTION_MS).then_some(retention_ms),
+        manual,
+        retry_of: retry_of.map(|id| id.0),
+    };
+    serde_json::to_string(&text).ok()
+}
+
+fn read_options(text: &str) -> Result<Options, Error> {
+    let text: OptionsText = serde_json::from_str(text).map_err(damaged)?;
+    let retry = |(max_attempts, initial_ms, factor, max_ms, jitter)| Retry {
+        max_attempts,
+        initial_ms,
+        factor,
+        max_ms,
+        jitter,
+    };
+    Ok(Options {
+        retry: text.retry.map(retry).unwrap_or_default(),
+        clocks: Clocks {
+            start_timeout_ms: text.start_timeout_ms,
+            run_timeout_ms: text.run_timeout_ms,
+            total_timeout_ms: text.total_timeout_ms,
+        },
+        retention_ms: text.retention_ms.unwrap_or(Options::RETENTION_MS),
+        manual: text.manual,
+        retry_of: text.retry_of.map(JobId),
+    })
+}
+
+/// Reads an attempt that failed: when it started and ended, and its error.
+pub(in crate::store) fn failed_attempt(row: &SqliteRow) -> Result<FailedAttempt, Error> {
+    Ok(FailedAttempt {
+        started_at: Timestamp(row.try_get(0)?),
+        finished_at: Timestamp(row.try_get(1)?),
+        error: read_error(row.try_get(2)?)?,
+    })
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

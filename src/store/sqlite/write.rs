@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
 
-use crate::domain::{Job, JobId, NewCallback, Ordinal, State, Timestamp};
+use crate::domain::{Job, JobId, NewCallback, Ordinal, RunAt, State, Timestamp};
 use crate::store::change::DeliveryReport;
 use crate::store::group::Counters;
 use crate::store::payload::Stored;
@@ -18,8 +18,8 @@ const KEEP_COUNTERS: &str =
 const SELECT_EXISTS: &str = "select exists (select 1 from jobs where id = ?)";
 const INSERT_JOB: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes)
-values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)";
+    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall)
+values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
     started_at = max(?4, created_at)
@@ -34,7 +34,7 @@ const END_JOB: &str =
     finished_seq = case when ?7 is null then null else ?6 end, finished_at = ?7,
     started_at = case when ?4 = 'pending' then null else started_at end,
     result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11, interruptions = ?12, crashes = ?13,
-    cancel_requested_at = ?14
+    cancel_requested_at = ?14, failures = ?15, expires_at = ?16, run_at = ?17, run_at_is_wall = 0
 where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
 
 /// A callback reaches only a job that is there.
@@ -134,6 +134,9 @@ impl<'a> Statements<'a> {
             arguments.inline(),
             arguments.payload(),
             arguments.bytes(),
+            rows::options(&spec.options),
+            job.run_at.map(|it| it.at().0),
+            matches!(job.run_at, Some(RunAt::Wall(_))),
         ];
         self.run(INSERT_JOB, values).map(drop)
     }
@@ -183,6 +186,9 @@ impl<'a> Statements<'a> {
             next.interruptions,
             next.crashes,
             next.cancel_requested_at.map(|at| at.0),
+            next.failures,
+            next.expires_at.map(|at| at.0),
+            next.run_at.map(|it| it.at().0),
         ];
         self.run(END_JOB, values).map(|rows| rows == 1)
     }
