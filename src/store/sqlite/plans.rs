@@ -29,8 +29,7 @@ async fn plan(statement: &str) -> Vec<String> {
 fn explained(connection: &Connection, statement: &str) -> rusqlite::Result<Vec<String>> {
     let mut explain = connection.prepare(&format!("explain query plan {statement}"))?;
     // What is not bound is null, and a plan does not look at values.
-    let steps = explain.raw_query().mapped(|row| row.get("detail")).collect();
-    steps
+    explain.raw_query().mapped(|row| row.get("detail")).collect::<rusqlite::Result<_>>()
 }
 
 async fn searches(source: &str, begin: &str, expected: &[&str]) {
