@@ -28,7 +28,9 @@ impl Engine {
             Event::Started(job, bound) => {
                 let control = self.shared.running.begin(job.ordinal);
                 self.shared.running.named(job.spec.id);
-                self.shared.attempts.spawn(attempt::run(self.clone(), job, Some(bound), control));
+                // In a box, because a future is moved many times before it is first polled.
+                let attempt = Box::pin(attempt::run(self.clone(), job, Some(bound), control));
+                self.shared.attempts.spawn(attempt);
             }
             Event::Claimed(ordinals) => {
                 let begin = |ordinal: Ordinal| (ordinal, self.shared.running.begin(ordinal));
@@ -80,7 +82,7 @@ async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
         let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
         if let Some((_, control)) = found {
             engine.shared.running.named(job.spec.id);
-            let attempt = attempt::run(engine.clone(), job, None, Arc::clone(control));
+            let attempt = Box::pin(attempt::run(engine.clone(), job, None, Arc::clone(control)));
             engine.shared.attempts.spawn(attempt);
         }
     }

@@ -8,7 +8,7 @@ use super::change::Change;
 /// A committed group: its members wait for their answers, the service for what it did.
 #[derive(Debug)]
 pub(super) struct Committed {
-    pub(super) members: Vec<Change>,
+    pub(super) members: Vec<Box<Change>>,
     pub(super) events: Vec<Event>,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct Committed {
 pub struct Commits {
     committed: mpsc::UnboundedReceiver<Committed>,
     /// Members of the group that is being heard.
-    unanswered: Vec<Change>,
+    unanswered: Vec<Box<Change>>,
 }
 
 impl Commits {

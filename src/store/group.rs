@@ -90,7 +90,7 @@ impl<'a> Group<'a> {
 
     /// Does what the members ask for, and starts what has a slot then. Submissions come last: slots that
     /// become free in this group are theirs if nobody waited before, and then they are inserted as running.
-    pub(super) fn apply(&mut self, members: &mut [Change]) -> Result<(), Error> {
+    pub(super) fn apply(&mut self, members: &mut [Box<Change>]) -> Result<(), Error> {
         // The first group of a server has no members: it starts what waited when the last one ended.
         self.claim()?;
         for change in members.iter_mut() {
@@ -98,7 +98,7 @@ impl<'a> Group<'a> {
             self.claim()?;
         }
         for change in members {
-            if let Change::Submit { submission, written_ahead, reply } = change {
+            if let Change::Submit { submission, written_ahead, reply } = &mut **change {
                 reply.set(self.submit(submission, *written_ahead)?);
             }
         }

@@ -175,7 +175,8 @@ pub enum Event {
 /// The store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    changes: mpsc::Sender<Change>,
+    /// Boxed, because a change passes through many hands.
+    changes: mpsc::Sender<Box<Change>>,
     readers: SqlitePool,
 }
 
@@ -221,7 +222,7 @@ impl Store {
     /// Gives back the slot of an attempt that was settled while its code still ran.
     pub async fn release(&self, queue: QueueName, pool: Pool, now: Timestamp) {
         // A store that is closed has no slots to give back.
-        drop(self.changes.send(Change::Release { queue, pool, now }).await);
+        drop(self.changes.send(Box::new(Change::Release { queue, pool, now })).await);
     }
 
     /// Cancels a job that waits, or asks a running one to stop.
@@ -268,14 +269,17 @@ impl Store {
     pub async fn close(self) {
         // The last connection to close takes the log into the database; only the writer's can.
         self.readers.close().await;
-        drop(self.changes.send(Change::Close).await);
+        drop(self.changes.send(Box::new(Change::Close)).await);
     }
 
     /// Sends one change and waits for the commit that it was part of. The writer owns the change: a
     /// caller that goes away changes nothing of it (G4).
     async fn write<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Result<T, Error> {
         let (sender, receiver) = oneshot::channel();
-        self.changes.send(change(Reply::new(sender))).await.map_err(|_closed| Error::Closed)?;
+        self.changes
+            .send(Box::new(change(Reply::new(sender))))
+            .await
+            .map_err(|_closed| Error::Closed)?;
         receiver.await.map_err(|_closed| Error::Closed)?
     }
 }

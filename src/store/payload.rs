@@ -55,7 +55,7 @@ pub(super) fn arguments(spec: &Spec) -> String {
 /// A change whose value is being written ahead, one piece after the other.
 #[derive(Debug)]
 pub(super) struct Staged {
-    pub(super) change: Change,
+    pub(super) change: Box<Change>,
     pub(super) payload: i64,
     pub(super) text: String,
     /// Pieces that are committed.
@@ -100,8 +100,8 @@ impl Staged {
     }
 
     /// The change, which knows now where its value is.
-    pub(super) fn into_change(mut self) -> Change {
-        match &mut self.change {
+    pub(super) fn into_change(mut self) -> Box<Change> {
+        match &mut *self.change {
             Change::Submit { written_ahead, .. } | Change::Settle { written_ahead, .. } => {
                 *written_ahead = Some(self.payload);
             }

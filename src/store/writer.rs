@@ -76,9 +76,9 @@ struct Writer {
     kept: Counters,
     /// The latest moment that a change has brought.
     now: Timestamp,
-    waiting: mpsc::Receiver<Change>,
+    waiting: mpsc::Receiver<Box<Change>>,
     /// Taken from the channel, and too much for the last group.
-    overflow: Option<Change>,
+    overflow: Option<Box<Change>>,
     /// Changes with a large value, which is written ahead of them.
     staged: VecDeque<Staged>,
     /// Payloads that nobody will own.
@@ -138,7 +138,7 @@ impl Writer {
     }
 
     /// Waits for a change, then takes all that are there. True if the store is to be closed after them.
-    fn next_group(&mut self) -> (Vec<Change>, bool) {
+    fn next_group(&mut self) -> (Vec<Box<Change>>, bool) {
         let mut members = Vec::new();
         let mut bytes = 0;
         while members.len() < GROUP_MEMBERS_MAX && bytes < GROUP_BYTES_MAX {
@@ -154,7 +154,7 @@ impl Writer {
                     Err(mpsc::error::TryRecvError::Disconnected) => None,
                 },
             };
-            let Some(change) = next.filter(|change| !matches!(change, Change::Close)) else {
+            let Some(change) = next.filter(|change| !matches!(**change, Change::Close)) else {
                 return (members, true);
             };
             bytes += change.weight().min(CHUNK_BYTES_MAX);
@@ -170,7 +170,7 @@ impl Writer {
     }
 
     /// Commits `members`, with pieces of what is written ahead, and answers them.
-    fn commit(&mut self, mut members: Vec<Change>) -> Then {
+    fn commit(&mut self, mut members: Vec<Box<Change>>) -> Then {
         while self.staged.front().is_some_and(Staged::is_whole) {
             members.extend(self.staged.pop_front().map(Staged::into_change));
         }
@@ -202,7 +202,7 @@ impl Writer {
         }
     }
 
-    fn commit_singly(&mut self, members: Vec<Change>) -> Then {
+    fn commit_singly(&mut self, members: Vec<Box<Change>>) -> Then {
         for member in members {
             let mut alone = vec![member];
             match self.try_commit(&mut alone, 0) {
@@ -220,13 +220,17 @@ impl Writer {
     }
 
     /// Hands a committed group on, to be answered while the next one is written.
-    fn tell(&self, members: Vec<Change>, events: Vec<Event>) {
+    fn tell(&self, members: Vec<Box<Change>>, events: Vec<Event>) {
         // With nobody left to hear, the server is on its way out.
         drop(self.committed.send(Committed { members, events }));
     }
 
     /// Writes one group and gives what it did.
-    fn try_commit(&mut self, members: &mut [Change], pieces: usize) -> Result<Vec<Event>, Error> {
+    fn try_commit(
+        &mut self,
+        members: &mut [Box<Change>],
+        pieces: usize,
+    ) -> Result<Vec<Event>, Error> {
         let written = self.write(members, pieces);
         if written.is_err() {
             Statements::new(&self.connection).roll_back();
@@ -235,7 +239,7 @@ impl Writer {
         written
     }
 
-    fn write(&mut self, members: &mut [Change], pieces: usize) -> Result<Vec<Event>, Error> {
+    fn write(&mut self, members: &mut [Box<Change>], pieces: usize) -> Result<Vec<Event>, Error> {
         let mut group = Group::begin(&self.connection, &mut self.ledger, self.counters, self.now)?;
         for payload in &self.abandoned {
             group.abandon(*payload)?;
