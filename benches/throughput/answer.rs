@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::cell::Made;
 use crate::client::Response;
+use crate::scenario::Scenario;
 
 /// The only argument of each call, and so its result.
 #[derive(Deserialize)]
@@ -37,6 +39,64 @@ enum State {
     Succeeded,
     Failed,
     Cancelled,
+}
+
+/// Answers as they came, to be checked when nothing is measured: the client shares the machine.
+#[derive(Debug, Default)]
+pub struct Answers {
+    bodies: Vec<u8>,
+    kept: Vec<Kept>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    number: u64,
+    status: u16,
+    /// Where its body ends; it begins where the one before it ends.
+    end: usize,
+}
+
+impl Answers {
+    /// Keeps the next answer to the call with `number`.
+    pub fn keep(&mut self, number: u64, response: Response<'_>) {
+        self.bodies.extend_from_slice(response.body);
+        self.kept.push(Kept { number, status: response.status, end: self.bodies.len() });
+    }
+
+    /// Checks every answer of `scenario`; the jobs that were made.
+    pub fn check(&self, scenario: Scenario) -> Result<Vec<Made>> {
+        let starts = std::iter::once(0).chain(self.kept.iter().map(|kept| kept.end));
+        let response = |(start, kept): (usize, &Kept)| {
+            (kept.number, Response { status: kept.status, body: &self.bodies[start..kept.end] })
+        };
+        let mut answers = starts.zip(&self.kept).map(response);
+        let mut made = Vec::new();
+        while let Some((number, first)) = answers.next() {
+            let job = match scenario {
+                Scenario::Echo => {
+                    is_echo(first, number)?;
+                    continue;
+                }
+                Scenario::Submit => is_accepted(first, number)?,
+                Scenario::RoundTrip => is_result(first, number)?,
+                Scenario::LongPoll => {
+                    let (_, polled) = answers.next().context("a submit without its poll")?;
+                    let (job, answered) = (is_accepted(first, number)?, is_result(polled, number)?);
+                    ensure!(answered == job, "asked for {job}, the answer is of {answered}");
+                    job
+                }
+            };
+            made.push(Made { job, number });
+        }
+        Ok(made)
+    }
+}
+
+/// The id of a job that was accepted, without a look at the rest.
+pub fn id_of(response: Response<'_>) -> Result<Uuid> {
+    let text = response.body.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.get(..36));
+    Uuid::try_parse_ascii(text.context("no id at the beginning of an answer")?)
+        .context("the id is no UUID")
 }
 
 /// 200 and the submission that was sent.

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::answer::Answers;
 use crate::scenario::{Client, FIRST_NUMBER, Scenario, WAIT_SECONDS};
 use crate::stats::micros;
 
@@ -83,29 +84,36 @@ impl Cell {
             driven.spawn(drive_client(client, window, numbers.clone()));
         }
         let mut tally = Tally::default();
+        let mut answers = Vec::with_capacity(self.connections);
         while let Some(ended) = driven.join_next().await {
-            let part = ended??;
-            tally.latencies.extend(part.latencies);
-            tally.made.extend(part.made);
+            let (latencies, of_client) = ended??;
+            tally.latencies.extend(latencies);
+            answers.push(of_client);
+        }
+        for of_client in answers {
+            tally.made.extend(of_client.check(self.scenario)?);
         }
         ensure!(!tally.latencies.is_empty(), "not one exchange in the measured time");
         Ok(tally)
     }
 }
 
-async fn drive_client(mut client: Client, window: Window, numbers: Numbers) -> Result<Tally> {
-    let mut tally = Tally::default();
+/// Microseconds of each exchange within the window, and all answers.
+async fn drive_client(
+    mut client: Client,
+    window: Window,
+    numbers: Numbers,
+) -> Result<(Vec<u32>, Answers)> {
+    let (mut latencies, mut answers) = (Vec::new(), Answers::default());
     for _ in 0..EXCHANGE_LIMIT {
         let begun = Instant::now();
         if begun >= window.end {
-            return Ok(tally);
+            return Ok((latencies, answers));
         }
-        let number = numbers.next();
-        let exchange = client.exchange(number).await?;
-        if exchange.finished >= window.start && exchange.finished < window.end {
-            tally.latencies.push(micros(exchange.finished - begun));
+        let finished = client.exchange(numbers.next(), &mut answers).await?;
+        if finished >= window.start && finished < window.end {
+            latencies.push(micros(finished - begun));
         }
-        tally.made.extend(exchange.job.map(|job| Made { job, number }));
     }
     bail!("more than {EXCHANGE_LIMIT} exchanges on a connection")
 }

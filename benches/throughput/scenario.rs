@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::answer;
+use crate::answer::{self, Answers};
 use crate::client::Connection;
 
 /// Longer than any job of this benchmark should take, in seconds.
@@ -59,14 +59,6 @@ pub struct Client {
     poll: Poll,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct Exchange {
-    /// When the last byte of the answer had been read; checking it comes after.
-    pub finished: Instant,
-    /// The job that was made, except by the echo.
-    pub job: Option<Uuid>,
-}
-
 impl Client {
     pub async fn connect(scenario: Scenario, address: SocketAddr) -> Result<Self> {
         Ok(Self {
@@ -77,33 +69,25 @@ impl Client {
         })
     }
 
-    /// One exchange for the call with `number`, and its check.
-    pub async fn exchange(&mut self, number: u64) -> Result<Exchange> {
+    /// One exchange for the call with `number`; its answers are kept, to be checked when nothing is
+    /// measured. When the last byte had been read.
+    pub async fn exchange(&mut self, number: u64, answers: &mut Answers) -> Result<Instant> {
         let submitted = self.connection.exchange(self.submission.with(number)?).await?;
-        let mut finished = Instant::now();
-        let job = match self.scenario {
-            Scenario::Echo => {
-                answer::is_echo(submitted, number)?;
-                None
-            }
-            Scenario::Submit => Some(answer::is_accepted(submitted, number)?),
-            Scenario::RoundTrip => Some(answer::is_result(submitted, number)?),
-            Scenario::LongPoll => {
-                let job = answer::is_accepted(submitted, number)?;
-                finished = self.poll(job, number).await?;
-                Some(job)
-            }
-        };
-        Ok(Exchange { finished, job })
+        answers.keep(number, submitted);
+        if self.scenario == Scenario::LongPoll {
+            let job = answer::id_of(submitted)?;
+            let polled = self.connection.exchange(self.poll.of(job)?).await?;
+            answers.keep(number, polled);
+        }
+        Ok(Instant::now())
     }
 
-    /// Waits for the result of `job` and checks it; when it was there.
-    pub async fn poll(&mut self, job: Uuid, number: u64) -> Result<Instant> {
+    /// Waits for the result of `job` and checks it.
+    pub async fn poll(&mut self, job: Uuid, number: u64) -> Result<()> {
         let polled = self.connection.exchange(self.poll.of(job)?).await?;
-        let finished = Instant::now();
         let answered = answer::is_result(polled, number)?;
         ensure!(answered == job, "asked for job {job}, the answer is of job {answered}");
-        Ok(finished)
+        Ok(())
     }
 }
 
