@@ -298,6 +298,7 @@ async fn open_store(
             synchronous: Config::synchronous(),
         },
         queues: config.queues(),
+        queue_default: Config::queue_default(),
         slots: config.slots(),
         pools: pools.collect(),
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::domain::{Pool, QueueName};
+use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
 use crate::outbound::AllowEntry;
 use crate::store::{QueueSettings, Synchronous};
 use crate::{http, outbound, runtime};
@@ -16,8 +16,6 @@ use crate::{http, outbound, runtime};
 const WAIT_MAX_CEILING: Duration = Duration::from_secs(600);
 /// Most threads of the pool.
 const THREADS_MAX: usize = 1_024;
-/// Most jobs of one queue at once.
-const MAX_WORKERS_MAX: usize = 100_000;
 const FILE_DEFAULT: &str = "futurity.toml";
 
 /// What a server is to be. [`Config::default`] is what a server without any option has.
@@ -242,15 +240,16 @@ impl Config {
         BTreeMap::from([(Pool::Threads, self.threads), (Pool::Tasks, self.tasks)])
     }
 
+    /// What a queue that is made over HTTP has where the request says nothing.
+    pub(crate) fn queue_default() -> QueueSettings {
+        settings(&Queue::default())
+    }
+
     pub(crate) fn queues(&self) -> BTreeMap<QueueName, QueueSettings> {
-        let settings = |queue: &Queue| QueueSettings {
-            max_workers: queue.max_workers,
-            max_pending: queue.max_pending,
-        };
         let named =
             |(name, queue): (&String, &Queue)| Some((QueueName::new(name).ok()?, settings(queue)));
         let mut queues: BTreeMap<_, _> = self.queues.iter().filter_map(named).collect();
-        queues.entry(QueueName::default_queue()).or_insert_with(|| settings(&Queue::default()));
+        queues.entry(QueueName::default_queue()).or_insert_with(Self::queue_default);
         queues
     }
 
@@ -289,6 +288,10 @@ impl Config {
             connections_max: 16_384,
         }
     }
+}
+
+fn settings(queue: &Queue) -> QueueSettings {
+    QueueSettings { max_workers: queue.max_workers, max_pending: queue.max_pending }
 }
 
 fn read_file(named: Option<&Path>) -> Result<File, InvalidConfig> {

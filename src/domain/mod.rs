@@ -9,6 +9,7 @@ pub mod job;
 pub mod json;
 pub mod options;
 mod outcome;
+pub mod queue;
 pub mod settle;
 pub mod signature;
 pub mod state;
@@ -24,6 +25,7 @@ pub use job::{
 pub use json::Json;
 pub use options::{Clocks, Options, Retry, RunAt};
 pub use outcome::Outcome;
+pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
 pub use settle::{cancel_pending, settle};
 pub use signature::{Parameter, Signature};
 pub use state::State;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Job, Ordinal};
+use crate::domain::{Job, JobId, Ordinal};
 use crate::store::{Commits, Event};
 
 use super::Engine;
@@ -12,6 +12,9 @@ use super::running::Control;
 
 /// Between two tries to read what a commit told of.
 const READ_AGAIN: Duration = Duration::from_millis(500);
+
+/// Jobs that are read at once to tell that they were cancelled.
+const ANNOUNCED_AT_ONCE: usize = 250;
 
 /// Runs until the store is closed.
 pub(super) async fn run(engine: Engine, mut commits: Commits) {
@@ -47,7 +50,12 @@ impl Engine {
                 }
             }
             Event::Cancelled(ordinal) => {
-                self.shared.tasks.spawn(announce(self.clone(), ordinal));
+                self.shared.tasks.spawn(announce(self.clone(), vec![ordinal]));
+            }
+            Event::CancelledMany(jobs) => self.announce_many(&jobs),
+            Event::Drained(name) => {
+                tracing::debug!(queue = %name, "a queue that was shut down is drained, or open again");
+                self.shared.drained.send_replace(());
             }
             Event::CancelRequested(order) => {
                 let grace = Duration::try_from_secs_f64(order.grace_seconds).unwrap_or_default();
@@ -55,6 +63,16 @@ impl Engine {
             }
             Event::DeliveriesDue => self.shared.deliveries_due.notify_one(),
             Event::Broken => self.shared.broken.cancel(),
+        }
+    }
+
+    /// Wakes who waits for one of many jobs that were cancelled. Only those that are waited for are read:
+    /// whoever comes later finds them done.
+    fn announce_many(&self, jobs: &[(Ordinal, JobId)]) {
+        let awaited = jobs.iter().filter(|(_, id)| self.shared.waiters.is_awaited(*id));
+        let awaited: Vec<Ordinal> = awaited.map(|(ordinal, _)| *ordinal).collect();
+        for page in awaited.chunks(ANNOUNCED_AT_ONCE) {
+            self.shared.tasks.spawn(announce(self.clone(), page.to_vec()));
         }
     }
 
@@ -88,8 +106,8 @@ async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
     }
 }
 
-async fn announce(engine: Engine, ordinal: Ordinal) {
-    for job in engine.read(&[ordinal]).await {
+async fn announce(engine: Engine, ordinals: Vec<Ordinal>) {
+    for job in engine.read(&ordinals).await {
         engine.shared.waiters.done(&job);
     }
 }

@@ -39,7 +39,7 @@ pub enum Error {
         detail: String,
     },
     /// No queue has this name.
-    #[error("there is no queue named '{0}'; an operator adds one to the configuration file")]
+    #[error("there is no queue named '{0}'; `PUT /v1/queues/{0}` makes one")]
     UnknownQueue(QueueName),
     /// The queue holds all it may.
     #[error(
@@ -51,6 +51,15 @@ pub enum Error {
         /// Its limit.
         max_pending: usize,
     },
+    /// The queue takes no more jobs (E3).
+    #[error("queue '{0}' is shut down and takes no more jobs; `PUT /v1/queues/{0}` opens it again")]
+    QueueShutdown(QueueName),
+    /// No queue has this name, and the request was about it.
+    #[error("there is no queue '{0}'; /v1/queues lists them")]
+    QueueNotFound(QueueName),
+    /// There are as many queues as there may be.
+    #[error("there are {0} queues already, and no more can be made; use one that is there")]
+    TooManyQueues(usize),
     /// As many requests wait as may.
     #[error("{0} requests are waiting already; ask again without waiting")]
     TooManyWaiters(usize),
@@ -81,6 +90,8 @@ pub(super) fn of_store(error: store::Error) -> Error {
     match error {
         store::Error::UnknownQueue(queue) => Error::UnknownQueue(queue),
         store::Error::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
+        store::Error::QueueShutdown(queue) => Error::QueueShutdown(queue),
+        store::Error::TooManyQueues(count) => Error::TooManyQueues(count),
         store::Error::Full => Error::StorageFull,
         store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,
         store::Error::Closed => Error::Draining,

@@ -7,6 +7,7 @@ mod dispatcher;
 mod error;
 mod event;
 pub mod keys;
+mod queues;
 mod recent;
 mod request;
 mod running;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +36,7 @@ pub use crate::store::{Cancellation, Filter, Page};
 pub use clock::Clock;
 pub use error::{Caller, Error};
 pub use event::type_of as event_type;
+pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 
 use recent::Recent;
@@ -92,6 +94,10 @@ struct Shared {
     running: RunningJobs,
     recent: Recent,
     deliveries_due: Notify,
+    /// Told whenever a queue that was shut down is drained.
+    drained: watch::Sender<()>,
+    /// Places of those who wait for that.
+    drains: Semaphore,
     /// Submissions are refused.
     draining: AtomicBool,
     /// Attempts that still run are asked to stop, then given up.
@@ -126,6 +132,8 @@ impl Engine {
             running: RunningJobs::default(),
             recent: Recent::default(),
             deliveries_due: Notify::new(),
+            drained: watch::Sender::new(()),
+            drains: Semaphore::new(queues::WAITING_MAX),
             draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             ending: CancellationToken::new(),

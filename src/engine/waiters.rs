@@ -43,6 +43,11 @@ impl Waiters {
         Ok(Waiter { receiver, _place: place })
     }
 
+    /// Whether anyone waits for this job.
+    pub(super) fn is_awaited(&self, id: JobId) -> bool {
+        lock(&self.shared).jobs.contains_key(&id)
+    }
+
     /// Wakes everyone who waits for this job, which is done.
     pub(super) fn done(&self, job: &Job) {
         let woken = {

@@ -14,6 +14,7 @@ mod jobs;
 mod list;
 mod print;
 mod problem;
+mod queues;
 mod serve;
 mod strict;
 mod submission;
@@ -75,6 +76,11 @@ impl App {
             .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
             .route("/v1/functions", get(functions::list))
             .route("/v1/functions/{name}", get(functions::get))
+            .route("/v1/queues", get(queues::list))
+            .route("/v1/queues/{name}", get(queues::get).put(queues::put))
+            .route("/v1/queues/{name}/pause", post(queues::pause))
+            .route("/v1/queues/{name}/resume", post(queues::resume))
+            .route("/v1/queues/{name}/shutdown", post(queues::shutdown))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/openapi.yaml", get(health::openapi))

@@ -54,13 +54,15 @@ codes! {
     Unauthenticated "unauthenticated" 401 "A key is needed"
         "Send `Authorization: Bearer fut_…`. An operator makes a key with `futurity keys create`. A key that was revoked is not known any more."
     NotFound "not_found" 404 "There is nothing here"
-        "No route, job, function or problem has this name. A job's id is a UUID."
+        "No route, job, function, queue or problem has this name. A job's id is a UUID."
     MethodNotAllowed "method_not_allowed" 405 "This route does not take this method"
         "The `Allow` header lists those that it takes."
     RequestTimeout "request_timeout" 408 "The body did not arrive in time"
         "A body must arrive within 30 seconds. Nothing was written."
     Cancelled "cancelled" 409 "The job was cancelled"
         "A cancelled job has neither result nor exception, as Python's `CancelledError` has it."
+    QueueShutdown "queue_shutdown" 409 "The queue is shut down"
+        "It takes no more jobs, as Python's executor after `shutdown`. What it holds still runs, unless the shutdown cancelled it. `PUT /v1/queues/{name}` opens it again. Nothing was written."
     TooLarge "too_large" 413 "The body is too large"
         "A submission may have 1 MiB, any other body 64 KiB. Nothing was written."
     UriTooLong "uri_too_long" 414 "The address is too long"
@@ -248,6 +250,9 @@ impl From<Error> for Problem {
             Error::UnknownQueue(_) => {
                 Self::of_fields(Code::InvalidValue, at("/queue".to_owned(), detail))
             }
+            Error::QueueNotFound(_) => Self::new(Code::NotFound, detail),
+            Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
+            Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),
             Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
             Error::TooManyWaiters(_) => Self::new(Code::TooManyWaiters, detail).retry_after(1),
             Error::Draining => Self::new(Code::Draining, detail).retry_after(5),

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Arc, DeliveryAttempt, DeliveryState, Error, Job, Json, NewCallback, Ordinal, Outcome, Pool,
-    QueueName, Spec, Timestamp,
+    Queue, QueueName, Spec, Timestamp,
 };
 
 /// A job to be written.
@@ -63,6 +63,48 @@ pub enum Cancellation {
     Done,
 }
 
+/// What is asked of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueOrder {
+    /// Which one.
+    pub queue: QueueName,
+    /// What.
+    pub change: QueueChange,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What can be asked of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueChange {
+    /// Makes it, or changes what is given; one that was shut down is open again.
+    Set {
+        /// How many of its jobs run at once.
+        max_workers: Option<usize>,
+        /// How many of its jobs may wait.
+        max_pending: Option<usize>,
+    },
+    /// Starts nothing from it.
+    Pause,
+    /// Starts what waits.
+    Resume,
+    /// Refuses submissions; what waits still runs (E12).
+    ShutDown {
+        /// Unless it is cancelled (E14). No later shutdown takes that back (E15).
+        cancel_futures: bool,
+    },
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// The queue as it stands then.
+    pub queue: Queue,
+    /// How many waiting jobs the order cancels. None of them ever starts, but not all need have been
+    /// settled yet.
+    pub cancelled: usize,
+}
+
 /// One POST, and what becomes of its delivery.
 #[derive(Clone, Debug)]
 pub struct DeliveryReport {
@@ -115,6 +157,8 @@ pub(super) enum Change {
     AddCallback { job: Ordinal, callback: NewCallback, reply: Reply<()> },
     DeliveryBody { callback: Ordinal, body: String, reply: Reply<()> },
     Delivered { report: DeliveryReport, reply: Reply<()> },
+    Queue { order: QueueOrder, reply: Reply<Ordered> },
+    Queues { name: Option<QueueName>, reply: Reply<Vec<Queue>> },
     StopClaiming { reply: Reply<()> },
     Close,
 }
@@ -125,6 +169,8 @@ impl Change {
         match self {
             Self::Submit { reply, .. } => reply.send(failure),
             Self::Cancel { reply, .. } => reply.send(failure),
+            Self::Queue { reply, .. } => reply.send(failure),
+            Self::Queues { reply, .. } => reply.send(failure),
             Self::Settle { reply, .. }
             | Self::AddCallback { reply, .. }
             | Self::DeliveryBody { reply, .. }
@@ -153,6 +199,8 @@ impl Change {
             | Self::Cancel { .. }
             | Self::AddCallback { .. }
             | Self::Delivered { .. }
+            | Self::Queue { .. }
+            | Self::Queues { .. }
             | Self::StopClaiming { .. }
             | Self::Close => ROW,
         }

@@ -41,6 +41,7 @@ impl Shelf {
         let config = Config {
             path: dir.path().join("futurity.db").into(),
             queues: BTreeMap::from([(QueueName::default_queue(), settings)]),
+            queue_default: QueueSettings { max_workers: 2, max_pending: 1_000 },
             slots: BTreeMap::from([(Pool::Tasks, 1_000), (Pool::Threads, 1_000)]),
             pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
         };
@@ -156,6 +157,11 @@ fn in_words(event: &Event) -> String {
         }
         Event::Changed(job) => format!("changed {} {}", job.ordinal.0, job.state),
         Event::Cancelled(ordinal) => format!("cancelled {}", ordinal.0),
+        Event::CancelledMany(jobs) => {
+            let ordinals: Vec<i64> = jobs.iter().map(|(ordinal, _)| ordinal.0).collect();
+            format!("cancelled {ordinals:?}")
+        }
+        Event::Drained(name) => format!("drained {name}"),
         Event::CancelRequested(order) => format!("cancel requested {}", order.job.ordinal.0),
         Event::DeliveriesDue => "due".to_owned(),
         Event::Broken => "broken".to_owned(),

@@ -1,14 +1,19 @@
 //! One group: what its members change, as one transaction.
 
+mod doomed;
+mod queues;
+
 use rusqlite::Connection;
 
-use crate::domain::{Job, Ordinal, Outcome, State, Timestamp, cancel_pending, settle};
+use crate::domain::{Job, JobId, Ordinal, Outcome, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
 use super::sqlite::write::{Guard, Statements};
 use super::{Cause, Error, Event};
+
+pub(super) use doomed::PORTION_AMONG_OTHERS;
 
 /// Numbers that are reserved at once. They are kept so that none is ever given twice; to keep each one when
 /// it is given would write a page more at every commit. What a dead server had reserved is left out.
@@ -58,6 +63,10 @@ pub(super) struct Group<'a> {
     pub(super) now: Timestamp,
     events: Vec<Event>,
     claimed: Vec<Ordinal>,
+    /// Jobs that waited and were cancelled many at a time.
+    cancelled: Vec<(Ordinal, JobId)>,
+    /// Rows that may still be looked at to cancel them.
+    portion_left: usize,
     makes_due: bool,
 }
 
@@ -84,8 +93,17 @@ impl<'a> Group<'a> {
     ) -> Result<Self, Error> {
         let sql = Statements::new(connection);
         sql.begin()?;
-        let (events, claimed) = (Vec::new(), Vec::new());
-        Ok(Self { sql, ledger, counters, now, events, claimed, makes_due: false })
+        Ok(Self {
+            sql,
+            ledger,
+            counters,
+            now,
+            events: Vec::new(),
+            claimed: Vec::new(),
+            cancelled: Vec::new(),
+            portion_left: doomed::PORTION,
+            makes_due: false,
+        })
     }
 
     /// Does what the members ask for, and starts what has a slot then. Submissions come last: slots that
@@ -117,6 +135,10 @@ impl<'a> Group<'a> {
         if !self.claimed.is_empty() {
             self.events.push(Event::Claimed(self.claimed));
         }
+        if !self.cancelled.is_empty() {
+            self.events.push(Event::CancelledMany(self.cancelled));
+        }
+        self.events.extend(self.ledger.take_drained().into_iter().map(Event::Drained));
         if self.makes_due {
             self.events.push(Event::DeliveriesDue);
         }
@@ -130,6 +152,7 @@ impl<'a> Group<'a> {
             }
             Change::Release { queue, pool, now } => {
                 self.now = self.now.max(*now);
+                self.ledger.give_up(queue, false);
                 self.ledger.release(Slot { queue: queue.clone(), pool: *pool });
             }
             Change::Cancel { order, reply } => reply.set(Ok(self.cancel(order)?)),
@@ -156,6 +179,8 @@ impl<'a> Group<'a> {
                 self.ledger.stop_claiming();
                 reply.set(Ok(()));
             }
+            Change::Queue { order, reply } => reply.set(self.order_queue(order)?),
+            Change::Queues { name, reply } => reply.set(self.queues(name.as_ref())),
             Change::Submit { .. } | Change::Close => {}
         }
         Ok(())
@@ -235,6 +260,8 @@ impl<'a> Group<'a> {
         self.ledger.set_running(ordinal, None);
         if it.frees_slot {
             self.ledger.release(slot.clone());
+        } else {
+            self.ledger.give_up(&slot.queue, true);
         }
         if !next.is_done() {
             self.ledger.readmit(slot, job.spec.priority, ordinal);

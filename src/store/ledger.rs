@@ -1,10 +1,15 @@
 //! The ledger: free slots, and who is next. One owner, the writer; a rolled-back group restores it.
 
+mod queues;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 
 use super::{Config, Error, QueueSettings};
+
+use queues::Lanes;
+pub(super) use queues::{Cancelling, KeptQueue};
 
 /// A waiting job's place: high priority first, then the order of submission. Packed into one number,
 /// so that a million waiting jobs cost some 12 MB.
@@ -21,6 +26,11 @@ impl Place {
 
     fn ordinal(self) -> Ordinal {
         Ordinal(self.0 & ((1 << Self::ORDINAL_BITS) - 1))
+    }
+
+    /// The place before all that are less urgent than this one.
+    fn next_urgency(self) -> Self {
+        Self(((self.0 >> Self::ORDINAL_BITS) + 1) << Self::ORDINAL_BITS)
     }
 }
 
@@ -48,13 +58,22 @@ impl Default for Running {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Queue {
-    settings: QueueSettings,
+    /// None for a queue that is gone from file and database: it holds its jobs, and runs none.
+    kept: Option<KeptQueue>,
+    /// Slots that are taken.
     running: usize,
+    /// Slots among them whose job is settled, while code of it that was given up still runs.
+    given_up: usize,
+    /// Jobs that wait, also those that are to be cancelled.
     pending: usize,
     /// Waiting jobs by the pool that they wait for: those of one pool never block those of another.
-    lanes: BTreeMap<Pool, BTreeSet<Place>>,
+    lanes: Lanes,
+    /// Lanes that a shutdown took out of the running: their jobs wait to be cancelled.
+    doomed: Vec<Lanes>,
+    /// How far the cancelling of those has come; none when it is done.
+    cancelling: Option<Cancelling>,
 }
 
 /// How to take one step back.
@@ -66,6 +85,11 @@ enum Undo {
     TakeAgain(Slot),
     Running(Ordinal, Option<Running>),
     ResumeClaiming,
+    Kept(QueueName, Option<KeptQueue>),
+    Undoom(QueueName),
+    Doom(QueueName, Pool, Place),
+    GivenUp(QueueName, usize),
+    Cancelling(QueueName, Option<Cancelling>),
 }
 
 /// Slots, lanes and running jobs.
@@ -75,6 +99,12 @@ pub(super) struct Ledger {
     pools: BTreeMap<Pool, (usize, usize)>,
     running: HashMap<Ordinal, Running>,
     claiming: bool,
+    /// Queues that were shut down and are not known to be drained; empty nearly always.
+    shutting_down: BTreeSet<QueueName>,
+    /// What a queue that is made has where nothing else is said.
+    queue_default: QueueSettings,
+    /// Whether lanes that are to be cancelled have changed in this group.
+    cancels: bool,
     undo: Vec<Undo>,
 }
 
@@ -82,16 +112,17 @@ impl Ledger {
     /// An empty one: every slot is free.
     pub(super) fn new(config: &Config) -> Self {
         let queue = |settings: &QueueSettings| Queue {
-            settings: *settings,
-            running: 0,
-            pending: 0,
-            lanes: BTreeMap::new(),
+            kept: Some(KeptQueue::new(*settings)),
+            ..Queue::default()
         };
         Self {
             queues: config.queues.iter().map(|(name, it)| (name.clone(), queue(it))).collect(),
             pools: config.slots.iter().map(|(pool, slots)| (*pool, (*slots, 0))).collect(),
             running: HashMap::new(),
             claiming: true,
+            shutting_down: BTreeSet::new(),
+            queue_default: config.queue_default,
+            cancels: false,
             undo: Vec::new(),
         }
     }
@@ -104,10 +135,14 @@ impl Ledger {
         ordinal: Ordinal,
     ) -> Result<(), Error> {
         let pool_has_room = self.pools.get(&slot.pool).is_some_and(|(slots, taken)| taken < slots);
-        let Some(queue) = self.queues.get_mut(&slot.queue) else {
+        let queue = self.queues.get_mut(&slot.queue);
+        let Some((kept, queue)) = queue.and_then(|queue| Some((queue.kept?, queue))) else {
             return Err(Error::UnknownQueue(slot.queue));
         };
-        let max_pending = queue.settings.max_pending;
+        if kept.shutdown {
+            return Err(Error::QueueShutdown(slot.queue));
+        }
+        let max_pending = kept.settings.max_pending;
         let starts_at_once = queue.pending == 0 && queue.has_room() && pool_has_room;
         if queue.pending >= max_pending && !starts_at_once {
             return Err(Error::QueueFull { queue: slot.queue, max_pending });
@@ -119,18 +154,17 @@ impl Ledger {
     }
 
     /// Lets a job wait that was accepted before: after an interruption, or from the last start. A queue
-    /// that is gone from the configuration still holds its jobs, and runs none.
+    /// that is gone from file and database still holds its jobs, and runs none.
     pub(super) fn readmit(&mut self, slot: Slot, priority: Priority, ordinal: Ordinal) {
         let place = Place::new(priority, ordinal);
-        let none = QueueSettings { max_workers: 0, max_pending: 0 };
-        let empty = || Queue { settings: none, running: 0, pending: 0, lanes: BTreeMap::new() };
-        self.queues.entry(slot.queue.clone()).or_insert_with(empty).insert(slot.pool, place);
+        self.queues.entry(slot.queue.clone()).or_default().insert(slot.pool, place);
         self.undo.push(Undo::Unadmit(slot.queue, slot.pool, place));
     }
 
     /// Takes a waiting job out of its queue; false if it does not wait there.
     pub(super) fn withdraw(&mut self, slot: Slot, priority: Priority, ordinal: Ordinal) -> bool {
-        self.withdraw_place(slot, Place::new(priority, ordinal))
+        let place = Place::new(priority, ordinal);
+        self.withdraw_doomed(&slot.queue, place) || self.withdraw_place(slot, place)
     }
 
     fn withdraw_place(&mut self, slot: Slot, place: Place) -> bool {
@@ -150,7 +184,7 @@ impl Ledger {
         let pools = &self.pools;
         let has_room = |pool: &Pool| pools.get(pool).is_some_and(|(slots, taken)| taken < slots);
         let heads =
-            self.queues.iter().filter(|(_, queue)| queue.has_room()).flat_map(|(name, queue)| {
+            self.queues.iter().filter(|(_, queue)| queue.may_claim()).flat_map(|(name, queue)| {
                 let heads = queue.lanes.iter().filter(|(pool, _)| has_room(pool));
                 heads.filter_map(move |(pool, lane)| Some((*lane.first()?, name, *pool)))
             });
@@ -194,6 +228,9 @@ impl Ledger {
     /// The group is committed: what was done stays.
     pub(super) fn commit(&mut self) {
         self.undo.clear();
+        if self.cancels {
+            self.forget_empty_lanes();
+        }
     }
 
     /// The group was rolled back: takes every step back, the last first.
@@ -219,6 +256,11 @@ impl Ledger {
                     self.running.remove(&ordinal);
                 }
                 Undo::ResumeClaiming => self.claiming = true,
+                Undo::Kept(..)
+                | Undo::Undoom(_)
+                | Undo::Doom(..)
+                | Undo::GivenUp(..)
+                | Undo::Cancelling(..) => self.take_back_of_queue(step),
             }
         }
     }
@@ -243,8 +285,13 @@ impl Ledger {
 }
 
 impl Queue {
+    /// Whether a job of it could start, as far as the queue is concerned.
     fn has_room(&self) -> bool {
-        self.running < self.settings.max_workers
+        self.kept.is_some_and(|kept| !kept.paused && self.running < kept.settings.max_workers)
+    }
+
+    fn may_claim(&self) -> bool {
+        self.pending > 0 && self.has_room()
     }
 
     fn insert(&mut self, pool: Pool, place: Place) {

@@ -25,10 +25,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    DeliveryState, Job, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, Timestamp,
+    DeliveryState, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec,
+    Timestamp,
 };
 
-pub use change::{CancelOrder, Cancellation, DeliveryReport, Settlement, Submission};
+pub use change::{
+    CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, Settlement,
+    Submission,
+};
 pub use commits::Commits;
 pub use read::{DueDelivery, Filter, Page};
 pub use sqlite::OpenError;
@@ -42,6 +46,25 @@ pub struct QueueSettings {
     pub max_workers: usize,
     /// How many of its jobs may wait.
     pub max_pending: usize,
+}
+
+/// A queue as it stands at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: QueueName,
+    /// What it may do.
+    pub settings: QueueSettings,
+    /// Whether nothing is started from it.
+    pub paused: bool,
+    /// Whether submissions are refused.
+    pub shutdown: bool,
+    /// Its jobs that wait.
+    pub pending: usize,
+    /// Its jobs that run.
+    pub running: usize,
+    /// The one that was submitted first of those that wait for a slot.
+    pub oldest: Option<Ordinal>,
 }
 
 /// When a commit counts as done.
@@ -77,6 +100,8 @@ pub struct Config {
     pub path: DatabasePath,
     /// The queues, by name.
     pub queues: BTreeMap<QueueName, QueueSettings>,
+    /// What a queue that is made later has where nothing else is said.
+    pub queue_default: QueueSettings,
     /// Slots of each pool. [`Pool::Absent`] has none, ever.
     pub slots: BTreeMap<Pool, usize>,
     /// Where each registered function runs, by name; all others are absent.
@@ -117,6 +142,12 @@ pub enum Error {
         /// Its limit.
         max_pending: usize,
     },
+    /// The job's queue takes no more jobs (E3).
+    #[error("queue '{0}' is shut down")]
+    QueueShutdown(QueueName),
+    /// There are as many queues as there may be.
+    #[error("there are {0} queues already")]
+    TooManyQueues(usize),
     /// Another attempt, or an end, came first; nothing was written.
     #[error("another write came first")]
     Superseded,
@@ -164,6 +195,10 @@ pub enum Event {
     Changed(Job),
     /// This job was cancelled before it started.
     Cancelled(Ordinal),
+    /// These jobs were cancelled before they started, many at a time.
+    CancelledMany(Vec<(Ordinal, JobId)>),
+    /// This queue was shut down, and now every job of it is done, or it is open again.
+    Drained(QueueName),
     /// This running job was asked to stop.
     CancelRequested(CancelOrder),
     /// Deliveries have become due.
@@ -255,6 +290,32 @@ impl Store {
     /// A failure of the disk.
     pub async fn record_delivery(&self, report: DeliveryReport) -> Result<(), Error> {
         self.write(|reply| Change::Delivered { report, reply }).await
+    }
+
+    /// Changes, pauses or shuts down a queue, or makes it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownQueue`], [`Error::TooManyQueues`], or a failure of the disk.
+    pub async fn order_queue(&self, order: QueueOrder) -> Result<Ordered, Error> {
+        self.write(|reply| Change::Queue { order, reply }).await
+    }
+
+    /// All queues, by name, as the writer has them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        self.write(|reply| Change::Queues { name: None, reply }).await
+    }
+
+    /// The queue of that name, as the writer has it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownQueue`].
+    pub async fn queue(&self, name: QueueName) -> Result<Queue, Error> {
+        let unknown = Error::UnknownQueue(name.clone());
+        let mut found = self.write(|reply| Change::Queues { name: Some(name), reply }).await?;
+        found.pop().ok_or(unknown)
     }
 
     /// Claims nothing from now on: the server is stopping.

@@ -1,5 +1,7 @@
 //! What can be read, without the writer.
 
+mod queues;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 

@@ -6,9 +6,9 @@ use sqlx::SqlitePool;
 use crate::domain::{Invalid, Ordinal, Priority, QueueName, Timestamp};
 
 use super::group::{Counters, Group};
-use super::ledger::{Ledger, Slot};
+use super::ledger::{KeptQueue, Ledger, Slot};
 use super::sqlite::OpenError;
-use super::{Config, Error, read};
+use super::{Config, Error, QueueSettings, read};
 
 /// Jobs recovered in one transaction.
 const PORTION: usize = 500;
@@ -17,8 +17,10 @@ const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 
 returning epoch, ordinal, seq, payload";
 const SELECT_RUNNING: &str =
     "select ordinal from jobs where finished_seq is null and state = 'running' order by ordinal";
-const SELECT_WAITING: &str = "select ordinal, function, queue, priority from jobs
+const SELECT_WAITING: &str = "select ordinal, function, queue, priority, seq from jobs
 where finished_seq is null and state = 'pending' order by ordinal";
+const SELECT_QUEUES: &str =
+    "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
 const SWEEP_CHUNKS: &str =
     "delete from chunks where payload in (select payload from unlinked_payloads)";
 const SWEEP_UNLINKED: &str = "delete from unlinked_payloads";
@@ -72,6 +74,23 @@ fn ordinals_running(connection: &Connection) -> rusqlite::Result<Vec<Ordinal>> {
     ordinals.collect()
 }
 
+/// Gives the ledger the queues that were made or changed over HTTP: what the file says of those is past.
+pub(super) fn load_queues(connection: &Connection, ledger: &mut Ledger) -> Result<(), OpenError> {
+    let mut statement = connection.prepare(SELECT_QUEUES)?;
+    let mut found = statement.query(())?;
+    while let Some(row) = found.next()? {
+        let name: String = row.get(0)?;
+        let name = QueueName::new(&name).map_err(|invalid| Error::Damaged(invalid.detail))?;
+        let number = |value: i64| usize::try_from(value).unwrap_or(0);
+        let settings =
+            QueueSettings { max_workers: number(row.get(1)?), max_pending: number(row.get(2)?) };
+        let (paused, shutdown, cancel_to) = (row.get(3)?, row.get(4)?, row.get(5)?);
+        ledger.keep_queue(&name, KeptQueue { settings, paused, shutdown, cancel_to });
+    }
+    ledger.commit();
+    Ok(())
+}
+
 /// Fills the ledger with the jobs that wait.
 pub(super) fn load_waiting(
     connection: &Connection,
@@ -87,6 +106,10 @@ pub(super) fn load_waiting(
         let queue = QueueName::new(&queue).map_err(damaged)?;
         let priority = Priority::new(row.get(3)?).map_err(damaged)?;
         let slot = Slot { queue, pool: config.pool_of(&function) };
+        if ledger.is_marked(&slot.queue, row.get(4)?) {
+            ledger.readmit_marked(&slot, priority, Ordinal(row.get(0)?));
+            continue;
+        }
         ledger.readmit(slot, priority, Ordinal(row.get(0)?));
         // There is nothing to take back yet, and a million steps would be kept for it.
         ledger.commit();

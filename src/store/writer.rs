@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 
 use super::change::Change;
 use super::commits::{Commits, Committed};
-use super::group::{Counters, Done, Group};
+use super::group::{Counters, Done, Group, PORTION_AMONG_OTHERS};
 use super::ledger::Ledger;
 use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::sqlite::checkpoint::{self, Checkpointer};
@@ -33,6 +33,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let readers = sqlite::open_readers(&config.path).await?;
     let mut ledger = Ledger::new(&config);
     let found = recovery::recover(&mut connection, &mut ledger, &readers, now).await?;
+    recovery::load_queues(&connection, &mut ledger)?;
     recovery::load_waiting(&connection, &config, &mut ledger)?;
 
     let checkpointer = Checkpointer::start(sqlite::open_checkpointer(&config.path)?)?;
@@ -47,6 +48,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         waiting,
         overflow: None,
         staged: VecDeque::new(),
+        cancels_later: false,
         abandoned: Vec::new(),
         committed,
         checkpointer,
@@ -81,6 +83,8 @@ struct Writer {
     overflow: Option<Box<Change>>,
     /// Changes with a large value, which is written ahead of them.
     staged: VecDeque<Staged>,
+    /// A group that cancelled many at a time failed: the next one that succeeds goes on with it.
+    cancels_later: bool,
     /// Payloads that nobody will own.
     abandoned: Vec<i64>,
     committed: mpsc::UnboundedSender<Committed>,
@@ -144,8 +148,8 @@ impl Writer {
         while members.len() < GROUP_MEMBERS_MAX && bytes < GROUP_BYTES_MAX {
             let next = match self.overflow.take() {
                 Some(change) => Some(change),
-                // A piece to write ahead is a reason for a group of its own.
-                None if members.is_empty() && self.staged.is_empty() => {
+                // A piece to write ahead, or jobs to cancel, are a reason for a group of its own.
+                None if members.is_empty() && self.staged.is_empty() && !self.cancels() => {
                     self.waiting.blocking_recv()
                 }
                 None => match self.waiting.try_recv() {
@@ -169,6 +173,11 @@ impl Writer {
         (members, false)
     }
 
+    /// Whether jobs are to be cancelled though nobody asks for anything.
+    fn cancels(&self) -> bool {
+        !self.cancels_later && self.ledger.next_cancelling().is_some()
+    }
+
     /// Commits `members`, with pieces of what is written ahead, and answers them.
     fn commit(&mut self, mut members: Vec<Box<Change>>) -> Then {
         while self.staged.front().is_some_and(Staged::is_whole) {
@@ -176,6 +185,7 @@ impl Writer {
         }
         match self.try_commit(&mut members, GROUP_PIECES_MAX) {
             Ok(events) => {
+                self.cancels_later &= members.is_empty();
                 self.tell(members, events);
                 self.checkpointer.committed(&self.connection);
                 Then::GoOn
@@ -188,6 +198,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "a group was rolled back; its members are tried one by one");
                 self.give_up_staged(&error);
+                self.cancels_later = true;
                 self.commit_singly(members)
             }
         }
@@ -250,7 +261,13 @@ impl Writer {
                 group.write_ahead(staged.payload, number, staged.piece(number))?;
             }
         }
+        if !members.is_empty() {
+            group.limit_portion(PORTION_AMONG_OTHERS);
+        }
         group.apply(members)?;
+        if pieces > 0 {
+            group.cancel_marked()?;
+        }
         let Done { counters, now, events } = group.commit(&mut self.kept)?;
         (self.counters, self.now) = (counters, now);
         self.abandoned.clear();

@@ -148,7 +148,7 @@ pub(in crate::store) fn options(options: &Options) -> Option<String> {
     serde_json::to_string(&text).ok()
 }
 
-fn read_options(text: &str) -> Result<Options, Error> {
+pub(in crate::store) fn read_options(text: &str) -> Result<Options, Error> {
     let text: OptionsText = serde_json::from_str(text).map_err(damaged)?;
     let retry = |(max_attempts, initial_ms, factor, max_ms, jitter)| Retry {
         max_attempts,

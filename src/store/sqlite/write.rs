@@ -1,5 +1,8 @@
 //! Every statement that the writer sends: each states what it assumes of the row that it changes.
 
+pub(in crate::store) mod doomed;
+mod queues;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
 
 use crate::domain::{Job, JobId, NewCallback, Ordinal, RunAt, State, Timestamp};
