@@ -4,6 +4,7 @@ mod callbacks;
 mod cancels;
 mod claims;
 mod pages;
+mod queues;
 mod recoveries;
 mod refusals;
 mod values;

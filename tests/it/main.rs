@@ -23,6 +23,8 @@ mod http_request;
 mod keys;
 mod list;
 mod problems;
+mod queues;
+mod queues_crash;
 mod recovery;
 mod refusal;
 mod results;
