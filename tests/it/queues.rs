@@ -293,24 +293,25 @@ async fn e14_a3_a_shutdown_that_cancels_wakes_every_waiter_and_tells_every_callb
     let mut receiver = Receiver::start(|_| Reply::Status(200)).await;
     let running = it.submit(&hold(0)).await;
     gate.started().await;
-    let mut waiting = Vec::new();
-    for number in 1..=3 {
+    // A submission that waits is subscribed before its job exists.
+    let waits = (1..=3).map(async |number| {
         let mut call = hold(number);
         call["callbacks"] = json!([{"url": receiver.at("/hook")}]);
-        waiting.push(it.submit(&call).await);
-    }
-    let waits = waiting.iter().map(|job| it.wait(job));
+        it.post("/v1/jobs?wait=60", &call).await.expect(200).json()
+    });
     let shut = async {
-        until("three requests wait", async || {
+        until("three jobs wait", async || {
             let shown = queue(&it, "one").await;
             (pending_and_running(&shown) == (3, 1)).then_some(())
         })
         .await;
         shut_down(&it, "one", &json!({"cancel_futures": true})).await
     };
-    let (done, shut) = tokio::join!(futures_util::future::join_all(waits), shut);
+    let both = async { tokio::join!(futures_util::future::join_all(waits), shut) };
+    let woken = tokio::time::timeout(Duration::from_secs(30), both).await;
+    let (waiting, shut) = woken.expect("they wake long before their wait is over");
     assert_eq!(shut.expect(202).json()["cancelled"], 3, "one still runs");
-    for job in &done {
+    for job in &waiting {
         assert_eq!((&job["state"], &job["attempt"]), (&json!("cancelled"), &json!(0)));
         let path = job["urls"]["result"].as_str().expect("a path");
         assert_eq!(it.get(path).await.expect(409).code(), "cancelled");

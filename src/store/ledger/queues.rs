@@ -184,7 +184,12 @@ impl Ledger {
 
     pub(super) fn take_back_of_queue(&mut self, step: Undo) {
         match step {
-            Undo::Kept(name, kept) => self.queues.entry(name).or_default().kept = kept,
+            Undo::Kept(name, kept) => {
+                if kept.is_none_or(|kept| !kept.shutdown) {
+                    self.shutting_down.remove(&name);
+                }
+                self.queues.entry(name).or_default().kept = kept;
+            }
             Undo::Undoom(name) => {
                 if let Some(queue) = self.queues.get_mut(&name) {
                     queue.lanes = queue.doomed.pop().unwrap_or_default();

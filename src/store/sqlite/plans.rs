@@ -7,6 +7,8 @@ use super::{migrate, open_writer};
 
 /// The statements stand in the source as they are sent; only what is between quotes is SQL.
 const WRITE: &str = include_str!("write.rs");
+const DOOMED: &str = include_str!("write/doomed.rs");
+const READ_QUEUES: &str = include_str!("../read/queues.rs");
 const READ: &str = include_str!("../read.rs");
 const RECOVERY: &str = include_str!("../recovery.rs");
 
@@ -63,6 +65,15 @@ async fn a_group_finds_deliveries_by_their_job_and_their_callback() {
     let by_callback = ["SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)"];
     searches(WRITE, "update deliveries set body", &by_callback).await;
     searches(WRITE, "update deliveries set attempts", &by_callback).await;
+}
+
+#[tokio::test]
+async fn what_is_to_be_cancelled_is_found_among_what_is_not_done() {
+    let steps = ["SEARCH jobs USING INDEX jobs_unfinished (ordinal>? AND ordinal<?)"];
+    searches(DOOMED, "select ordinal, id, priority", &steps).await;
+    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(DOOMED, "update jobs set state", &by_place).await;
+    searches(READ_QUEUES, "select ordinal, max", &by_place).await;
 }
 
 /// A table of its own for each run of a statement costs more than all the rest of it.
