@@ -23,6 +23,7 @@ mod http_request;
 mod keys;
 mod list;
 mod problems;
+mod queue_shutdown;
 mod queues;
 mod queues_crash;
 mod recovery;
