@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Job, JobId, Ordinal};
-use crate::store::{Commits, Event};
+use crate::domain::{Job, Ordinal};
+use crate::store::{Commits, Ended, Event};
 
 use super::Engine;
 use super::attempt;
@@ -47,11 +47,11 @@ impl Engine {
                 self.shared.running.end(&job);
                 if job.is_done() {
                     self.shared.waiters.done(&job);
+                } else {
+                    self.shared.waiters.changed(job.spec.id);
                 }
             }
-            Event::Cancelled(ordinal) => {
-                self.shared.tasks.spawn(announce(self.clone(), vec![ordinal]));
-            }
+            Event::Cancelled(ended) => self.announce_many(&[ended]),
             Event::CancelledMany(jobs) => self.announce_many(&jobs),
             Event::Drained(name) => {
                 tracing::debug!(queue = %name, "a queue that was shut down is drained, or open again");
@@ -60,17 +60,20 @@ impl Engine {
             Event::CancelRequested(order) => {
                 let grace = Duration::try_from_secs_f64(order.grace_seconds).unwrap_or_default();
                 self.shared.running.cancel(order.job.ordinal, grace);
+                self.shared.waiters.changed(order.job.spec.id);
             }
             Event::DeliveriesDue => self.shared.deliveries_due.notify_one(),
             Event::Broken => self.shared.broken.cancel(),
         }
     }
 
-    /// Wakes who waits for one of many jobs that were cancelled. Only those that are waited for are read:
-    /// whoever comes later finds them done.
-    fn announce_many(&self, jobs: &[(Ordinal, JobId)]) {
-        let awaited = jobs.iter().filter(|(_, id)| self.shared.waiters.is_awaited(*id));
-        let awaited: Vec<Ordinal> = awaited.map(|(ordinal, _)| *ordinal).collect();
+    /// Wakes who waits for one of the jobs that were cancelled before they started. Whoever waits for many
+    /// hears of it at once, so that ends are heard of in their order. For whoever waits for one, the
+    /// job is read; of those that nobody waits for none is: who comes later finds them done.
+    fn announce_many(&self, jobs: &[Ended]) {
+        jobs.iter().for_each(|ended| self.shared.waiters.ended(*ended));
+        let awaited = jobs.iter().filter(|ended| self.shared.waiters.is_awaited(ended.id));
+        let awaited: Vec<Ordinal> = awaited.map(|ended| ended.ordinal).collect();
         for page in awaited.chunks(ANNOUNCED_AT_ONCE) {
             self.shared.tasks.spawn(announce(self.clone(), page.to_vec()));
         }
@@ -100,6 +103,7 @@ async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
         let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
         if let Some((_, control)) = found {
             engine.shared.running.named(job.spec.id);
+            engine.shared.waiters.changed(job.spec.id);
             let attempt = Box::pin(attempt::run(engine.clone(), job, None, Arc::clone(control)));
             engine.shared.attempts.spawn(attempt);
         }

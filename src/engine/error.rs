@@ -60,6 +60,12 @@ pub enum Error {
     /// There are as many queues as there may be.
     #[error("there are {0} queues already, and no more can be made; use one that is there")]
     TooManyQueues(usize),
+    /// No job has any of these ids.
+    #[error("{} of the ids name no job", .0.len())]
+    NoneOf(Vec<(usize, JobId)>),
+    /// All waits together watch as many jobs as they may.
+    #[error("all waits together may watch {0} jobs; wait for fewer, or ask again later")]
+    TooManyWatched(usize),
     /// As many requests wait as may.
     #[error("{0} requests are waiting already; ask again without waiting")]
     TooManyWaiters(usize),

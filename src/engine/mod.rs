@@ -15,6 +15,7 @@ mod seal;
 pub mod secret;
 mod stop;
 mod waiters;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +33,14 @@ use crate::runtime::{Registry, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
 
 pub use crate::runtime::Function;
+pub use crate::store::Ended;
 pub use crate::store::{Cancellation, Filter, Page};
 pub use clock::Clock;
 pub use error::{Caller, Error};
 pub use event::type_of as event_type;
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
+pub use waiting::{Completion, Completions, ReturnWhen};
 
 use recent::Recent;
 use running::RunningJobs;
@@ -212,6 +215,31 @@ impl Engine {
         }
     }
 
+    /// The job as soon as its version is none of those that `is_known`, or as it stands after `wait`. Ending
+    /// the wait changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
+    pub async fn wait_for_change(
+        &self,
+        id: JobId,
+        is_known: impl Fn(&Job) -> bool,
+        wait: Duration,
+    ) -> Result<Job, Error> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let change = self.shared.waiters.subscribe_to_change(id)?;
+            let job = self.get(id).await?;
+            let is_over =
+                tokio::time::Instant::now() >= deadline || self.shared.ending.is_cancelled();
+            // What is done changes no more.
+            if is_over || job.is_done() || !is_known(&job) {
+                return Ok(job);
+            }
+            self.until(change, deadline).await;
+        }
+    }
+
     /// Cancels a job (F1 to F5) and gives it back as it stands then, with what the cancel did.
     ///
     /// # Errors
@@ -305,7 +333,11 @@ impl Engine {
     }
 
     /// Waits for a waiter's job, at most until `deadline` or the end of the server.
-    async fn until(&self, waiter: waiters::Waiter, deadline: tokio::time::Instant) -> Option<Job> {
+    async fn until<T>(
+        &self,
+        waiter: waiters::Waiter<T>,
+        deadline: tokio::time::Instant,
+    ) -> Option<T> {
         tokio::select! {
             biased;
             done = waiter.done() => done,

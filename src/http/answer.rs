@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::domain::Job;
 
 use super::job_body::{JobBody, View};
+use super::members::Members;
 use super::wait::Wait;
 
 /// A value as JSON text.
@@ -39,7 +40,25 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 
 /// A job as an answer, with the headers that tell its state without its body.
 pub(super) fn job(status: StatusCode, job: &Job, wait: &Wait, view: View) -> Response {
-    let mut response = json_text(status, JobBody::of(job, view).text());
+    job_text(status, JobBody::of(job, view).text(), job, wait)
+}
+
+/// The same with these members of it only.
+pub(super) fn job_members(job: &Job, wait: &Wait, members: &Members) -> Response {
+    let body = JobBody::of(job, View::Whole).only(Some(members));
+    job_text(StatusCode::OK, body.text(), job, wait)
+}
+
+/// That the version of a job is one that the client has (RFC 9110, section 15.4.5).
+pub(super) fn not_modified(job: &Job, wait: &Wait) -> Response {
+    let mut response = job_text(StatusCode::NOT_MODIFIED, String::new(), job, wait);
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response.headers_mut().remove(header::LOCATION);
+    response
+}
+
+fn job_text(status: StatusCode, text: String, job: &Job, wait: &Wait) -> Response {
+    let mut response = json_text(status, text);
     let headers = response.headers_mut();
     if status != StatusCode::OK {
         let location = format!("/v1/jobs/{}", job.spec.id);

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::{Job, Json, Spec};
 
 use super::body::{JobErrorBody, MetadataBody, ProgressBody};
+use super::members::Members;
 use super::print::Object;
 
 /// Arguments (both kinds together) and results above this many bytes of JSON are left out of a brief view.
@@ -28,17 +29,31 @@ pub(super) enum View {
 pub(super) struct JobBody<'a> {
     job: &'a Job,
     view: View,
+    members: Option<&'a Members>,
 }
 
 impl<'a> JobBody<'a> {
     /// `job` as it is shown.
     pub(super) fn of(job: &'a Job, view: View) -> Self {
-        Self { job, view }
+        Self { job, view, members: None }
+    }
+
+    /// The same with these members only.
+    pub(super) fn only(self, members: Option<&'a Members>) -> Self {
+        Self { members, ..self }
     }
 
     /// As a text of its own.
     pub(super) fn text(&self) -> String {
-        let Self { job, view } = self;
+        let whole = self.whole();
+        match self.members {
+            Some(members) => members.of(&whole),
+            None => whole,
+        }
+    }
+
+    fn whole(&self) -> String {
+        let Self { job, view, members: _ } = self;
         let spec = &job.spec;
         let small = |bytes: usize| *view == View::Whole || bytes <= BRIEF_BYTES_MAX;
         let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);

@@ -44,17 +44,6 @@ pub(super) async fn submit(
     Ok(answer::job(status, &job, &wait, View::Brief))
 }
 
-/// `GET /v1/jobs/{id}`: `Future.done`, `Future.running` (F6); with `wait`, when it is done.
-pub(super) async fn get(
-    Shared(desk): Shared<Arc<Desk>>,
-    JobPath(id): JobPath,
-    query: Query,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (job, wait) = desk.waited(id, query, &headers).await?;
-    Ok(answer::job(StatusCode::OK, &job, &wait, View::Whole))
-}
-
 /// `GET /v1/jobs/{id}/result`: `Future.result(timeout)` (F7 to F10). The value itself; 202 while there
 /// is none, so a function's own `TimeoutError` is never taken for a wait that ran out (F12).
 pub(super) async fn result(
@@ -153,7 +142,7 @@ fn cancel_answer(cancellation: Cancellation, job: &Job, waited: bool) -> Respons
 
 impl Desk {
     /// The job when it is done, or as it stands when the request's wait has run out.
-    async fn waited(
+    pub(super) async fn waited(
         &self,
         id: JobId,
         query: Query,

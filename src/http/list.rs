@@ -8,7 +8,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::domain::{FunctionName, Invalid, Ordinal, QueueName, State};
+use crate::domain::{FunctionName, Invalid, Ordinal, QueueName, State, Timestamp};
 use crate::engine::Filter;
 
 use super::Desk;
@@ -16,12 +16,23 @@ use super::answer;
 use super::body::JobsBody;
 use super::extract::Query;
 use super::job_body::{JobBody, View};
+use super::members::Members;
 use super::problem::{FieldError, Problem};
 use super::wait::bad_query;
 
 const PAGE_SIZE_DEFAULT: usize = 50;
 const PAGE_SIZE_MAX: usize = 1_000;
-const PARAMETERS: [&str; 5] = ["state", "function", "queue", "page_size", "page_token"];
+const PARAMETERS: [&str; 9] = [
+    "state",
+    "function",
+    "queue",
+    "tag",
+    "created_after",
+    "created_before",
+    "fields",
+    "page_size",
+    "page_token",
+];
 
 /// `GET /v1/jobs`: newest first. Only a missing token ends a list; a page may be short, even empty.
 pub(super) async fn list(
@@ -35,7 +46,9 @@ pub(super) async fn list(
     let page = desk.engine.list(&filter, below, page_size).await?;
     let next_page_token = page.next.map(|next| token(next, &filter));
     let link = next_page_token.as_ref().map(|token| next_link(&query, token));
-    let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief)).collect();
+    let members = Members::read(query.get("fields"))?;
+    let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief).only(members.as_ref()));
+    let jobs = jobs.collect();
     let mut response = answer::json(StatusCode::OK, &JobsBody { jobs, next_page_token });
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
         response.headers_mut().insert(header::LINK, link);
@@ -54,7 +67,18 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
         state: parameter(query, "state", state)?,
         function: parameter(query, "function", FunctionName::new)?,
         queue: parameter(query, "queue", QueueName::new)?,
+        tag: query.get("tag").map(str::to_owned),
+        created_after: parameter(query, "created_after", moment)?,
+        created_before: parameter(query, "created_before", moment)?,
     })
+}
+
+/// A moment as RFC 3339 has it.
+fn moment(text: &str) -> Result<Timestamp, Invalid> {
+    let moment: jiff::Timestamp = text.parse().map_err(|_no_moment| {
+        Invalid::new(format!("'{text}' is no moment; give one like 2026-01-31T12:00:00Z"))
+    })?;
+    Ok(Timestamp(moment.as_millisecond()))
 }
 
 fn page_size(query: &Query) -> Result<usize, Problem> {
@@ -92,10 +116,14 @@ fn read_token(token: &str, filter: &Filter) -> Result<Ordinal, Problem> {
 }
 
 fn fingerprint(filter: &Filter) -> String {
-    let Filter { state, function, queue } = filter;
+    let Filter { state, function, queue, tag, created_after, created_before } = filter;
     let state = state.map_or("", State::as_str);
     let function = function.as_ref().map_or("", FunctionName::as_str);
-    format!("{state}/{function}/{}", queue.as_ref().map_or("", QueueName::as_str))
+    let queue = queue.as_ref().map_or("", QueueName::as_str);
+    let moment = |at: &Option<Timestamp>| at.map(|at| at.0.to_string()).unwrap_or_default();
+    let (after, before) = (moment(created_after), moment(created_before));
+    // A tag may hold anything, so it comes last.
+    format!("{state}/{function}/{queue}/{after}/{before}/{}", tag.as_deref().unwrap_or_default())
 }
 
 fn next_link(query: &Query, token: &str) -> String {

@@ -2,8 +2,10 @@
 
 mod admit;
 mod answer;
+mod as_completed;
 mod body;
 mod callbacks;
+mod conditional;
 mod connection;
 mod extract;
 mod fields;
@@ -12,6 +14,7 @@ mod health;
 mod job_body;
 mod jobs;
 mod list;
+mod members;
 mod print;
 mod problem;
 mod queues;
@@ -19,6 +22,7 @@ mod serve;
 mod strict;
 mod submission;
 mod wait;
+mod wait_many;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +73,9 @@ impl App {
         let desk = Arc::new(Desk { engine, keys, config });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
-            .route("/v1/jobs/{id}", get(jobs::get))
+            .route("/v1/jobs/wait", post(wait_many::wait))
+            .route("/v1/jobs/as-completed", post(as_completed::as_completed))
+            .route("/v1/jobs/{id}", get(conditional::get))
             .route("/v1/jobs/{id}/result", get(jobs::result))
             .route("/v1/jobs/{id}/exception", get(jobs::exception))
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))

@@ -254,7 +254,16 @@ impl From<Error> for Problem {
             Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
             Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),
             Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
-            Error::TooManyWaiters(_) => Self::new(Code::TooManyWaiters, detail).retry_after(1),
+            Error::NoneOf(ids) => {
+                let error = |(place, id)| FieldError {
+                    pointer: format!("/ids/{place}"),
+                    detail: format!("there is no job {id}"),
+                };
+                Self::of_fields(Code::NotFound, ids.into_iter().map(error).collect())
+            }
+            Error::TooManyWatched(_) | Error::TooManyWaiters(_) => {
+                Self::new(Code::TooManyWaiters, detail).retry_after(1)
+            }
             Error::Draining => Self::new(Code::Draining, detail).retry_after(5),
             Error::StorageFull => Self::new(Code::StorageFull, detail).retry_after(5),
             Error::OutcomeUnknown => Self::new(Code::OutcomeUnknown, detail).retry_after(5),

@@ -157,9 +157,9 @@ fn in_words(event: &Event) -> String {
             format!("claimed {ordinals:?}")
         }
         Event::Changed(job) => format!("changed {} {}", job.ordinal.0, job.state),
-        Event::Cancelled(ordinal) => format!("cancelled {}", ordinal.0),
+        Event::Cancelled(ended) => format!("cancelled {}", ended.ordinal.0),
         Event::CancelledMany(jobs) => {
-            let ordinals: Vec<i64> = jobs.iter().map(|(ordinal, _)| ordinal.0).collect();
+            let ordinals: Vec<i64> = jobs.iter().map(|ended| ended.ordinal.0).collect();
             format!("cancelled {ordinals:?}")
         }
         Event::Drained(name) => format!("drained {name}"),

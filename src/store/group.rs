@@ -5,13 +5,13 @@ mod queues;
 
 use rusqlite::Connection;
 
-use crate::domain::{Job, JobId, Ordinal, Outcome, State, Timestamp, cancel_pending, settle};
+use crate::domain::{Job, Ordinal, Outcome, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
 use super::sqlite::write::{Guard, Statements};
-use super::{Cause, Error, Event};
+use super::{Cause, Ended, Error, Event};
 
 pub(super) use doomed::PORTION_AMONG_OTHERS;
 
@@ -64,7 +64,7 @@ pub(super) struct Group<'a> {
     events: Vec<Event>,
     claimed: Vec<Ordinal>,
     /// Jobs that waited and were cancelled many at a time.
-    cancelled: Vec<(Ordinal, JobId)>,
+    cancelled: Vec<Ended>,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -278,7 +278,7 @@ impl<'a> Group<'a> {
             let mut next = cancel_pending(job, order.now);
             self.end(&mut next, guard, None)?;
             self.make_due(&next)?;
-            self.events.push(Event::Cancelled(job.ordinal));
+            self.events.extend(Ended::of(&next).map(Event::Cancelled));
             return Ok(Cancellation::Cancelled);
         }
         match self.ledger.running(job.ordinal) {

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    DeliveryState, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec,
+    DeliveryState, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, State,
     Timestamp,
 };
 
@@ -34,7 +34,7 @@ pub use change::{
     Submission,
 };
 pub use commits::Commits;
-pub use read::{DueDelivery, Filter, Page};
+pub use read::{DueDelivery, Filter, Page, Standing};
 pub use sqlite::OpenError;
 
 use change::{Change, Reply};
@@ -183,6 +183,28 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+/// A job that is done, as it stands in the order of all changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its name.
+    pub id: JobId,
+    /// Its place.
+    pub ordinal: Ordinal,
+    /// How it ended.
+    pub state: State,
+    /// Its end's place in the order of all changes.
+    pub seq: i64,
+}
+
+impl Ended {
+    /// The end of `job`; none if it is not done.
+    #[must_use]
+    pub fn of(job: &Job) -> Option<Self> {
+        let (id, ordinal, state) = (job.spec.id, job.ordinal, job.state);
+        job.finished_seq.map(|seq| Self { id, ordinal, state, seq })
+    }
+}
+
 /// What a commit did that the rest of the service must hear of.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -194,9 +216,9 @@ pub enum Event {
     /// This job is done, or an interruption made it wait again.
     Changed(Job),
     /// This job was cancelled before it started.
-    Cancelled(Ordinal),
+    Cancelled(Ended),
     /// These jobs were cancelled before they started, many at a time.
-    CancelledMany(Vec<(Ordinal, JobId)>),
+    CancelledMany(Vec<Ended>),
     /// This queue was shut down, and now every job of it is done, or it is open again.
     Drained(QueueName),
     /// This running job was asked to stop.

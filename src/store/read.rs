@@ -1,5 +1,6 @@
 //! What can be read, without the writer.
 
+mod ends;
 mod queues;
 
 use sqlx::sqlite::SqliteRow;
@@ -13,6 +14,8 @@ use crate::domain::{
 
 use super::sqlite::rows;
 use super::{Arc, Error, Store};
+
+pub use ends::Standing;
 
 /// Arguments and results above this many bytes are left out of lists, waits and webhooks.
 const BRIEF_BYTES_MAX: i64 = 16 * 1024;
@@ -39,7 +42,9 @@ const SELECT_PAGE: &str = concat!(
     job_columns!(),
     " from (select * from jobs where ordinal < ?1 order by ordinal desc limit ?2)
 where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
-order by ordinal desc limit ?6"
+    and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
+    and (?7 is null or created_at > ?7) and (?8 is null or created_at < ?8)
+order by ordinal desc limit ?9"
 );
 const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
 from (select ordinal from jobs where ordinal < ? order by ordinal desc limit ?)";
@@ -74,6 +79,12 @@ pub struct Filter {
     pub function: Option<FunctionName>,
     /// Those of this queue.
     pub queue: Option<QueueName>,
+    /// Those that have this tag.
+    pub tag: Option<String>,
+    /// Those submitted after this.
+    pub created_after: Option<Timestamp>,
+    /// Those submitted before this.
+    pub created_before: Option<Timestamp>,
 }
 
 /// One page of a list, newest first.
@@ -106,8 +117,9 @@ pub struct DueDelivery {
     pub body: Option<String>,
 }
 
+/// How much of a job is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum View {
+pub(super) enum View {
     Whole,
     Brief,
 }
@@ -131,7 +143,7 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn jobs_at(&self, ordinals: &[Ordinal]) -> Result<Vec<Job>, Error> {
-        at(&self.readers, ordinals).await
+        at(&self.readers, ordinals, View::Whole).await
     }
 
     /// One page of the jobs that pass `filter`, submitted before `below`, newest first. It examines a
@@ -155,6 +167,9 @@ impl Store {
             .bind(filter.state.map(State::as_str))
             .bind(filter.function.as_ref().map(FunctionName::as_str))
             .bind(filter.queue.as_ref().map(QueueName::as_str))
+            .bind(filter.tag.as_deref())
+            .bind(filter.created_after.map(|at| at.0))
+            .bind(filter.created_before.map(|at| at.0))
             .bind(limit)
             .fetch_all(&mut *connection)
             .await?;
@@ -213,8 +228,12 @@ impl Store {
     }
 }
 
-/// The jobs at those places, whole, in the order of submission.
-pub(super) async fn at(readers: &SqlitePool, ordinals: &[Ordinal]) -> Result<Vec<Job>, Error> {
+/// The jobs at those places, in the order of submission.
+pub(super) async fn at(
+    readers: &SqlitePool,
+    ordinals: &[Ordinal],
+    view: View,
+) -> Result<Vec<Job>, Error> {
     let places: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
     let places =
         serde_json::to_string(&places).map_err(|error| Error::Damaged(error.to_string()))?;
@@ -222,7 +241,7 @@ pub(super) async fn at(readers: &SqlitePool, ordinals: &[Ordinal]) -> Result<Vec
     let found = sqlx::query(SELECT_AT).bind(places).fetch_all(&mut *connection).await?;
     let mut jobs = Vec::with_capacity(found.len());
     for row in &found {
-        jobs.push(filled(&mut connection, row, View::Whole).await?);
+        jobs.push(filled(&mut connection, row, view).await?);
     }
     Ok(jobs)
 }

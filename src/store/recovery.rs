@@ -45,7 +45,7 @@ pub(super) async fn recover(
     let mut kept = counters;
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
-        let jobs = read::at(readers, portion).await?;
+        let jobs = read::at(readers, portion, read::View::Whole).await?;
         let mut group = Group::begin(connection, ledger, counters, now)?;
         for job in jobs {
             group.recover(&job)?;

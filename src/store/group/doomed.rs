@@ -1,9 +1,9 @@
 //! Waiting jobs that are cancelled many at a time, in portions: no group is held up by a million of them.
 
 use crate::domain::{QueueName, State};
-use crate::store::Error;
 use crate::store::ledger::Cancelling;
 use crate::store::sqlite::write::doomed::WaitingRow;
+use crate::store::{Ended, Error};
 
 use super::{Group, disagree};
 
@@ -55,7 +55,8 @@ impl Group<'_> {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
         }
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
-        self.cancelled.push((row.ordinal, row.id));
+        let (id, ordinal) = (row.id, row.ordinal);
+        self.cancelled.push(Ended { id, ordinal, state: State::Cancelled, seq });
         Ok(())
     }
 }

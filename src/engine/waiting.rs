@@ -1,0 +1,258 @@
+//! Waiting for many jobs: `wait` and `as_completed` (W1 to W10, A1 to A6).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::{Job, JobId, Ordinal, State};
+use crate::store::{Ended, Standing};
+
+use super::waiters::Watch;
+use super::{Engine, Error};
+
+/// Jobs that are read at once: with large values left out, some 8 MiB at most.
+const PAGE: usize = 256;
+
+/// When a wait for many jobs is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturnWhen {
+    /// When all are done.
+    #[default]
+    AllCompleted,
+    /// When any is done (W5).
+    FirstCompleted,
+    /// When any has failed, or all are done; a cancelled job has not failed (W6).
+    FirstException,
+}
+
+impl ReturnWhen {
+    const ALL: [Self; 3] = [Self::AllCompleted, Self::FirstCompleted, Self::FirstException];
+
+    /// Python's name for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllCompleted => "ALL_COMPLETED",
+            Self::FirstCompleted => "FIRST_COMPLETED",
+            Self::FirstException => "FIRST_EXCEPTION",
+        }
+    }
+
+    /// The choice of that name.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|choice| choice.as_str() == word)
+    }
+
+    /// Whether a wait is over that has seen these ends, with so many jobs still to come.
+    fn is_met(self, ended: &HashMap<JobId, Ended>, missing: usize) -> bool {
+        let any = |is_it: fn(State) -> bool| ended.values().any(|ended| is_it(ended.state));
+        missing == 0
+            || match self {
+                Self::AllCompleted => false,
+                Self::FirstCompleted => !ended.is_empty(),
+                Self::FirstException => any(|state| state == State::Failed),
+            }
+    }
+}
+
+/// What a wait for many jobs came to; both lists in the order asked.
+#[derive(Debug)]
+pub struct Waited {
+    /// Those that are done.
+    pub done: Vec<Ended>,
+    /// Those that are not.
+    pub not_done: Vec<JobId>,
+    /// Whether it ended because its time was over.
+    pub timed_out: bool,
+}
+
+impl Engine {
+    /// Waits for `ids` until `when` is met, at most `wait`. The same id twice is one job (W1). Ending the
+    /// wait cancels nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoneOf`], [`Error::TooManyWaiters`], [`Error::TooManyWatched`].
+    pub async fn wait_many(
+        &self,
+        ids: &[JobId],
+        when: ReturnWhen,
+        wait: Duration,
+    ) -> Result<Waited, Error> {
+        let deadline = Instant::now() + wait;
+        let asked = distinct(ids);
+        let mut watch = self.shared.waiters.watch(asked.clone().into())?;
+        let standings = self.standings(ids, &asked).await?;
+        let mut ended: HashMap<JobId, Ended> =
+            standings.iter().filter_map(|it| Some((it.id, it.ended?))).collect();
+        let mut timed_out = false;
+        while !timed_out && !when.is_met(&ended, asked.len() - ended.len()) {
+            tokio::select! {
+                biased;
+                next = watch.next() => {
+                    ended.insert(next.id, next);
+                    ended.extend(std::iter::from_fn(|| watch.try_next()).map(|it| (it.id, it)));
+                }
+                () = tokio::time::sleep_until(deadline) => timed_out = true,
+                () = self.shared.ending.cancelled() => timed_out = true,
+            }
+        }
+        let done = asked.iter().filter_map(|id| ended.get(id).copied()).collect();
+        let not_done = asked.into_iter().filter(|id| !ended.contains_key(id)).collect();
+        Ok(Waited { done, not_done, timed_out })
+    }
+
+    /// The jobs that have ended so, in this order, without large values. One that was forgotten since is
+    /// left out.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<Vec<Job>, Error> {
+        let mut found: HashMap<Ordinal, Job> = HashMap::with_capacity(ended.len());
+        found.extend(
+            ended.iter().filter_map(|it| Some((it.ordinal, self.shared.recent.get(it.id)?))),
+        );
+        let missing = ended.iter().map(|it| it.ordinal).filter(|it| !found.contains_key(it));
+        let missing: Vec<Ordinal> = missing.collect();
+        for page in missing.chunks(PAGE) {
+            let read = self.shared.store.brief_at(page).await?;
+            found.extend(read.into_iter().map(|job| (job.ordinal, job)));
+        }
+        Ok(ended.iter().filter_map(|it| found.remove(&it.ordinal)).collect())
+    }
+
+    /// Gives those of `ids` that are done, and then each as it is done, in the order of their ends (A1).
+    /// Ends up to `after` were told before. Without a time it goes on until all are done.
+    ///
+    /// # Errors
+    /// [`Error::NoneOf`], [`Error::TooManyWaiters`], [`Error::TooManyWatched`].
+    pub async fn as_completed(
+        &self,
+        ids: &[JobId],
+        after: i64,
+        wait: Option<Duration>,
+    ) -> Result<Completions, Error> {
+        let deadline = wait.map(|wait| Instant::now() + wait);
+        let asked = distinct(ids);
+        let watch = self.shared.waiters.watch(asked.clone().into())?;
+        let standings = self.standings(ids, &asked).await?;
+        let mut ended: Vec<Ended> = standings.iter().filter_map(|it| it.ended).collect();
+        // What ends after this look is committed after it, and so has a higher place.
+        ended.sort_unstable_by_key(|it| it.seq);
+        let unfinished: HashSet<JobId> =
+            standings.iter().filter(|it| it.ended.is_none()).map(|it| it.id).collect();
+        Ok(Completions {
+            engine: self.clone(),
+            watch,
+            completed: ended.partition_point(|it| it.seq <= after),
+            ready: ended.into_iter().filter(|it| it.seq > after).collect(),
+            unfinished,
+            deadline,
+            is_over: false,
+        })
+    }
+
+    /// How the jobs stand; all of them must be there (W10).
+    async fn standings(&self, ids: &[JobId], asked: &[JobId]) -> Result<Vec<Standing>, Error> {
+        let standings = self.shared.store.standings(asked).await?;
+        if standings.len() == asked.len() {
+            return Ok(standings);
+        }
+        let found: HashSet<JobId> = standings.iter().map(|it| it.id).collect();
+        let missing = ids.iter().copied().enumerate().filter(|(_, id)| !found.contains(id));
+        Err(Error::NoneOf(missing.collect()))
+    }
+}
+
+/// Jobs in the order of their ends, as they end.
+#[derive(Debug)]
+pub struct Completions {
+    engine: Engine,
+    watch: Watch,
+    /// Ends that are known and not yet given, in their order. Only ids wait here: the jobs are read
+    /// when whoever reads them is ready for more.
+    ready: VecDeque<Ended>,
+    unfinished: HashSet<JobId>,
+    completed: usize,
+    deadline: Option<Instant>,
+    is_over: bool,
+}
+
+/// What [`Completions`] give next.
+#[derive(Debug)]
+pub enum Completion {
+    /// Jobs that are done, each with its end's place in the order of all changes.
+    Jobs(Vec<(i64, Job)>),
+    /// All are done, or the time is over (A2).
+    End {
+        /// How many of the jobs are done.
+        completed: usize,
+        /// How many are not.
+        unfinished: usize,
+        /// Whether the time was over first.
+        timed_out: bool,
+    },
+}
+
+impl Completions {
+    /// The next jobs, or the end; none after the end.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn next(&mut self) -> Result<Option<Completion>, Error> {
+        if self.is_over {
+            return Ok(None);
+        }
+        loop {
+            while let Some(ended) = self.watch.try_next() {
+                self.heard(ended);
+            }
+            if !self.ready.is_empty() {
+                let page: Vec<Ended> = self.ready.drain(..self.ready.len().min(PAGE)).collect();
+                self.completed += page.len();
+                let jobs = self.engine.ended_jobs(&page).await?;
+                let with_place = |job: Job| Some((job.finished_seq?, job));
+                return Ok(Some(Completion::Jobs(
+                    jobs.into_iter().filter_map(with_place).collect(),
+                )));
+            }
+            if self.unfinished.is_empty() {
+                return Ok(Some(self.end(false)));
+            }
+            let deadline = self.deadline;
+            tokio::select! {
+                biased;
+                ended = self.watch.next() => self.heard(ended),
+                () = until(deadline) => return Ok(Some(self.end(true))),
+                () = self.engine.shared.ending.cancelled() => return Ok(Some(self.end(false))),
+            }
+        }
+    }
+
+    /// An end that the first look had seen already is not told again.
+    fn heard(&mut self, ended: Ended) {
+        if self.unfinished.remove(&ended.id) {
+            self.ready.push_back(ended);
+        }
+    }
+
+    fn end(&mut self, timed_out: bool) -> Completion {
+        self.is_over = true;
+        let (completed, unfinished) = (self.completed, self.unfinished.len());
+        Completion::End { completed, unfinished, timed_out }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Each id once, in the order asked.
+fn distinct(ids: &[JobId]) -> Vec<JobId> {
+    let mut seen = HashSet::with_capacity(ids.len());
+    ids.iter().copied().filter(|id| seen.insert(*id)).collect()
+}

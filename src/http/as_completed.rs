@@ -1,0 +1,71 @@
+//! `POST /v1/jobs/as-completed`: `concurrent.futures.as_completed` (A1 to A6), as lines of JSON.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use futures_util::stream;
+
+use crate::engine::{Completion, Completions, Error};
+
+use super::Desk;
+use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::fields::Fields;
+use super::job_body::{JobBody, View};
+use super::problem::Problem;
+use super::wait_many::{ids, timeout};
+
+/// Gives each job as it is done, those that are done already first, in the order of their ends. A reader
+/// that went away goes on with `after`, the last `seq` that it saw.
+pub(super) async fn as_completed(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+    body: JsonBody<SUBMISSION_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    let mut fields = Fields::of("", body.required()?)?;
+    let ids = ids(&mut fields);
+    let after: Option<i64> = fields.take("after", "a whole number");
+    let wait = timeout(&mut fields);
+    fields.faults().into_result()?;
+    let ids = ids.unwrap_or_default();
+    let completions = desk.engine.as_completed(&ids, after.unwrap_or(0), wait).await?;
+    Ok(lines(completions))
+}
+
+fn lines(completions: Completions) -> Response {
+    let body = Body::from_stream(stream::unfold(completions, |mut completions| async move {
+        let lines = match completions.next().await {
+            Ok(None) => return None,
+            Ok(Some(completion)) => Ok(Bytes::from(printed(&completion))),
+            Err(error) => {
+                tracing::error!(%error, "jobs that are done cannot be read; the stream is cut off");
+                Err::<Bytes, Error>(error)
+            }
+        };
+        Some((lines, completions))
+    }));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let lines = HeaderValue::from_static("application/x-ndjson");
+    headers.insert(header::CONTENT_TYPE, lines);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn printed(completion: &Completion) -> String {
+    match completion {
+        Completion::Jobs(jobs) => {
+            let line = |(seq, job)| {
+                format!("{{\"seq\":{seq},\"job\":{}}}\n", JobBody::of(job, View::Brief).text())
+            };
+            jobs.iter().map(|(seq, job)| line((seq, job))).collect()
+        }
+        Completion::End { completed, unfinished, timed_out } => format!(
+            "{{\"end\":{{\"completed\":{completed},\"unfinished\":{unfinished},\"timed_out\":{timed_out}}}}}\n"
+        ),
+    }
+}

@@ -1,0 +1,85 @@
+//! `GET /v1/jobs/{id}`, also conditional on its version (RFC 9110, section 13).
+
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+
+use crate::domain::Job;
+
+use super::Desk;
+use super::answer;
+use super::extract::{JobPath, Query};
+use super::job_body::View;
+use super::members::Members;
+use super::problem::{Code, Problem};
+use super::wait::Wait;
+
+/// `Future.done`, `Future.running` (F6); with `wait`, when it is done. With `If-None-Match` it answers 304
+/// while the version is a known one, and with both, as soon as it is no more.
+pub(super) async fn get(
+    Shared(desk): Shared<Arc<Desk>>,
+    JobPath(id): JobPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = query.only(&["wait", "fields"])?;
+    let members = Members::read(query.get("fields"))?;
+    let wait = Wait::read(&query, &headers, desk.config.wait_max)?;
+    let Some(known) = Known::read(&headers)? else {
+        let job = desk.engine.wait(id, wait.duration).await?;
+        return Ok(shown(&job, &wait, members.as_ref()));
+    };
+    let job = desk.engine.wait_for_change(id, |job| known.has(job), wait.duration).await?;
+    if known.has(&job) {
+        return Ok(answer::not_modified(&job, &wait));
+    }
+    Ok(shown(&job, &wait, members.as_ref()))
+}
+
+fn shown(job: &Job, wait: &Wait, members: Option<&Members>) -> Response {
+    match members {
+        Some(members) => answer::job_members(job, wait, members),
+        None => answer::job(StatusCode::OK, job, wait, View::Whole),
+    }
+}
+
+/// The versions that a client has.
+#[derive(Debug)]
+enum Known {
+    Any,
+    Versions(Vec<String>),
+}
+
+impl Known {
+    /// Reads `If-None-Match`: `*`, or entity tags, which are compared weakly.
+    fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let mut tags = Vec::new();
+        for value in headers.get_all(header::IF_NONE_MATCH) {
+            let text = value.to_str().map_err(|_not_a_text| malformed())?;
+            if text.trim() == "*" {
+                return Ok(Some(Self::Any));
+            }
+            for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+                let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+                let opaque = opaque.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+                tags.push(opaque.ok_or_else(malformed)?.to_owned());
+            }
+        }
+        Ok((!tags.is_empty()).then_some(Self::Versions(tags)))
+    }
+
+    fn has(&self, job: &Job) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Versions(tags) => tags.contains(&job.version.to_string()),
+        }
+    }
+}
+
+fn malformed() -> Problem {
+    let detail =
+        "If-None-Match must be * or entity tags such as \"3\" or W/\"3\", as ETag gave them";
+    Problem::new(Code::BadRequest, detail)
+}

@@ -1,0 +1,100 @@
+//! `?fields=state,done`: only these members of a job.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::problem::Problem;
+use super::wait::bad_query;
+
+/// Every member that a job may have, in the order in which they are shown.
+const NAMES: [&str; 27] = [
+    "id",
+    "function",
+    "args",
+    "kwargs",
+    "queue",
+    "priority",
+    "tags",
+    "metadata",
+    "on_interrupt",
+    "state",
+    "done",
+    "version",
+    "result",
+    "error",
+    "attempt",
+    "interruptions",
+    "progress",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "queued_ms",
+    "run_ms",
+    "cancel_requested_at",
+    "urls",
+    "args_omitted",
+    "kwargs_omitted",
+    "result_omitted",
+];
+
+/// The members that a request asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Members(Vec<&'static str>);
+
+impl Members {
+    /// Reads the parameter `fields`; none if it is not there.
+    pub(super) fn read(parameter: Option<&str>) -> Result<Option<Self>, Problem> {
+        let Some(list) = parameter else { return Ok(None) };
+        let mut members = Vec::new();
+        for name in list.split(',').map(str::trim) {
+            let known = NAMES.into_iter().find(|known| *known == name).ok_or_else(|| {
+                let names = NAMES.join(", ");
+                bad_query(format!("a job has no field '{name}'; there are: {names}"))
+            })?;
+            members.push(known);
+        }
+        Ok(Some(Self(members)))
+    }
+
+    /// A job's text with these members only, each as it stands.
+    pub(super) fn of(&self, job: &str) -> String {
+        let all: BTreeMap<&str, &RawValue> = serde_json::from_str(job).unwrap_or_default();
+        let wanted = NAMES.into_iter().filter(|name| self.0.contains(name));
+        let members: Vec<String> = wanted
+            .filter_map(|name| Some(format!("\"{name}\":{}", all.get(name)?.get())))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Job, example};
+    use crate::http::job_body::{JobBody, View};
+
+    #[test]
+    fn the_names_are_those_that_a_job_is_shown_with() {
+        let job = Job { result_omitted: true, ..example::running() };
+        let text = JobBody::of(&job, View::Whole).text();
+        let shown: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).expect("an object");
+        for name in shown.keys() {
+            assert!(NAMES.contains(name), "{name} cannot be asked for");
+        }
+        for name in NAMES.iter().filter(|name| !name.ends_with("_omitted")) {
+            assert!(shown.contains_key(name), "{name} is not there");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_shown_as_it_stands_and_nothing_else() {
+        let members = Members::read(Some("done, state")).expect("names").expect("some");
+        let job = r#"{"id":"x","state":"running","done":false,"args":[1.50]}"#;
+        assert_eq!(members.of(job), r#"{"state":"running","done":false}"#);
+        assert_eq!(Members::read(None).expect("nothing asked"), None);
+        for list in ["", "state,", "State", "state,nothing"] {
+            assert!(Members::read(Some(list)).is_err(), "{list:?}");
+        }
+    }
+}

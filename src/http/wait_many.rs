@@ -1,0 +1,134 @@
+//! `POST /v1/jobs/wait`: `concurrent.futures.wait` (W1 to W10).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::stream;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::domain::{Invalid, JobId};
+use crate::engine::{Ended, Engine, Error, ReturnWhen};
+
+use super::Desk;
+use super::answer::{self, to_json};
+use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::fields::{Fields, kind};
+use super::job_body::{JobBody, View};
+use super::problem::{FieldError, Problem};
+use super::wait::wait_of;
+
+/// Ids in one wait.
+const IDS_MAX: usize = 10_000;
+/// Jobs that are read and printed at once.
+const PAGE: usize = 256;
+
+/// Waits, and answers 200 whatever came of it (W2): the jobs that are done and the ids of the others, each
+/// in the order asked.
+pub(super) async fn wait(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+    body: JsonBody<SUBMISSION_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    let mut fields = Fields::of("", body.required()?)?;
+    let ids = ids(&mut fields);
+    let when = fields.checked("return_when", "a string", |word: String| {
+        ReturnWhen::parse(&word).ok_or_else(|| {
+            Invalid::new("must be \"ALL_COMPLETED\", \"FIRST_COMPLETED\" or \"FIRST_EXCEPTION\"")
+        })
+    });
+    let wait = timeout(&mut fields);
+    fields.faults().into_result()?;
+    let wait = wait.unwrap_or(Duration::MAX).min(desk.config.wait_max);
+    let ids = ids.unwrap_or_default();
+    let waited = desk.engine.wait_many(&ids, when.unwrap_or_default(), wait).await?;
+    let not_done: Vec<String> = waited.not_done.iter().map(JobId::to_string).collect();
+    let rest =
+        format!("],\"not_done\":{},\"timed_out\":{}}}", to_json(&not_done), waited.timed_out);
+    let pages = Pages { engine: desk.engine.clone(), done: waited.done, at: 0, rest: Some(rest) };
+    let mut response = answer::json_text(StatusCode::OK, pages.into_body());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The field `ids`: at most 10,000 UUIDs. One may stand there more than once (W1).
+pub(super) fn ids(fields: &mut Fields<'_>) -> Option<Vec<JobId>> {
+    let found = fields.raw("ids");
+    let list = fields.required("ids", found)?;
+    let Ok(texts) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else {
+        fields.refuse("ids", format!("must be an array of ids, not {}", kind(list)));
+        return None;
+    };
+    if texts.len() > IDS_MAX {
+        fields.refuse("ids", format!("may hold {IDS_MAX} ids; wait for fewer at once"));
+        return None;
+    }
+    let mut ids = Vec::with_capacity(texts.len());
+    for (place, text) in texts.into_iter().enumerate() {
+        let text: Option<String> = serde_json::from_str(text.get()).ok();
+        match text.and_then(|text| Uuid::try_parse(&text).ok()) {
+            Some(id) => ids.push(JobId(id)),
+            None => fields.adopt(
+                FieldError {
+                    pointer: format!("/ids/{place}"),
+                    detail: "must be the id of a job, a UUID".to_owned(),
+                }
+                .into(),
+            ),
+        }
+    }
+    Some(ids)
+}
+
+/// The field `timeout_seconds`. 0 and less do not wait, as in Python.
+pub(super) fn timeout(fields: &mut Fields<'_>) -> Option<Duration> {
+    fields.take("timeout_seconds", "a number").map(wait_of)
+}
+
+/// The answer's text, read and printed page by page: ten thousand jobs are too many for memory.
+struct Pages {
+    engine: Engine,
+    done: Vec<Ended>,
+    at: usize,
+    rest: Option<String>,
+}
+
+impl Pages {
+    fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold(self, |mut pages| async move {
+            let page = pages.next().await?;
+            Some((page, pages))
+        }))
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        self.rest.as_ref()?;
+        let mut text = String::from(if self.at == 0 { "{\"done\":[" } else { "" });
+        let page = &self.done[self.at..self.done.len().min(self.at + PAGE)];
+        match self.engine.ended_jobs(page).await {
+            Ok(jobs) => {
+                for job in &jobs {
+                    if !text.ends_with('[') {
+                        text.push(',');
+                    }
+                    text.push_str(&JobBody::of(job, View::Brief).text());
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "jobs that are done cannot be read; the answer is cut off");
+                self.rest = None;
+                return Some(Err(error));
+            }
+        }
+        self.at += page.len();
+        if self.at == self.done.len() {
+            text.push_str(&self.rest.take()?);
+        }
+        Some(Ok(text.into()))
+    }
+}
