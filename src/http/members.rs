@@ -38,6 +38,9 @@ const NAMES: [&str; 27] = [
     "result_omitted",
 ];
 
+/// Whoever asks for more may as well have the whole job.
+const COUNT_MAX: usize = 20;
+
 /// The members that a request asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Members(Vec<&'static str>);
@@ -53,6 +56,11 @@ impl Members {
                 bad_query(format!("a job has no field '{name}'; there are: {names}"))
             })?;
             members.push(known);
+        }
+        if members.len() > COUNT_MAX {
+            let detail =
+                format!("at most {COUNT_MAX} fields can be named; leave 'fields' out instead");
+            return Err(bad_query(detail));
         }
         Ok(Some(Self(members)))
     }

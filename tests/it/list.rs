@@ -175,14 +175,14 @@ async fn an_unknown_or_repeated_parameter_is_400() {
     let job = it.done(&json!({"function": "echo"})).await;
     let id = job["id"].as_str().expect("an id");
     for path in [
-        "/v1/jobs?tag=x".to_owned(),
+        "/v1/jobs?tags=x".to_owned(),
         "/v1/jobs?State=running".to_owned(),
         "/v1/jobs?wait=1".to_owned(),
         "/v1/jobs?state=running&state=pending".to_owned(),
         "/v1/jobs?=".to_owned(),
         "/v1/functions?page_size=1".to_owned(),
         "/v1/functions/echo?x".to_owned(),
-        format!("/v1/jobs/{id}?fields=state"),
+        format!("/v1/jobs/{id}?field=state"),
         format!("/v1/jobs/{id}/result?timeout=1"),
         format!("/v1/jobs/{id}/exception?timeout=1"),
         format!("/v1/jobs/{id}/callbacks?wait=1"),

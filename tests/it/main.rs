@@ -10,10 +10,12 @@ mod server;
 mod trace;
 mod wire;
 
+mod as_completed;
 mod bodies;
 mod callbacks;
 mod callbacks_durable;
 mod cancel;
+mod conditional;
 mod crash;
 mod draining;
 mod durability;
@@ -34,4 +36,5 @@ mod stop;
 mod submit;
 mod tour;
 mod values;
+mod wait_many;
 mod waiting;
