@@ -129,3 +129,10 @@ async fn g24_a_start_reads_only_what_is_not_done() {
         assert_eq!(plan, ["SCAN jobs USING INDEX jobs_unfinished"], "{begin}");
     }
 }
+
+#[tokio::test]
+async fn w1_ten_thousand_jobs_are_found_by_their_ids_in_one_statement() {
+    const ENDS: &str = include_str!("../read/ends.rs");
+    let by_id = ["SEARCH j USING INDEX sqlite_autoindex_jobs"];
+    searches(ENDS, "select j.id, j.ordinal, j.state", &by_id).await;
+}
