@@ -19,16 +19,17 @@ struct Argument {
 #[serde(deny_unknown_fields)]
 struct Submission<'a> {
     function: &'a str,
+    queue: &'a str,
     args: [Argument; 1],
 }
 
 /// As much of a job as tells right from wrong.
 #[derive(Deserialize)]
-struct Job<'a> {
+struct Job<'a, R = Argument> {
     id: &'a str,
     state: State,
     done: bool,
-    result: Option<Argument>,
+    result: Option<R>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -77,7 +78,7 @@ impl Answers {
                     is_echo(first, number)?;
                     continue;
                 }
-                Scenario::Submit => is_accepted(first, number)?,
+                Scenario::Submit | Scenario::SubmitAndRun => is_accepted(first, number)?,
                 Scenario::RoundTrip => is_result(first, number)?,
                 Scenario::LongPoll => {
                     let (_, polled) = answers.next().context("a submit without its poll")?;
@@ -99,12 +100,20 @@ pub fn id_of(response: Response<'_>) -> Result<Uuid> {
         .context("the id is no UUID")
 }
 
+/// Whether the job of an answer is done; one that has failed is an error.
+pub fn is_done(response: Response<'_>) -> Result<bool> {
+    let job = Job::<serde::de::IgnoredAny>::read(response)?;
+    ensure!(!matches!(job.state, State::Failed | State::Cancelled), "the job has not succeeded");
+    Ok(job.done)
+}
+
 /// 200 and the submission that was sent.
 pub fn is_echo(response: Response<'_>, number: u64) -> Result<()> {
     (|| {
         ensure!(response.status == 200, "the status is not 200");
         let submission: Submission<'_> = serde_json::from_slice(response.body)?;
         ensure!(submission.function == "echo", "the function is another");
+        ensure!(submission.queue == "default", "the queue is another");
         ensure!(submission.args[0].n == number, "the argument is another");
         Ok(())
     })()
@@ -137,11 +146,13 @@ pub fn is_result(response: Response<'_>, number: u64) -> Result<Uuid> {
     .with_context(|| wrong(response, number))
 }
 
-impl<'a> Job<'a> {
+impl<'a, R: Deserialize<'a>> Job<'a, R> {
     fn read(response: Response<'a>) -> Result<Self> {
         Ok(serde_json::from_slice(response.body)?)
     }
+}
 
+impl Job<'_> {
     fn id(&self) -> Result<Uuid> {
         Uuid::parse_str(self.id).context("the id is no UUID")
     }

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
 mod answer;
+mod beside;
 mod cell;
 mod client;
 mod disk;
@@ -130,8 +131,10 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         let round = bench.round(nth, &numbers).await;
         rounds.push(round.with_context(|| format!("see the server's log, {}", log.display()))?);
     }
+    let beside = beside::measure(futurity.address).await?;
     Ok(Report {
         unix_seconds,
+        beside,
         machine,
         build,
         file_system: directory.mount()?,

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::beside::Beside;
 use crate::machine::{Build, Machine};
 use crate::rounds::{Measured, Round, Settings};
 use crate::scenario::Scenario;
@@ -22,6 +23,7 @@ pub struct Report {
     pub server: String,
     pub echo: String,
     pub rounds: Vec<Round>,
+    pub beside: Vec<Beside>,
     pub summary: Vec<Line>,
     pub targets: Vec<Judged>,
 }
@@ -56,6 +58,10 @@ impl Report {
         self.print_origin();
         self.print_cells();
         self.print_targets();
+        println!(
+            "\nwhile math.factorial is computed            idle p50 / p99 ms   busy p50 / p99 ms"
+        );
+        self.beside.iter().for_each(Beside::print);
     }
 
     fn print_origin(&self) {

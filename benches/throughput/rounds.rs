@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::beside;
 use crate::cell::{Cell, Numbers};
+use crate::client::Connection;
 use crate::disk::WorkDirectory;
-use crate::scenario::Scenario;
+use crate::scenario::{BACKLOG, Scenario};
 use crate::servers::Server;
 use crate::stats::Latency;
 use crate::verify::{Seen, drain};
@@ -96,9 +98,15 @@ impl Bench<'_> {
             warm_up: Duration::from_secs_f64(self.settings.warm_up_seconds),
             measured: Duration::from_secs_f64(self.settings.measured_seconds),
         };
+        if scenario == Scenario::Submit {
+            queue_verb(self.futurity.address, "pause").await?;
+        }
         let mut tally = cell.run(self.address(scenario), numbers).await?;
+        if scenario == Scenario::Submit {
+            queue_verb(self.futurity.address, "resume").await?;
+        }
         let drained = match scenario {
-            Scenario::Submit => Some(tally.made.clone()),
+            Scenario::Submit | Scenario::SubmitAndRun => Some(tally.made.clone()),
             Scenario::Echo | Scenario::RoundTrip | Scenario::LongPoll => None,
         };
         let drained_ms = match drained {
@@ -119,7 +127,10 @@ impl Bench<'_> {
     fn address(&self, scenario: Scenario) -> SocketAddr {
         match scenario {
             Scenario::Echo => self.echo.address,
-            Scenario::Submit | Scenario::RoundTrip | Scenario::LongPoll => self.futurity.address,
+            Scenario::Submit
+            | Scenario::SubmitAndRun
+            | Scenario::RoundTrip
+            | Scenario::LongPoll => self.futurity.address,
         }
     }
 }
@@ -141,6 +152,13 @@ impl Round {
         let submit = self.cell(Scenario::Submit, 1)?;
         Some(submit.latency.p50_ms / self.fdatasync.p50_ms)
     }
+}
+
+/// Pauses the backlog's queue, or lets it go.
+async fn queue_verb(address: SocketAddr, verb: &str) -> Result<()> {
+    let mut connection = Connection::open(address).await?;
+    let path = format!("/v1/queues/{BACKLOG}/{verb}");
+    beside::post(&mut connection, address, &path, "").await
 }
 
 /// Scenarios that are compared run one after the other, at the same number of connections.

@@ -13,6 +13,8 @@ use crate::client::Connection;
 
 /// Longer than any job of this benchmark should take, in seconds.
 pub const WAIT_SECONDS: u64 = 30;
+/// A queue that is paused while jobs are submitted to it.
+pub const BACKLOG: &str = "backlog";
 /// Numbers start here, so that all have the same number of digits and so all bodies one length.
 pub const FIRST_NUMBER: u64 = 1_000_000_000_000;
 
@@ -21,8 +23,10 @@ pub const FIRST_NUMBER: u64 = 1_000_000_000_000;
 pub enum Scenario {
     /// The submission's body to the bare echo.
     Echo,
-    /// A durable submit: done when the job is accepted.
+    /// A durable submit: done when the job is accepted. Its queue is paused: nothing else is done meanwhile.
     Submit,
+    /// The same, to a queue that runs: the server executes the jobs meanwhile.
+    SubmitAndRun,
     /// A submit that waits for the result in the same request.
     RoundTrip,
     /// A submit, then a second request that waits for the result.
@@ -30,21 +34,31 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [Self; 4] = [Self::Echo, Self::Submit, Self::RoundTrip, Self::LongPoll];
+    pub const ALL: [Self; 5] =
+        [Self::Echo, Self::Submit, Self::SubmitAndRun, Self::RoundTrip, Self::LongPoll];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Submit => "submit",
+            Self::SubmitAndRun => "submit+run",
             Self::RoundTrip => "round trip",
             Self::LongPoll => "long poll",
+        }
+    }
+
+    /// The queue that its jobs wait in: two names of one length.
+    fn queue(self) -> &'static str {
+        match self {
+            Self::Submit => BACKLOG,
+            Self::Echo | Self::SubmitAndRun | Self::RoundTrip | Self::LongPoll => "default",
         }
     }
 
     fn target(self) -> String {
         match self {
             Self::Echo => "/".to_owned(),
-            Self::Submit | Self::LongPoll => "/v1/jobs".to_owned(),
+            Self::Submit | Self::SubmitAndRun | Self::LongPoll => "/v1/jobs".to_owned(),
             Self::RoundTrip => format!("/v1/jobs?wait={WAIT_SECONDS}"),
         }
     }
@@ -64,7 +78,7 @@ impl Client {
         Ok(Self {
             scenario,
             connection: Connection::open(address).await?,
-            submission: Submission::new(&scenario.target(), address),
+            submission: Submission::new(scenario, address),
             poll: Poll::new(address),
         })
     }
@@ -99,8 +113,9 @@ struct Submission {
 }
 
 impl Submission {
-    fn new(target: &str, address: SocketAddr) -> Self {
-        let before = r#"{"function":"echo","args":[{"n":"#;
+    fn new(scenario: Scenario, address: SocketAddr) -> Self {
+        let (target, queue) = (scenario.target(), scenario.queue());
+        let before = format!(r#"{{"function":"echo","queue":"{queue}","args":[{{"n":"#);
         let number = format!("{FIRST_NUMBER}");
         let after = "}]}";
         let length = before.len() + number.len() + after.len();
