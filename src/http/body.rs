@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -19,16 +20,51 @@ use super::job_body::{JobBody, View};
 /// A moment as RFC 3339 has it, in UTC with milliseconds.
 pub(super) struct At(pub(super) Timestamp);
 
+impl At {
+    /// The text. Three of them stand in every job, so its digits are set without a formatter.
+    pub(super) fn text(&self) -> MomentText {
+        let moment = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(jiff::Timestamp::MAX);
+        let at = Offset::UTC.to_datetime(moment);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let places = [
+            (0..4, i32::from(at.year())),
+            (5..7, i32::from(at.month())),
+            (8..10, i32::from(at.day())),
+            (11..13, i32::from(at.hour())),
+            (14..16, i32::from(at.minute())),
+            (17..19, i32::from(at.second())),
+            (20..23, i32::from(at.millisecond())),
+        ];
+        for (place, number) in places {
+            let mut rest = number.unsigned_abs();
+            for digit in text[place].iter_mut().rev() {
+                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+                rest /= 10;
+            }
+        }
+        MomentText(text)
+    }
+}
+
+/// The text of a moment.
+pub(super) struct MomentText([u8; 24]);
+
+impl MomentText {
+    pub(super) fn as_str(&self) -> &str {
+        // Digits and signs only.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for At {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(jiff::Timestamp::MAX);
-        write!(formatter, "{moment:.3}")
+        formatter.write_str(self.text().as_str())
     }
 }
 
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text().as_str())
     }
 }
 
@@ -225,4 +261,19 @@ pub fn webhook_event(job: &Job) -> String {
         timestamp: job.finished_at.map(At),
         data: JobBody::of(job, View::Brief),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_is_shown_as_jiff_shows_it(milliseconds in 0_i64..253_402_300_800_000) {
+            let moment = jiff::Timestamp::from_millisecond(milliseconds).expect("a moment");
+            prop_assert_eq!(At(Timestamp(milliseconds)).to_string(), format!("{moment:.3}"));
+        }
+    }
 }

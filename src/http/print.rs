@@ -66,7 +66,7 @@ impl<'a> Object<'a> {
     /// A moment, or null.
     pub(super) fn at(&mut self, name: &'static str, at: Option<Timestamp>) {
         match at {
-            Some(at) => write!(self.name(name), "\"{}\"", At(at)).unwrap_or_default(),
+            Some(at) => self.word(name, &[At(at).text().as_str()]),
             None => self.null(name),
         }
     }
