@@ -28,6 +28,7 @@ mod problems;
 mod queue_shutdown;
 mod queues;
 mod queues_crash;
+mod races;
 mod recovery;
 mod refusal;
 mod results;
