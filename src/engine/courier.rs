@@ -145,7 +145,9 @@ async fn deliver(engine: Engine, due: DueDelivery) {
     let number = due.attempts + 1;
     let now = engine.now();
     let chance = rand::random::<f64>();
-    let (state, next_at) = engine.shared.config.schedule.after(number, sent.answer, now, chance);
+    // A delivery that was asked for again has its whole schedule before it.
+    let tried = number.saturating_sub(due.schedule_from);
+    let (state, next_at) = engine.shared.config.schedule.after(tried, sent.answer, now, chance);
     let report =
         DeliveryReport { callback: due.callback, number, attempt: sent.attempt, state, next_at };
     if let Err(error) = engine.shared.store.record_delivery(report).await {

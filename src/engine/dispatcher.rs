@@ -10,11 +10,11 @@ use super::Engine;
 use super::attempt;
 use super::running::Control;
 
-/// Between two tries to read what a commit told of.
-const READ_AGAIN: Duration = Duration::from_millis(500);
-
 /// Jobs that are read at once to tell that they were cancelled.
 const ANNOUNCED_AT_ONCE: usize = 250;
+
+/// Between two tries to read what a commit told of.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs until the store is closed.
 pub(super) async fn run(engine: Engine, mut commits: Commits) {
@@ -43,6 +43,7 @@ impl Engine {
             Event::Changed(job) => {
                 if job.is_done() {
                     self.shared.recent.keep(&job);
+                    self.shared.due.of(&job);
                 }
                 self.shared.running.end(&job);
                 if job.is_done() {
@@ -57,6 +58,14 @@ impl Engine {
                 tracing::debug!(queue = %name, "a queue that was shut down is drained, or open again");
                 self.shared.drained.send_replace(());
             }
+            Event::AskedMany { jobs, grace_seconds } => {
+                let grace = Duration::try_from_secs_f64(grace_seconds).unwrap_or_default();
+                for (ordinal, id) in jobs {
+                    self.shared.running.cancel(ordinal, grace);
+                    self.shared.waiters.changed(id);
+                }
+            }
+            Event::Gone(ids) => self.shared.recent.forget(&ids),
             Event::CancelRequested(order) => {
                 let grace = Duration::try_from_secs_f64(order.grace_seconds).unwrap_or_default();
                 self.shared.running.cancel(order.job.ordinal, grace);
@@ -72,6 +81,8 @@ impl Engine {
     /// job is read; of those that nobody waits for none is: who comes later finds them done.
     fn announce_many(&self, jobs: &[Ended]) {
         jobs.iter().for_each(|ended| self.shared.waiters.ended(*ended));
+        // Nobody has read when they expire; the cleaner finds out.
+        self.shared.due.soon(self.now());
         let awaited = jobs.iter().filter(|ended| self.shared.waiters.is_awaited(ended.id));
         let awaited: Vec<Ordinal> = awaited.map(|ended| ended.ordinal).collect();
         for page in awaited.chunks(ANNOUNCED_AT_ONCE) {

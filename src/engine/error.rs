@@ -1,6 +1,6 @@
 //! Why the engine did not do what was asked.
 
-use crate::domain::{JobId, QueueName};
+use crate::domain::{CallbackId, JobId, QueueName};
 use crate::store;
 
 /// Errors of the service; HTTP gives each its status and its words.
@@ -9,6 +9,24 @@ pub enum Error {
     /// No job has this id.
     #[error("there is no job {0}")]
     NotFound(JobId),
+    /// The job was done and its time is over (F22).
+    #[error("job {0} has expired: it was kept as long as it had to be, and is gone")]
+    Expired(JobId),
+    /// Only what is done can be forgotten.
+    #[error("job {0} is not done; cancel it first, or wait for its end")]
+    NotDone(JobId),
+    /// What is still told of cannot be forgotten.
+    #[error("a delivery of job {0} is still open; wait for its end, or delete the callback")]
+    DeliveryOpen(JobId),
+    /// No callback has this id.
+    #[error("there is no callback {0}")]
+    CallbackNotFound(CallbackId),
+    /// There is nothing to tell yet.
+    #[error("the job of callback {0} is not done; it is told when it is")]
+    CallbackWaits(CallbackId),
+    /// It is being told.
+    #[error("a delivery of callback {0} is pending already; wait for its end")]
+    CallbackPending(CallbackId),
     /// No function has this name.
     #[error("there is no function named '{name}'; there are {}", known.join(", "))]
     UnknownFunction {

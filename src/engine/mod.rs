@@ -1,11 +1,14 @@
 //! The service without HTTP: submit, get, list, wait, cancel, and what is told to callbacks.
 
 mod attempt;
+mod cancel_many;
+mod cleaner;
 pub mod clock;
 mod courier;
 mod dispatcher;
 mod error;
 mod event;
+mod forget;
 pub mod keys;
 mod queues;
 mod recent;
@@ -35,6 +38,7 @@ use crate::store::{self, CancelOrder, Opened, Store};
 pub use crate::runtime::Function;
 pub use crate::store::Ended;
 pub use crate::store::{Cancellation, Filter, Page};
+pub use cancel_many::{CancelMany, Meant};
 pub use clock::Clock;
 pub use error::{Caller, Error};
 pub use event::type_of as event_type;
@@ -101,6 +105,10 @@ struct Shared {
     drained: watch::Sender<()>,
     /// Places of those who wait for that.
     drains: Semaphore,
+    /// When something is to be removed.
+    due: cleaner::Due,
+    /// Turns of cancels of many.
+    cancels: Semaphore,
     /// Submissions are refused.
     draining: AtomicBool,
     /// Attempts that still run are asked to stop, then given up.
@@ -117,7 +125,7 @@ struct Shared {
 }
 
 impl Engine {
-    /// Starts the dispatcher and the courier. Jobs that waited when the last server ended start now.
+    /// Starts the dispatcher, the courier and the cleaner. Jobs that waited when the last server ended start now.
     #[must_use]
     pub fn start(config: Config, parts: Parts) -> Self {
         let Parts { opened, registry, runtime, client, clock, secret, seal_key } = parts;
@@ -137,6 +145,8 @@ impl Engine {
             deliveries_due: Notify::new(),
             drained: watch::Sender::new(()),
             drains: Semaphore::new(queues::WAITING_MAX),
+            due: cleaner::Due::default(),
+            cancels: Semaphore::new(cancel_many::AT_ONCE_MAX),
             draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -149,6 +159,7 @@ impl Engine {
         let engine = Self { shared };
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(courier::run(engine.clone()));
+        engine.shared.tasks.spawn(cleaner::run(engine.clone()));
         engine
     }
 
@@ -181,12 +192,14 @@ impl Engine {
     /// The job as it stands now (F6).
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`], [`Error::Expired`].
     pub async fn get(&self, id: JobId) -> Result<Job, Error> {
         if let Some(done) = self.shared.recent.get(id) {
             return Ok(done);
         }
-        let mut job = self.shared.store.job(id).await?.ok_or(Error::NotFound(id))?;
+        let Some(mut job) = self.shared.store.job(id).await? else {
+            return Err(self.missing(id).await);
+        };
         if job.state == State::Running {
             job.progress = self.shared.running.progress(job.ordinal);
         }
@@ -280,7 +293,11 @@ impl Engine {
         let job = self.get(id).await?;
         self.shared.store.add_callback(job.ordinal, new.clone()).await?;
         let callbacks = self.shared.store.callbacks(job.ordinal).await?;
-        callbacks.into_iter().find(|callback| callback.id == new.id).ok_or(Error::NotFound(id))
+        match callbacks.into_iter().find(|callback| callback.id == new.id) {
+            Some(callback) => Ok(callback),
+            // It has expired, or was forgotten, since it was looked at.
+            None => Err(self.missing(id).await),
+        }
     }
 
     /// A job's callbacks, in the order they were added.

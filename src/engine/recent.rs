@@ -47,6 +47,14 @@ impl Recent {
         self.lock().jobs.get(&id).cloned()
     }
 
+    /// These jobs are there no more.
+    pub(super) fn forget(&self, ids: &[JobId]) {
+        let mut table = self.lock();
+        for id in ids {
+            table.jobs.remove(id);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::JobId;
+use crate::domain::{CallbackId, JobId};
 
 use super::problem::{Code, Problem};
 use super::strict;
@@ -28,15 +28,34 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
-        let text = path.map(|Path(text)| text).unwrap_or_default();
-        let id = Uuid::try_parse(&text)
-            .ok()
-            .filter(|id| id.hyphenated().to_string() == text.to_lowercase());
-        id.map(|id| Self(JobId(id))).ok_or_else(|| {
-            Problem::new(Code::NotFound, format!("there is no job '{text}': an id is a UUID"))
-        })
+        id_in_path(parts, state, "job").await.map(|id| Self(JobId(id)))
     }
+}
+
+/// The id of a callback in a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallbackPath(pub(super) CallbackId);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallbackPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        id_in_path(parts, state, "callback").await.map(|id| Self(CallbackId(id)))
+    }
+}
+
+async fn id_in_path<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    thing: &str,
+) -> Result<Uuid, Problem> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let id =
+        Uuid::try_parse(&text).ok().filter(|id| id.hyphenated().to_string() == text.to_lowercase());
+    id.ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("there is no {thing} '{text}': an id is a UUID"))
+    })
 }
 
 /// The query's parameters. None may stand twice.

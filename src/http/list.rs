@@ -74,7 +74,8 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
 }
 
 /// A moment as RFC 3339 has it.
-fn moment(text: &str) -> Result<Timestamp, Invalid> {
+/// A moment as RFC 3339 has it.
+pub(super) fn moment(text: &str) -> Result<Timestamp, Invalid> {
     let moment: jiff::Timestamp = text.parse().map_err(|_no_moment| {
         Invalid::new(format!("'{text}' is no moment; give one like 2026-01-31T12:00:00Z"))
     })?;

@@ -5,10 +5,12 @@ mod answer;
 mod as_completed;
 mod body;
 mod callbacks;
+mod cancel_many;
 mod conditional;
 mod connection;
 mod extract;
 mod fields;
+mod forget;
 mod functions;
 mod health;
 mod job_body;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::engine::Engine;
@@ -75,11 +77,14 @@ impl App {
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/wait", post(wait_many::wait))
             .route("/v1/jobs/as-completed", post(as_completed::as_completed))
-            .route("/v1/jobs/{id}", get(conditional::get))
+            .route("/v1/jobs/cancel", post(cancel_many::cancel))
+            .route("/v1/jobs/{id}", get(conditional::get).delete(forget::job))
             .route("/v1/jobs/{id}/result", get(jobs::result))
             .route("/v1/jobs/{id}/exception", get(jobs::exception))
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
+            .route("/v1/callbacks/{id}", delete(forget::callback))
+            .route("/v1/callbacks/{id}/redeliver", post(forget::redeliver))
             .route("/v1/functions", get(functions::list))
             .route("/v1/functions/{name}", get(functions::get))
             .route("/v1/queues", get(queues::list))

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::domain::{Invalid, Job};
+use crate::domain::{Invalid, Job, JobId};
 use crate::engine::{Caller, Error};
 
 use super::answer;
@@ -63,8 +63,12 @@ codes! {
         "A cancelled job has neither result nor exception, as Python's `CancelledError` has it."
     QueueShutdown "queue_shutdown" 409 "The queue is shut down"
         "It takes no more jobs, as Python's executor after `shutdown`. What it holds still runs, unless the shutdown cancelled it. `PUT /v1/queues/{name}` opens it again. Nothing was written."
+    InvalidState "invalid_state" 409 "It does not stand so that this can be done"
+        "Only a job that is done, and of which no delivery is open, can be deleted; only a callback whose delivery is over can be delivered again. Nothing was changed."
+    Expired "expired" 410 "The job has expired"
+        "A job that is done is kept for its retention, and until its deliveries have ended. For a day after that it answers so, then as a job that never was."
     TooLarge "too_large" 413 "The body is too large"
-        "A submission may have 1 MiB, any other body 64 KiB. Nothing was written."
+        "A submission or a list of ids may have 1 MiB, any other body 64 KiB. Nothing was written."
     UriTooLong "uri_too_long" 414 "The address is too long"
         "A path with its query may have 8 KiB."
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be JSON"
@@ -109,6 +113,7 @@ struct Content {
     detail: String,
     errors: Vec<FieldError>,
     job: Option<Job>,
+    gone: Option<JobId>,
     headers: HeaderMap,
 }
 
@@ -142,8 +147,8 @@ struct ProblemBody<'a> {
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let (errors, job, headers) = (Vec::new(), None, HeaderMap::new());
-        Self(Box::new(Content { code, detail, errors, job, headers }))
+        let (errors, job, gone, headers) = (Vec::new(), None, None, HeaderMap::new());
+        Self(Box::new(Content { code, detail, errors, job, gone, headers }))
     }
 
     /// A failure of certain fields.
@@ -169,6 +174,13 @@ impl Problem {
         problem
     }
 
+    /// The answer to who asks for a job that is gone (F22).
+    fn of_gone(id: JobId, detail: String) -> Self {
+        let mut problem = Self::new(Code::Expired, detail);
+        problem.0.gone = Some(id);
+        problem
+    }
+
     /// The same, with a header.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
@@ -182,7 +194,7 @@ impl Problem {
 
     /// The whole answer.
     pub(super) fn respond(&self, instance: &str, request_id: &str) -> Response {
-        let Content { code, detail, errors, job, headers } = &*self.0;
+        let Content { code, detail, errors, job, gone, headers } = &*self.0;
         let job = job.as_ref();
         let text = answer::to_json(&ProblemBody {
             r#type: format!("/problems/{}", code.word()),
@@ -194,7 +206,7 @@ impl Problem {
             request_id,
             errors,
             error: job.and_then(|job| job.error.as_ref()).map(JobErrorBody::of),
-            id: job.map(|job| job.spec.id.to_string()),
+            id: job.map(|job| job.spec.id).or(*gone).map(|id| id.to_string()),
             state: job.map(|job| job.state.as_str()),
         });
         let mut response = (status(*code), text).into_response();
@@ -225,7 +237,12 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         let at = |pointer: String, detail: String| vec![FieldError { pointer, detail }];
         match error {
-            Error::NotFound(_) => Self::new(Code::NotFound, detail),
+            Error::NotFound(_) | Error::CallbackNotFound(_) => Self::new(Code::NotFound, detail),
+            Error::Expired(id) => Self::of_gone(id, detail),
+            Error::NotDone(_)
+            | Error::DeliveryOpen(_)
+            | Error::CallbackWaits(_)
+            | Error::CallbackPending(_) => Self::new(Code::InvalidState, detail),
             Error::UnknownFunction { .. } => {
                 Self::of_fields(Code::UnknownFunction, at("/function".to_owned(), detail))
             }

@@ -3,8 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::{
-    Arc, DeliveryAttempt, DeliveryState, Error, Job, Json, NewCallback, Ordinal, Outcome, Pool,
-    Queue, QueueName, Spec, Timestamp,
+    Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, DeliveryAttempt, DeliveryState, Error,
+    Forgetting, Job, JobId, Json, Mark, NewCallback, Ordinal, Outcome, Pool, Queue, QueueName,
+    Redelivery, Shrunk, Spec, Swept, Timestamp,
 };
 
 /// A job to be written.
@@ -160,6 +161,14 @@ pub(super) enum Change {
     Queue { order: QueueOrder, reply: Reply<Ordered> },
     Queues { name: Option<QueueName>, reply: Reply<Vec<Queue>> },
     StopClaiming { reply: Reply<()> },
+    Clean { now: Timestamp, from: Swept, reply: Reply<Cleaned> },
+    Shrink { forced: bool, reply: Reply<Shrunk> },
+    Forget { id: JobId, now: Timestamp, reply: Reply<Forgetting> },
+    Redeliver { id: CallbackId, now: Timestamp, reply: Reply<Redelivery> },
+    DropCallback { id: CallbackId, now: Timestamp, reply: Reply<bool> },
+    MarkCancelled { mark: Mark, reply: Reply<(u64, Ordinal)> },
+    CancelPortion { portion: CancelPortion, reply: Reply<CancelCounts> },
+    UnmarkCancelled { number: u64, reply: Reply<usize> },
     Close,
 }
 
@@ -176,6 +185,14 @@ impl Change {
             | Self::DeliveryBody { reply, .. }
             | Self::Delivered { reply, .. }
             | Self::StopClaiming { reply } => reply.send(failure),
+            Self::Clean { reply, .. } => reply.send(failure),
+            Self::Shrink { reply, .. } => reply.send(failure),
+            Self::Forget { reply, .. } => reply.send(failure),
+            Self::Redeliver { reply, .. } => reply.send(failure),
+            Self::DropCallback { reply, .. } => reply.send(failure),
+            Self::MarkCancelled { reply, .. } => reply.send(failure),
+            Self::CancelPortion { reply, .. } => reply.send(failure),
+            Self::UnmarkCancelled { reply, .. } => reply.send(failure),
             Self::Release { .. } | Self::Close => {}
         }
     }
@@ -202,6 +219,14 @@ impl Change {
             | Self::Queue { .. }
             | Self::Queues { .. }
             | Self::StopClaiming { .. }
+            | Self::Clean { .. }
+            | Self::Shrink { .. }
+            | Self::Forget { .. }
+            | Self::Redeliver { .. }
+            | Self::DropCallback { .. }
+            | Self::MarkCancelled { .. }
+            | Self::CancelPortion { .. }
+            | Self::UnmarkCancelled { .. }
             | Self::Close => ROW,
         }
     }

@@ -1,12 +1,15 @@
 //! The conformance suite: what every database below the store must do, through the store's own verbs.
 
 mod callbacks;
+mod cancel_many;
 mod cancels;
 mod claims;
 mod pages;
 mod queues;
 mod recoveries;
+mod redeliveries;
 mod refusals;
+mod removals;
 mod values;
 
 use tempfile::TempDir;
@@ -163,6 +166,11 @@ fn in_words(event: &Event) -> String {
             format!("cancelled {ordinals:?}")
         }
         Event::Drained(name) => format!("drained {name}"),
+        Event::AskedMany { jobs, .. } => {
+            let ordinals: Vec<i64> = jobs.iter().map(|(ordinal, _)| ordinal.0).collect();
+            format!("cancel requested {ordinals:?}")
+        }
+        Event::Gone(ids) => format!("gone {}", ids.len()),
         Event::CancelRequested(order) => format!("cancel requested {}", order.job.ordinal.0),
         Event::DeliveriesDue => "due".to_owned(),
         Event::Broken => "broken".to_owned(),

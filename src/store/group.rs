@@ -1,7 +1,12 @@
 //! One group: what its members change, as one transaction.
 
+mod cancel_many;
 mod doomed;
 mod queues;
+mod redelivery;
+mod removal;
+mod upkeep;
+mod values;
 
 use rusqlite::Connection;
 
@@ -115,9 +120,17 @@ impl<'a> Group<'a> {
             self.change(change)?;
             self.claim()?;
         }
+        let alone = members.len() == 1;
         for change in members {
-            if let Change::Submit { submission, written_ahead, reply } = &mut **change {
-                reply.set(self.submit(submission, *written_ahead)?);
+            match &mut **change {
+                Change::Submit { submission, written_ahead, reply } => {
+                    reply.set(self.submit(submission, *written_ahead)?);
+                }
+                Change::Clean { now, from, reply } => {
+                    reply.set(Ok(self.clean(*now, *from, alone)?));
+                }
+                Change::Shrink { forced, reply } => reply.set(Ok(self.shrink(alone || *forced)?)),
+                _ => {}
             }
         }
         Ok(())
@@ -170,9 +183,7 @@ impl<'a> Group<'a> {
                 reply.set(Ok(()));
             }
             Change::Delivered { report, reply } => {
-                self.sql.record_delivery(report)?;
-                // A first attempt may be what a later callback of the same job waits for.
-                self.makes_due = true;
+                self.delivered(report)?;
                 reply.set(Ok(()));
             }
             Change::StopClaiming { reply } => {
@@ -181,7 +192,7 @@ impl<'a> Group<'a> {
             }
             Change::Queue { order, reply } => reply.set(self.order_queue(order)?),
             Change::Queues { name, reply } => reply.set(self.queues(name.as_ref())),
-            Change::Submit { .. } | Change::Close => {}
+            other => self.keep_up(other)?,
         }
         Ok(())
     }
@@ -204,7 +215,7 @@ impl<'a> Group<'a> {
         let ordinal = Ordinal(self.counters.ordinal);
         let mut job = Job::submitted(it.spec.clone(), ordinal);
         // Whatever could start has started, so if anything can now, it is this job.
-        if self.ledger.claim() == Some(ordinal) {
+        if self.next_claim() == Some(ordinal) {
             job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
             let may_have_callbacks = !it.callbacks.is_empty();
             let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
@@ -323,9 +334,17 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// What waits, has a slot now, and may take it in this group.
+    fn next_claim(&mut self) -> Option<Ordinal> {
+        if self.has_cancelled_enough() { None } else { self.ledger.claim() }
+    }
+
     /// Starts what waits and has a slot now.
     fn claim(&mut self) -> Result<(), Error> {
-        while let Some(ordinal) = self.ledger.claim() {
+        while let Some(ordinal) = self.next_claim() {
+            if self.ledger.has_marks() && self.is_cancelled_at_claim(ordinal)? {
+                continue;
+            }
             let seq = self.counters.next_seq();
             let attempt = self.sql.claim_job(ordinal, seq, self.counters.epoch, self.now)?;
             let Some(attempt) = attempt else {
@@ -344,43 +363,6 @@ impl<'a> Group<'a> {
         let mut next = settle(job, Outcome::Crashed, self.now);
         self.end(&mut next, guard, None)?;
         self.make_due(&next)
-    }
-
-    /// Writes a piece of a value that no job owns yet.
-    pub(super) fn write_ahead(
-        &mut self,
-        payload: i64,
-        number: usize,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        self.sql.mark_unlinked(payload)?;
-        Ok(self.sql.insert_chunk(payload, number, bytes)?)
-    }
-
-    /// Deletes a payload that nobody will own.
-    pub(super) fn abandon(&mut self, payload: i64) -> Result<(), Error> {
-        Ok(self.sql.delete_payload(payload)?)
-    }
-
-    /// Keeps a value in its row, or in pieces beside it if it is large and not there yet.
-    fn store<'t>(
-        &mut self,
-        text: &'t str,
-        written_ahead: Option<i64>,
-    ) -> Result<Stored<'t>, Error> {
-        let bytes = text.len();
-        if let Some(payload) = written_ahead {
-            self.sql.link(payload)?;
-            return Ok(Stored::Payload { payload, bytes });
-        }
-        if bytes <= payload::INLINE_BYTES_MAX {
-            return Ok(Stored::Inline(text));
-        }
-        let payload = self.counters.next_payload();
-        for (number, piece) in text.as_bytes().chunks(payload::CHUNK_BYTES_MAX).enumerate() {
-            self.sql.insert_chunk(payload, number, piece)?;
-        }
-        Ok(Stored::Payload { payload, bytes })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ledger: free slots, and who is next. One owner, the writer; a rolled-back group restores it.
 
+mod marks;
 mod queues;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,6 +9,7 @@ use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 
 use super::{Config, Error, QueueSettings};
 
+use marks::Marks;
 use queues::Lanes;
 pub(super) use queues::{Cancelling, KeptQueue};
 
@@ -90,6 +92,7 @@ enum Undo {
     Doom(QueueName, Pool, Place),
     GivenUp(QueueName, usize),
     Cancelling(QueueName, Option<Cancelling>),
+    Marks(Marks),
 }
 
 /// Slots, lanes and running jobs.
@@ -105,6 +108,7 @@ pub(super) struct Ledger {
     queue_default: QueueSettings,
     /// Whether lanes that are to be cancelled have changed in this group.
     cancels: bool,
+    marks: Marks,
     undo: Vec<Undo>,
 }
 
@@ -123,6 +127,7 @@ impl Ledger {
             shutting_down: BTreeSet::new(),
             queue_default: config.queue_default,
             cancels: false,
+            marks: Marks::default(),
             undo: Vec::new(),
         }
     }
@@ -256,6 +261,7 @@ impl Ledger {
                     self.running.remove(&ordinal);
                 }
                 Undo::ResumeClaiming => self.claiming = true,
+                Undo::Marks(marks) => self.marks = marks,
                 Undo::Kept(..)
                 | Undo::Undoom(_)
                 | Undo::Doom(..)

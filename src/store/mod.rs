@@ -3,6 +3,7 @@
 //! All writes of all requests go through one writer that commits them in groups; readers have
 //! connections of their own, which cannot write.
 
+mod cancel_many;
 mod change;
 mod commits;
 mod group;
@@ -10,6 +11,8 @@ mod ledger;
 mod payload;
 mod read;
 mod recovery;
+mod redelivery;
+mod removal;
 mod sqlite;
 mod writer;
 
@@ -25,16 +28,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    DeliveryState, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool, QueueName, Spec, State,
-    Timestamp,
+    CallbackId, DeliveryState, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool, QueueName,
+    Spec, State, Timestamp,
 };
 
+pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{
     CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, Settlement,
     Submission,
 };
 pub use commits::Commits;
 pub use read::{DueDelivery, Filter, Page, Standing};
+pub use redelivery::Redelivery;
+pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
 pub use sqlite::OpenError;
 
 use change::{Change, Reply};
@@ -221,6 +227,15 @@ pub enum Event {
     CancelledMany(Vec<Ended>),
     /// This queue was shut down, and now every job of it is done, or it is open again.
     Drained(QueueName),
+    /// These running jobs were asked to stop.
+    AskedMany {
+        /// Which.
+        jobs: Vec<(Ordinal, JobId)>,
+        /// How long each may take.
+        grace_seconds: f64,
+    },
+    /// These jobs, which were done, are there no more.
+    Gone(Vec<JobId>),
     /// This running job was asked to stop.
     CancelRequested(CancelOrder),
     /// Deliveries have become due.

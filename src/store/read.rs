@@ -59,7 +59,7 @@ const SELECT_FAILED: &str =
     "select started_at, finished_at, error from attempts where job = ? order by attempt";
 /// A first attempt waits until those of the job's earlier callbacks were made (F13).
 const SELECT_DUE: &str =
-    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body
+    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body, d.schedule_from
 from deliveries as d join callbacks as c on c.ordinal = d.callback
 where d.state = 'pending' and d.next_at <= ?1
     and d.host not in (select e.value from json_each(?2) as e)
@@ -113,6 +113,8 @@ pub struct DueDelivery {
     pub sealed: Option<Vec<u8>>,
     /// POSTs made before.
     pub attempts: usize,
+    /// Of these, those made before its schedule began anew.
+    pub schedule_from: usize,
     /// Its body, if it was rendered before.
     pub body: Option<String>,
 }
@@ -190,12 +192,14 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn callbacks(&self, job: Ordinal) -> Result<Vec<Callback>, Error> {
-        let mut connection = self.readers.acquire().await?;
+        // One snapshot of both: a delivery that has ended shows the attempt that ended it.
+        let mut snapshot = self.readers.begin().await?;
         let mut attempts: Vec<(i64, DeliveryAttempt)> = Vec::new();
-        for row in sqlx::query(SELECT_ATTEMPTS).bind(job.0).fetch_all(&mut *connection).await? {
+        for row in sqlx::query(SELECT_ATTEMPTS).bind(job.0).fetch_all(&mut *snapshot).await? {
             attempts.push((row.try_get(0)?, attempt(&row)?));
         }
-        let found = sqlx::query(SELECT_CALLBACKS).bind(job.0).fetch_all(&mut *connection).await?;
+        let found = sqlx::query(SELECT_CALLBACKS).bind(job.0).fetch_all(&mut *snapshot).await?;
+        snapshot.commit().await?;
         found.iter().map(|row| callback(row, &attempts)).collect()
     }
 
@@ -336,6 +340,7 @@ fn due(row: &SqliteRow) -> Result<DueDelivery, Error> {
         host: row.try_get(4)?,
         sealed: row.try_get(5)?,
         attempts: usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or(usize::MAX),
+        schedule_from: usize::try_from(row.try_get::<i64, _>(8)?).unwrap_or(0),
         body: row.try_get(7)?,
     })
 }

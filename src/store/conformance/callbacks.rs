@@ -14,7 +14,7 @@ use super::{
 /// Later than everything that a test plans.
 const MUCH_LATER: Timestamp = Timestamp(i64::MAX);
 
-fn new(number: u128) -> NewCallback {
+pub(super) fn new(number: u128) -> NewCallback {
     NewCallback {
         id: CallbackId(Uuid::from_u128(number)),
         url: format!("http://127.0.0.1:9/{number}"),
@@ -24,27 +24,31 @@ fn new(number: u128) -> NewCallback {
     }
 }
 
-fn with_callbacks(number: u64, callbacks: Vec<NewCallback>) -> Submission {
+pub(super) fn with_callbacks(number: u64, callbacks: Vec<NewCallback>) -> Submission {
     Submission { callbacks, ..submission(example::spec(number)) }
 }
 
 /// The numbers of the callbacks whose delivery is due.
-async fn due(it: &Shelf, now: Timestamp) -> Vec<u128> {
+pub(super) async fn due(it: &Shelf, now: Timestamp) -> Vec<u128> {
     let due = it.store.due_deliveries(now, &[], 100).await.expect("they read");
     due.iter().map(|due| due.id.0.as_u128()).collect()
 }
 
-async fn only_due(it: &Shelf) -> DueDelivery {
+pub(super) async fn only_due(it: &Shelf) -> DueDelivery {
     let mut due = it.store.due_deliveries(NOW, &[], 100).await.expect("they read");
     assert_eq!(due.len(), 1, "{due:?}");
     due.remove(0)
 }
 
-async fn callbacks(it: &Shelf, job: &Job) -> Vec<Callback> {
+pub(super) async fn callbacks(it: &Shelf, job: &Job) -> Vec<Callback> {
     it.store.callbacks(job.ordinal).await.expect("they read")
 }
 
-fn report(due: &DueDelivery, state: DeliveryState, next_at: Option<Timestamp>) -> DeliveryReport {
+pub(super) fn report(
+    due: &DueDelivery,
+    state: DeliveryState,
+    next_at: Option<Timestamp>,
+) -> DeliveryReport {
     let attempt = DeliveryAttempt {
         at: NOW,
         status: Some(500),

@@ -211,7 +211,8 @@ impl Ledger {
             | Undo::GiveBack(_)
             | Undo::TakeAgain(_)
             | Undo::Running(..)
-            | Undo::ResumeClaiming => {}
+            | Undo::ResumeClaiming
+            | Undo::Marks(_) => {}
         }
     }
 }

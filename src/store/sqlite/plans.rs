@@ -10,6 +10,9 @@ const WRITE: &str = include_str!("write.rs");
 const DOOMED: &str = include_str!("write/doomed.rs");
 const READ_QUEUES: &str = include_str!("../read/queues.rs");
 const READ: &str = include_str!("../read.rs");
+const REMOVAL: &str = include_str!("write/removal.rs");
+const CANCELS: &str = include_str!("write/cancel_many.rs");
+const FOUND: &str = include_str!("../cancel_many.rs");
 const RECOVERY: &str = include_str!("../recovery.rs");
 
 /// The one statement of `source` that begins so, up to its end.
@@ -39,7 +42,19 @@ async fn searches(source: &str, begin: &str, expected: &[&str]) {
     for step in expected {
         assert!(plan.iter().any(|line| line.starts_with(step)), "no {step:?} in {plan:#?}");
     }
-    let tables = ["jobs", "j", "c", "d", "callbacks", "deliveries", "delivery_attempts"];
+    let tables = [
+        "jobs",
+        "j",
+        "c",
+        "d",
+        "callbacks",
+        "deliveries",
+        "delivery_attempts",
+        "attempts",
+        "tombstones",
+        "t",
+        "idempotency_keys",
+    ];
     let scans = plan.iter().filter_map(|line| line.strip_prefix("SCAN "));
     let whole: Vec<&str> = scans.filter(|scanned| tables.contains(scanned)).collect();
     assert!(whole.is_empty(), "{begin}: goes through {whole:?}\n{plan:#?}");
@@ -135,4 +150,105 @@ async fn w1_ten_thousand_jobs_are_found_by_their_ids_in_one_statement() {
     const ENDS: &str = include_str!("../read/ends.rs");
     let by_id = ["SEARCH j USING INDEX sqlite_autoindex_jobs"];
     searches(ENDS, "select j.id, j.ordinal, j.state", &by_id).await;
+}
+
+/// Statements that are put together stand in pieces between quotes.
+fn joined(source: &str, begin: &str, pieces: &[&str]) -> String {
+    let mut text = statement(source, begin).to_owned();
+    pieces.iter().for_each(|piece| text.push_str(statement(source, piece)));
+    text
+}
+
+#[tokio::test]
+async fn g20_a_job_that_is_over_is_found_by_its_time_its_place_or_its_id() {
+    let columns = "select j.ordinal, j.id, j.finished_seq is not null";
+    let open = "SEARCH d USING INDEX deliveries_job (job=?)";
+    for (condition, step) in [
+        (
+            "where j.expires_at <= ?1",
+            "SEARCH j USING INDEX jobs_expiry (expires_at>? AND expires_at<?)",
+        ),
+        ("where j.ordinal = ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
+        ("where j.id = ?1", "SEARCH j USING INDEX sqlite_autoindex_jobs"),
+    ] {
+        let plan = plan(&joined(REMOVAL, columns, &[condition])).await;
+        for step in [step, open] {
+            assert!(plan.iter().any(|line| line.starts_with(step)), "no {step:?} in {plan:#?}");
+        }
+        assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn g20_what_belongs_to_a_job_is_found_by_it_and_what_is_left_of_it_by_its_age() {
+    for (begin, steps) in [
+        (
+            "delete from delivery_attempts\nwhere callback in",
+            &[
+                "SEARCH delivery_attempts USING PRIMARY KEY (callback=?)",
+                "SEARCH c USING COVERING INDEX callbacks_job (job=?)",
+            ][..],
+        ),
+        (
+            "delete from deliveries where job",
+            &["SEARCH deliveries USING COVERING INDEX deliveries_job (job=?)"],
+        ),
+        (
+            "delete from callbacks where job",
+            &["SEARCH callbacks USING COVERING INDEX callbacks_job (job=?)"],
+        ),
+        ("delete from attempts", &["SEARCH attempts USING PRIMARY KEY (job=?)"]),
+        ("delete from jobs", &["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (
+            "delete from idempotency_keys where job",
+            &["SEARCH idempotency_keys USING INDEX idempotency_keys_job (job=?)"],
+        ),
+        ("delete from tombstones", &["SEARCH t USING COVERING INDEX tombstones_gone (gone_at<?)"]),
+        (
+            "select max(k.created_at)",
+            &[
+                "SEARCH idempotency_keys USING COVERING INDEX idempotency_keys_age (created_at>? AND created_at<?)",
+            ],
+        ),
+        (
+            "delete from idempotency_keys where created_at",
+            &[
+                "SEARCH idempotency_keys USING INDEX idempotency_keys_age (created_at>? AND created_at<?)",
+                "SEARCH j USING COVERING INDEX sqlite_autoindex_jobs",
+            ],
+        ),
+        (
+            "select min(expires_at)",
+            &["SEARCH jobs USING COVERING INDEX jobs_expiry (expires_at>?)"],
+        ),
+        ("select min(gone_at)", &["SEARCH tombstones USING COVERING INDEX tombstones_gone"]),
+        (
+            "select min(created_at)",
+            &["SEARCH idempotency_keys USING COVERING INDEX idempotency_keys_age (created_at>?)"],
+        ),
+    ] {
+        searches(REMOVAL, begin, steps).await;
+    }
+}
+
+#[tokio::test]
+async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_done() {
+    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(CANCELS, "update jobs set state = 'cancelled'", &by_place).await;
+    searches(CANCELS, "update jobs set version = version + 1", &by_place).await;
+    let pieces = ["(?2 is null or state = ?2)", " order by ordinal limit ?10"];
+    let found = plan(&joined(FOUND, "select ordinal, state from (select", &pieces)).await;
+    let step = "SEARCH jobs USING INDEX jobs_unfinished (ordinal>? AND ordinal<?)";
+    assert!(found.contains(&step.to_owned()), "{found:#?}");
+    searches(
+        FOUND,
+        "select max(ordinal), count(*)",
+        &["SEARCH jobs USING INDEX jobs_unfinished (ordinal>? AND ordinal<?)"],
+    )
+    .await;
+    let by_id = plan(statement(FOUND, "select ordinal, state from jobs\nwhere id in")).await;
+    assert!(
+        by_id.iter().any(|line| line.starts_with("SEARCH jobs USING INDEX sqlite_autoindex_jobs")),
+        "{by_id:#?}"
+    );
 }

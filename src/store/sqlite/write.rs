@@ -1,7 +1,10 @@
 //! Every statement that the writer sends: each states what it assumes of the row that it changes.
 
+mod cancel_many;
 pub(in crate::store) mod doomed;
 mod queues;
+mod redelivery;
+pub(in crate::store) mod removal;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
 
@@ -224,10 +227,13 @@ impl<'a> Statements<'a> {
             attempt.body,
             attempt.duration_ms
         ];
-        self.run(INSERT_ATTEMPT, made)?;
         let next_at = report.next_at.map(|at| at.0);
         let next = params![report.callback.0, number, report.state.as_str(), next_at];
-        self.run(SET_DELIVERY, next).map(drop)
+        // The callback may have been taken away while the POST was on its way; then nobody asks what came of it.
+        if self.run(SET_DELIVERY, next)? == 1 {
+            self.run(INSERT_ATTEMPT, made)?;
+        }
+        Ok(())
     }
 
     pub(in crate::store) fn insert_chunk(

@@ -1,0 +1,96 @@
+//! Many jobs are cancelled: by portions, and where a claim would start one of them.
+
+use crate::domain::{JobId, Ordinal, State};
+use crate::store::cancel_many::{CancelCounts, CancelPortion, Mark};
+use crate::store::ledger::Running;
+use crate::store::{Ended, Error, Event};
+
+use super::{Group, disagree};
+
+/// Jobs that one group cancels where it would have claimed them. What is left is for the next one.
+const AT_CLAIMS_MAX: usize = 500;
+
+impl Group<'_> {
+    /// No job that `mark` means starts from here on.
+    pub(super) fn mark_cancelled(&mut self, mark: &Mark) -> (u64, Ordinal) {
+        let newest = Ordinal(self.counters.ordinal);
+        (self.ledger.mark_cancelled(mark.clone(), newest), newest)
+    }
+
+    /// Cancels some jobs, as far as they are not done.
+    pub(super) fn cancel_some(&mut self, it: &CancelPortion) -> Result<CancelCounts, Error> {
+        self.now = self.now.max(it.now);
+        let mut counts = CancelCounts::default();
+        let mut asked = Vec::new();
+        for &job in &it.jobs {
+            match self.ledger.running(job) {
+                Some(running) if it.running => {
+                    counts.matched += 1;
+                    if it.terminate {
+                        counts.terminating += 1;
+                        if running.cancel_requested_at.is_none() {
+                            asked.push((job, self.ask_to_stop(job, running)?));
+                        }
+                    }
+                }
+                Some(_) => {}
+                None if it.pending && self.cancel_unstarted(job)? => {
+                    counts.matched += 1;
+                    counts.cancelled += 1;
+                }
+                None => {}
+            }
+        }
+        if !asked.is_empty() {
+            self.events.push(Event::AskedMany { jobs: asked, grace_seconds: it.grace_seconds });
+        }
+        Ok(counts)
+    }
+
+    /// Whether a job that was just claimed is cancelled instead of being started.
+    pub(super) fn is_cancelled_at_claim(&mut self, job: Ordinal) -> Result<bool, Error> {
+        let marks = self.ledger.marks_up_to(job);
+        for (number, mark) in marks {
+            let is_meant = match &*mark {
+                Mark::Jobs(jobs) => jobs.contains(&job),
+                Mark::Meant(filter) => self.sql.is_meant(job, filter)?,
+            };
+            if is_meant {
+                self.ledger.drop_claim(job);
+                self.ledger.count_cancelled(number);
+                if !self.cancel_unstarted(job)? {
+                    return Err(disagree(format!("job {} does not wait", job.0)));
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether this group has cancelled so many where it would have claimed them that the next one goes on.
+    pub(super) fn has_cancelled_enough(&self) -> bool {
+        self.ledger.has_marks() && self.cancelled.len() >= AT_CLAIMS_MAX
+    }
+
+    /// Cancels a job that waits, with its deliveries; false if it does not wait.
+    fn cancel_unstarted(&mut self, job: Ordinal) -> Result<bool, Error> {
+        debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
+        let seq = self.counters.next_seq();
+        let Some(row) = self.sql.cancel_unstarted(job, seq, self.now)? else { return Ok(false) };
+        // One that was about to be claimed has left its queue already.
+        self.ledger.withdraw_anywhere(&row.queue, row.priority, job);
+        self.makes_due |= self.sql.make_due(job, self.now)?;
+        self.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
+        Ok(true)
+    }
+
+    fn ask_to_stop(&mut self, job: Ordinal, running: Running) -> Result<JobId, Error> {
+        let seq = self.counters.next_seq();
+        let Some(id) = self.sql.ask_to_stop(job, seq, self.now)? else {
+            return Err(disagree(format!("job {} does not run", job.0)));
+        };
+        let running = Running { cancel_requested_at: Some(self.now), ..running };
+        self.ledger.set_running(job, Some(running));
+        Ok(id)
+    }
+}

@@ -1,0 +1,29 @@
+//! Changes that are no step of one job's life: what goes, what is told again, what is cancelled many at a time.
+
+use crate::store::Error;
+use crate::store::change::Change;
+
+use super::Group;
+
+impl Group<'_> {
+    /// Does what the change asks for, if it is one of these.
+    pub(super) fn keep_up(&mut self, change: &mut Change) -> Result<(), Error> {
+        match change {
+            Change::Forget { id, now, reply } => reply.set(Ok(self.forget(*id, *now)?)),
+            Change::Redeliver { id, now, reply } => reply.set(Ok(self.redeliver(*id, *now)?)),
+            Change::DropCallback { id, now, reply } => {
+                reply.set(Ok(self.drop_callback(*id, *now)?));
+            }
+            Change::MarkCancelled { mark, reply } => reply.set(Ok(self.mark_cancelled(mark))),
+            Change::CancelPortion { portion, reply } => {
+                reply.set(Ok(self.cancel_some(portion)?));
+            }
+            Change::UnmarkCancelled { number, reply } => {
+                reply.set(Ok(self.ledger.unmark_cancelled(*number)));
+            }
+            // Done by now, or when all others of the group are.
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Marks: jobs that are being cancelled many at a time, and so must not start.
+
+use crate::domain::Ordinal;
+use crate::store::Arc;
+use crate::store::cancel_many::Mark;
+
+use super::{Ledger, Undo};
+
+/// The marks that stand, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marks {
+    standing: Vec<Standing>,
+    next: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Standing {
+    number: u64,
+    mark: Arc<Mark>,
+    /// The newest job that it can mean: what is submitted later is not.
+    newest: Ordinal,
+    /// Jobs that were cancelled for it instead of being started.
+    cancelled: usize,
+}
+
+impl Ledger {
+    /// Whether any mark stands; nearly always none does.
+    pub(in crate::store) fn has_marks(&self) -> bool {
+        !self.marks.standing.is_empty()
+    }
+
+    /// Sets a mark; gives its number.
+    pub(in crate::store) fn mark_cancelled(&mut self, mark: Mark, newest: Ordinal) -> u64 {
+        self.remember_marks();
+        let number = self.marks.next;
+        self.marks.next += 1;
+        let mark = Arc::new(mark);
+        self.marks.standing.push(Standing { number, mark, newest, cancelled: 0 });
+        number
+    }
+
+    /// Takes a mark back; gives how many jobs were cancelled for it instead of being started.
+    pub(in crate::store) fn unmark_cancelled(&mut self, number: u64) -> usize {
+        self.remember_marks();
+        let place = self.marks.standing.iter().position(|it| it.number == number);
+        place.map_or(0, |place| self.marks.standing.remove(place).cancelled)
+    }
+
+    /// The marks that can mean this job.
+    pub(in crate::store) fn marks_up_to(&self, job: Ordinal) -> Vec<(u64, Arc<Mark>)> {
+        let standing = self.marks.standing.iter().filter(|it| job <= it.newest);
+        standing.map(|it| (it.number, Arc::clone(&it.mark))).collect()
+    }
+
+    /// One more job was cancelled for a mark instead of being started.
+    pub(in crate::store) fn count_cancelled(&mut self, number: u64) {
+        self.remember_marks();
+        let mark = self.marks.standing.iter_mut().find(|it| it.number == number);
+        mark.into_iter().for_each(|it| it.cancelled += 1);
+    }
+
+    /// Gives back the slot of the job that was claimed last, which does not start.
+    pub(in crate::store) fn drop_claim(&mut self, job: Ordinal) {
+        let taken = self.undo.iter().rev().find_map(|step| match step {
+            Undo::GiveBack(slot) => Some(slot.clone()),
+            _ => None,
+        });
+        self.set_running(job, None);
+        if let Some(slot) = taken {
+            self.release(slot);
+        }
+    }
+
+    /// Marks are few, and their jobs are shared: to take a step back, all of them are kept.
+    fn remember_marks(&mut self) {
+        self.undo.push(Undo::Marks(self.marks.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::{Pool, Priority, QueueName};
+    use crate::store::ledger::Slot;
+    use crate::store::{Config, QueueSettings};
+
+    /// One queue with one worker, in which the job at place 1 waits.
+    fn ledger() -> Ledger {
+        let queue = QueueName::default_queue();
+        let settings = QueueSettings { max_workers: 1, max_pending: 9 };
+        let mut ledger = Ledger::new(&Config {
+            path: std::path::PathBuf::new().into(),
+            queues: BTreeMap::from([(queue.clone(), settings)]),
+            queue_default: settings,
+            slots: BTreeMap::from([(Pool::Tasks, 1)]),
+            pools: BTreeMap::new(),
+        });
+        let slot = Slot { queue, pool: Pool::Tasks };
+        ledger.admit(slot, Priority::default(), Ordinal(1)).expect("a place");
+        ledger.commit();
+        ledger
+    }
+
+    fn mark() -> Mark {
+        Mark::Jobs([Ordinal(1)].into())
+    }
+
+    #[test]
+    fn a_mark_that_is_rolled_back_does_not_stand() {
+        let mut ledger = ledger();
+        ledger.mark_cancelled(mark(), Ordinal(1));
+        ledger.roll_back();
+        assert!(!ledger.has_marks());
+        let number = ledger.mark_cancelled(mark(), Ordinal(1));
+        ledger.commit();
+        ledger.count_cancelled(number);
+        assert_eq!(ledger.unmark_cancelled(number), 1);
+        ledger.roll_back();
+        assert!(ledger.has_marks(), "it stands again");
+        assert_eq!(ledger.unmark_cancelled(number), 0, "and nothing was counted");
+    }
+
+    #[test]
+    fn a_mark_means_no_job_that_came_later() {
+        let mut ledger = ledger();
+        ledger.mark_cancelled(mark(), Ordinal(5));
+        assert_eq!(ledger.marks_up_to(Ordinal(5)).len(), 1);
+        assert!(ledger.marks_up_to(Ordinal(6)).is_empty());
+    }
+
+    #[test]
+    fn a_claim_that_is_dropped_gives_its_slot_back_and_a_roll_back_its_place() {
+        let mut ledger = ledger();
+        let slot = Slot { queue: QueueName::default_queue(), pool: Pool::Tasks };
+        assert_eq!(ledger.claim(), Some(Ordinal(1)));
+        ledger.drop_claim(Ordinal(1));
+        assert_eq!(ledger.running(Ordinal(1)), None);
+        assert!(!ledger.withdraw_anywhere(&slot.queue, Priority::default(), Ordinal(1)), "it left");
+        ledger.admit(slot, Priority::default(), Ordinal(2)).expect("a place");
+        assert_eq!(ledger.claim(), Some(Ordinal(2)), "the slot is free");
+        ledger.roll_back();
+        assert_eq!(ledger.claim(), Some(Ordinal(1)), "the first waits again");
+        assert_eq!(ledger.claim(), None);
+    }
+}
