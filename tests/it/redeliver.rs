@@ -1,0 +1,166 @@
+//! Callbacks are told once more, or no more.
+
+use futurity::Config;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, one_worker_behind};
+use crate::receiver::{Receiver, Reply};
+use crate::server::{Answer, REQUEST_LIMIT, TestServer};
+
+/// A server that tries each delivery twice, without a pause.
+async fn trying_twice() -> TestServer {
+    let configure = |config: Config| Config { webhook_schedule_seconds: vec![0; 2], ..config };
+    TestServer::with(configure, |builder| builder).await
+}
+
+async fn redeliver(it: &TestServer, callback: &Value) -> Answer {
+    let id = callback["id"].as_str().expect("an id");
+    it.send(it.request(Method::POST, &format!("/v1/callbacks/{id}/redeliver"))).await
+}
+
+async fn delete(it: &TestServer, callback: &Value) -> Answer {
+    let id = callback["id"].as_str().expect("an id");
+    it.send(it.request(Method::DELETE, &format!("/v1/callbacks/{id}"))).await
+}
+
+async fn callbacks(it: &TestServer, job: &Value) -> Vec<Value> {
+    let path = job["urls"]["callbacks"].as_str().expect("a path");
+    it.get(path).await.expect(200).json()["callbacks"].as_array().expect("a list").clone()
+}
+
+/// The job's first callback when it stands so.
+async fn standing(it: &TestServer, job: &Value, state: &str) -> Value {
+    let asked = async {
+        loop {
+            let first = callbacks(it, job).await.remove(0);
+            if first["state"] == state {
+                return first;
+            }
+        }
+    };
+    tokio::time::timeout(REQUEST_LIMIT, asked).await.expect("the callback gets there")
+}
+
+fn statuses(callback: &Value) -> Vec<i64> {
+    let attempts = callback["deliveries"][0]["attempts"].as_array().expect("attempts");
+    attempts.iter().map(|attempt| attempt["status"].as_i64().expect("a status")).collect()
+}
+
+#[tokio::test]
+async fn f16_a_delivery_that_has_failed_is_made_again_with_the_same_id_and_bytes() {
+    let it = trying_twice().await;
+    let mut receiver =
+        Receiver::start(|seen| Reply::Status(if seen.nth <= 3 { 500 } else { 200 })).await;
+    let call =
+        json!({"function": "echo", "args": ["é"], "callbacks": [{"url": receiver.at("/a")}]});
+    let job = it.done(&call).await;
+    let failed = standing(&it, &job, "failed").await;
+    assert_eq!(statuses(&failed), [500, 500]);
+    let first = receiver.next().await;
+    receiver.next().await;
+
+    let again = redeliver(&it, &failed).await.expect(202);
+    assert_eq!(again.header("retry-after"), Some("1"));
+    assert_eq!(again.json()["id"], failed["id"]);
+    // One more fails: the schedule has begun anew, so there is another after it.
+    let delivered = standing(&it, &job, "delivered").await;
+    assert_eq!(statuses(&delivered), [500, 500, 500, 200], "all of them, in order");
+    for _ in 0..2 {
+        let seen = receiver.next().await;
+        seen.event(&it.webhook_secret());
+        assert_eq!(seen.header("webhook-id"), first.header("webhook-id"));
+        assert_eq!(seen.body, first.body);
+    }
+    let shown = it.get(job["urls"]["self"].as_str().expect("a path")).await.expect(200).json();
+    assert_eq!(shown, job, "the future is not touched (F15)");
+}
+
+#[tokio::test]
+async fn f16_also_one_that_was_delivered_or_wanted_nothing_more_is_told_again() {
+    let it = TestServer::start().await;
+    let mut receiver = Receiver::start(|seen| {
+        Reply::Status(if seen.path == "/gone" && seen.nth == 1 { 410 } else { 204 })
+    })
+    .await;
+    for (path, state) in [("/fine", "delivered"), ("/gone", "disabled")] {
+        let call = json!({"function": "echo", "callbacks": [{"url": receiver.at(path)}]});
+        let job = it.done(&call).await;
+        receiver.next().await;
+        let callback = standing(&it, &job, state).await;
+        redeliver(&it, &callback).await.expect(202);
+        assert_eq!(receiver.next().await.path, path);
+        assert_eq!(statuses(&standing(&it, &job, "delivered").await).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_over_is_not_told_again() {
+    let gate = Gate::shut();
+    let it = one_worker_behind(&gate).await;
+    let mut receiver = Receiver::start(|_| Reply::Status(500)).await;
+    let call = json!({"function": "hold", "callbacks": [{"url": receiver.at("/fails")}]});
+    let job = it.submit(&call).await;
+    let waiting = callbacks(&it, &job).await.remove(0);
+    let refused = redeliver(&it, &waiting).await.expect(409);
+    assert_eq!(refused.code(), "invalid_state", "the job is not done");
+    gate.open();
+    it.wait(&job).await;
+    receiver.next().await;
+    // The next attempt is five seconds away.
+    let refused = redeliver(&it, &waiting).await.expect(409);
+    assert_eq!(refused.code(), "invalid_state", "a delivery is pending");
+    let id = waiting["id"].as_str().expect("an id");
+    let path = format!("/v1/callbacks/{id}/redeliver");
+    it.post(&path, &json!({"url": "http://127.0.0.1:9/"})).await.expect(400);
+    it.post(&format!("{path}?now=1"), &json!({})).await.expect(400);
+    it.post("/v1/callbacks/17/redeliver", &json!({})).await.expect(404);
+    let nobody = json!({"id": "0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e6f"});
+    assert_eq!(redeliver(&it, &nobody).await.expect(404).code(), "not_found");
+}
+
+#[tokio::test]
+async fn f13_a_callback_that_is_deleted_is_told_nothing_and_the_others_are() {
+    let gate = Gate::shut();
+    let it = one_worker_behind(&gate).await;
+    let mut receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let urls = ["/a", "/b", "/a"].map(|path| json!({"url": receiver.at(path)}));
+    let job = it.submit(&json!({"function": "hold", "callbacks": urls})).await;
+    let added = callbacks(&it, &job).await;
+    delete(&it, &added[0]).await.expect(204);
+    delete(&it, &added[0]).await.expect(404);
+    redeliver(&it, &added[0]).await.expect(404);
+    assert_eq!(callbacks(&it, &job).await, added[1..]);
+    gate.open();
+    it.wait(&job).await;
+    let told = [receiver.next().await.path, receiver.next().await.path];
+    assert_eq!(told, ["/b", "/a"], "in the order added");
+    assert!(receiver.is_quiet());
+}
+
+#[tokio::test]
+async fn f15_a_callback_that_fails_can_be_deleted_while_it_is_tried() {
+    let it = TestServer::start().await;
+    let gate = Gate::shut();
+    let held = gate.clone();
+    let mut receiver = Receiver::asking(move |seen| {
+        let gate = held.clone();
+        async move {
+            if seen.path == "/slow" {
+                gate.pass().await;
+            }
+            Reply::Status(200)
+        }
+    })
+    .await;
+    let urls = ["/slow", "/next"].map(|path| json!({"url": receiver.at(path)}));
+    let job = it.done(&json!({"function": "echo", "callbacks": urls})).await;
+    assert_eq!(receiver.next().await.path, "/slow");
+    let slow = callbacks(&it, &job).await.remove(0);
+    delete(&it, &slow).await.expect(204);
+    assert_eq!(receiver.next().await.path, "/next", "the later one waits for it no more");
+    gate.open();
+    let left = standing(&it, &job, "delivered").await;
+    assert_eq!(left["url"], receiver.at("/next"));
+    assert_eq!(callbacks(&it, &job).await.len(), 1);
+}
