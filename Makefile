@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench doc clean-data tools fmt lint tests doctests
+.PHONY: help run test check bench doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -10,7 +10,7 @@ help: ## list these targets
 run: ## build, then serve on http://127.0.0.1:8080
 	@cargo run --release --locked
 
-test: tools fmt lint tests doctests doc ## everything that CI checks
+test: tools fmt lint tests contract doctests doc ## everything that CI checks
 	@echo "==> all of it holds"
 
 check: fmt lint ## the fast part of `make test`: format and lints
@@ -28,6 +28,8 @@ clean-data: ## remove ./futurity-data with every job in it; stop the server firs
 	@echo "==> remove ./futurity-data"
 	@rm -rf ./futurity-data
 
+SCHEMATHESIS := target/schemathesis/bin/schemathesis
+
 # What the tests need and the machine lacks. A tool that cannot be had is named, and its tests are skipped.
 tools:
 	@echo "==> tools"
@@ -39,6 +41,15 @@ tools:
 	else \
 		echo "NOTE: strace is missing; the tests that need it are SKIPPED (apt-get install strace)"; \
 	fi
+	@if [ -e $(SCHEMATHESIS) ] && cmp -s tests/contract/requirements.txt target/schemathesis/requirements.txt; then :; \
+	else \
+		echo "schemathesis is missing: install it from PyPI into target/schemathesis"; \
+		{ python3 -m venv --clear target/schemathesis \
+			&& target/schemathesis/bin/pip install --quiet --disable-pip-version-check \
+				--requirement tests/contract/requirements.txt \
+			&& cp tests/contract/requirements.txt target/schemathesis/; } >/dev/null \
+			|| { rm -rf target/schemathesis; echo "NOTE: schemathesis could not be installed"; }; \
+	fi
 	@cargo nextest --version >/dev/null 2>&1 \
 		|| echo "NOTE: cargo-nextest is missing; cargo test runs instead, and no test is timed out"
 
@@ -49,6 +60,19 @@ fmt:
 lint:
 	@echo "==> lints"
 	@cargo clippy --all-targets --locked -- -D warnings
+
+# Generated requests, valid and not, against the contract; in a network namespace without a route.
+contract: tools
+	@echo "==> contract"
+	@if [ -e $(SCHEMATHESIS) ]; then \
+		cargo build --locked || exit 1; \
+		python3 tests/contract/run.py target/debug/futurity $(SCHEMATHESIS); \
+		case $$? in \
+			0) ;; \
+			77) echo "NOTE: no network namespace can be had; generated requests are SKIPPED" ;; \
+			*) exit 1 ;; \
+		esac; \
+	else echo "NOTE: schemathesis is missing; generated requests are SKIPPED"; fi
 
 # The doctests have a step of their own: nextest does not run them.
 tests:

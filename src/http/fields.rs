@@ -32,17 +32,16 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The field `name` as it stands. `null` counts as absent.
+    /// The field `name` as it stands. `null` is a value, and of a wrong type wherever another is asked for.
     pub(super) fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
         let place = self.remaining.iter().position(|(field, _)| field == name)?;
-        let (_, value) = self.remaining.swap_remove(place);
-        (value.get() != "null").then_some(value)
+        Some(self.remaining.swap_remove(place).1)
     }
 
     /// The field `name` as a `T`, which is called `expected` in words.
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
         let value = self.raw(name)?;
-        let read = serde_json::from_str(value.get());
+        let read = serde_json::from_str(without_fraction(value.get()));
         if read.is_err() {
             self.refuse(name, format!("must be {expected}, not {}", kind(value)));
         }
@@ -128,6 +127,21 @@ impl From<FieldError> for Problem {
     fn from(error: FieldError) -> Self {
         Self::of_fields(Code::InvalidValue, vec![error])
     }
+}
+
+/// A number that is whole as an integer is written: in JSON Schema `4.0` is as whole as `4`, and `-0` is 0. Any
+/// other text as it is.
+fn without_fraction(text: &str) -> &str {
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => {
+            whole
+        }
+        _ => text,
+    };
+    if !whole.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+        return text;
+    }
+    if whole == "-0" { "0" } else { whole }
 }
 
 /// What kind of JSON value it is, in words.

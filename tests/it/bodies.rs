@@ -144,8 +144,10 @@ async fn values_of_a_wrong_kind_or_out_of_range_are_refused_with_pointers() {
         (with("function", json!(["echo"])), "/function"),
         (with("args", json!({})), "/args"),
         (with("args", json!("x")), "/args"),
+        (with("args", json!(null)), "/args"),
         (with("kwargs", json!([])), "/kwargs"),
         (with("queue", json!(1)), "/queue"),
+        (with("queue", json!(null)), "/queue"),
         (with("queue", json!("")), "/queue"),
         (with("queue", json!("no such queue")), "/queue"),
         (with("queue", json!("nosuch")), "/queue"),
@@ -177,6 +179,20 @@ async fn values_of_a_wrong_kind_or_out_of_range_are_refused_with_pointers() {
 }
 
 #[tokio::test]
+async fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+    let it = TestServer::start().await;
+    for (text, priority) in [("4.0", 4), ("-100.00", -100), ("-0.0", 0)] {
+        let body = format!(r#"{{"function":"echo","priority":{text}}}"#);
+        assert_eq!(post(&it, "/v1/jobs", body).await.expect(202).json()["priority"], priority);
+    }
+    for text in ["4.5", "101.0", "4.00001", "\"4.0\""] {
+        let body = format!(r#"{{"function":"echo","priority":{text}}}"#);
+        let refused = post(&it, "/v1/jobs", body).await.expect(422).json();
+        assert_eq!(pointers(&refused), ["/priority"], "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_callback_of_a_wrong_kind_is_refused_with_a_pointer_into_it() {
     let it = TestServer::start().await;
     let callback = |name: &str, value: Value| {
@@ -195,7 +211,9 @@ async fn a_callback_of_a_wrong_kind_is_refused_with_a_pointer_into_it() {
         (with("callbacks", callback("url", json!(1))), "/callbacks/0/url"),
         (with("callbacks", callback("url", json!("no URL"))), "/callbacks/0/url"),
         (with("callbacks", callback("url", json!("ftp://example.com/"))), "/callbacks/0/url"),
+        (with("callbacks", json!(null)), "/callbacks"),
         (with("callbacks", callback("secret", json!(1))), "/callbacks/0/secret"),
+        (with("callbacks", callback("secret", json!(null))), "/callbacks/0/secret"),
         (with("callbacks", callback("secret", json!("whsec_c2hvcnQ="))), "/callbacks/0/secret"),
         (with("callbacks", callback("headers", json!([]))), "/callbacks/0/headers"),
         (with("callbacks", callback("headers", json!({"x": 1}))), "/callbacks/0/headers"),
@@ -222,6 +240,7 @@ async fn a_cancel_and_a_callback_are_read_as_strictly() {
         (&cancel, json!({"grace_seconds": 3600.5}), "/grace_seconds"),
         (&cancel, json!({"grace_seconds": 1e300}), "/grace_seconds"),
         (&cancel, json!({"wait_seconds": "1"}), "/wait_seconds"),
+        (&cancel, json!({"wait_seconds": null}), "/wait_seconds"),
         (&callbacks, json!([]), ""),
         (&callbacks, json!({}), "/url"),
         (&callbacks, json!({"url": ""}), "/url"),
