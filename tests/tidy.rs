@@ -27,6 +27,9 @@ mod banned;
 #[path = "tidy/modules.rs"]
 mod modules;
 
+#[path = "tidy/rules.rs"]
+mod rules;
+
 #[path = "tidy/snippets.rs"]
 mod snippets;
 
