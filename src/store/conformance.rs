@@ -4,6 +4,7 @@ mod callbacks;
 mod cancel_many;
 mod cancels;
 mod claims;
+mod model;
 mod pages;
 mod queues;
 mod recoveries;

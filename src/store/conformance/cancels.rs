@@ -2,7 +2,7 @@
 
 use crate::store::Cancellation;
 
-use super::{NOW, Shelf, State, cancel, raised, returned};
+use super::{NOW, Outcome, Shelf, State, cancel, raised, returned};
 
 #[tokio::test]
 async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
@@ -18,6 +18,18 @@ async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 succeeded", "claimed [3]"]);
     assert_eq!(it.state(&third).await, State::Running);
+}
+
+#[tokio::test]
+async fn f3_a_cancel_by_one_who_read_the_job_before_it_was_interrupted_keeps_its_counts() {
+    let it = Shelf::of_workers(1).await;
+    let read_early = it.submit(1).await;
+    it.store.stop_claiming().await.expect("an answer");
+    it.settle(&read_early, Outcome::Stopped).await.expect("a running job");
+    let done = it.store.cancel(cancel(&read_early, false)).await.expect("an answer");
+    assert_eq!(done, Cancellation::Cancelled);
+    let job = it.job(&read_early).await;
+    assert_eq!((job.state, job.attempt, job.interruptions), (State::Cancelled, 1, 1));
 }
 
 #[tokio::test]

@@ -34,13 +34,15 @@ returning attempt";
 const REQUEST_CANCEL: &str =
     "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
 where ordinal = ?1 and state = 'running' and cancel_requested_at is null";
-/// Of a job that waited only the database knows the version for sure; of one that ran, its attempt.
+/// Of a job that waited only the database knows the version and the counts for sure, since whoever cancels it may have
+/// read it long before; of one that ran, its attempt.
 const END_JOB: &str =
     "update jobs set state = ?4, version = coalesce(?5, version + 1), seq = ?6,
     finished_seq = case when ?7 is null then null else ?6 end, finished_at = ?7,
     started_at = case when ?4 = 'pending' then null else started_at end,
-    result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11, interruptions = ?12, crashes = ?13,
-    cancel_requested_at = ?14, failures = ?15, expires_at = ?16, run_at = ?17, run_at_is_wall = 0
+    result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11,
+    interruptions = coalesce(?12, interruptions), crashes = coalesce(?13, crashes),
+    cancel_requested_at = ?14, failures = coalesce(?15, failures), expires_at = ?16, run_at = ?17, run_at_is_wall = 0
 where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
 
 /// A callback reaches only a job that is there.
@@ -189,10 +191,10 @@ impl<'a> Statements<'a> {
             result.and_then(Stored::payload),
             result.map(Stored::bytes),
             next.error.as_ref().map(rows::error_text),
-            next.interruptions,
-            next.crashes,
+            guard.attempt.map(|_| next.interruptions),
+            guard.attempt.map(|_| next.crashes),
             next.cancel_requested_at.map(|at| at.0),
-            next.failures,
+            guard.attempt.map(|_| next.failures),
             next.expires_at.map(|at| at.0),
             next.run_at.map(|it| it.at().0),
         ];
