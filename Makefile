@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check bench bench-growth doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,10 @@ bench: ## throughput of the durable path beside a bare echo, in a release build
 	@echo "==> bench"
 	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench throughput
+
+bench-growth: ## a server with two million jobs beside one with next to none, in a release build
+	@echo "==> bench-growth"
+	@cargo bench --locked --bench growth
 
 doc: ## the documentation; a broken link fails
 	@echo "==> documentation"

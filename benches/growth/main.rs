@@ -1,0 +1,130 @@
+//! The growth benchmark: a server with millions of jobs in its database beside one with next to none, in one run.
+//!
+//! `cargo bench --bench growth [-- --help]`
+//!
+//! Each round does the same things to both servers, in turn the one or the other first; what counts is the ratio of
+//! two medians of one round. All traffic stays on the loopback interface, on one connection, one request at a time:
+//! what is looked for is what grows with the database, not how much a server can take. Every answer is checked, and a
+//! wrong one ends the run.
+
+#![expect(clippy::print_stdout, reason = "the report is what this program is for")]
+
+#[path = "../throughput/client.rs"]
+mod client;
+#[path = "../throughput/disk.rs"]
+mod disk;
+mod fill;
+#[path = "../throughput/machine.rs"]
+mod machine;
+mod measures;
+mod report;
+mod server;
+#[path = "../throughput/stats.rs"]
+mod stats;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::disk::WorkDirectory;
+use crate::fill::Amount;
+use crate::machine::{Build, Machine};
+use crate::measures::Subject;
+use crate::report::Report;
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo bench --bench growth --")]
+struct Options {
+    /// Jobs that are done
+    #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
+    finished: u32,
+    /// Jobs that wait
+    #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..=9_000_000))]
+    pending: u32,
+    /// Rounds; each kills both servers once
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Requests of each kind in a round
+    #[arg(long, default_value = "200", value_parser = clap::value_parser!(u16).range(10..=10_000))]
+    requests: u16,
+    /// Where to work, on the disk to be measured [default: bench-data in the target directory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to write the raw rounds [default: bench/growth-<unix seconds>.json in the target directory]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Passed by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    // `cargo test` and nextest may run this too, to list tests or to run them: there are none.
+    if !std::env::args_os().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("no result: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("no target directory")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Dropping the measurement ends the servers and removes their data.
+        tokio::select! {
+            report = measure(options, target) => report,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })?;
+    let json = options
+        .json
+        .clone()
+        .unwrap_or_else(|| target.join(format!("bench/growth-{}.json", report.unix_seconds)));
+    report.print();
+    report.write(&json)?;
+    println!("raw rounds in {}", json.display());
+    Ok(())
+}
+
+async fn measure(options: &Options, target: &Path) -> Result<Report> {
+    let (machine, build) = (Machine::read(), Build::read());
+    let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
+    let directory = WorkDirectory::create(&parent)?;
+    let sync = directory.measure_sync(Duration::from_secs(1))?;
+    let amount = Amount { finished: options.finished, pending: options.pending };
+    let mut grown = Subject::prepare(&directory.path().join("grown"), amount).await?;
+    let none = Amount { finished: 0, pending: 0 };
+    let mut empty = Subject::prepare(&directory.path().join("empty"), none).await?;
+    let requests = usize::from(options.requests);
+    let mut rounds = Vec::new();
+    for nth in 0..options.rounds {
+        eprintln!("round {} of {}", nth + 1, options.rounds);
+        rounds.push(measures::round(&mut grown, &mut empty, requests, nth % 2 == 0).await?);
+    }
+    Ok(Report {
+        unix_seconds: Timestamp::now().as_second(),
+        machine,
+        build,
+        file_system: directory.mount()?,
+        sync,
+        amount,
+        fill_seconds: grown.fill_seconds,
+        database_bytes: grown.database_bytes()?,
+        requests,
+        summary: report::summarise(&rounds),
+        rounds,
+    })
+}
