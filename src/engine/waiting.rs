@@ -133,7 +133,8 @@ impl Engine {
         after: i64,
         wait: Option<Duration>,
     ) -> Result<Completions, Error> {
-        let deadline = wait.map(|wait| Instant::now() + wait);
+        // Further off than a clock can say is never.
+        let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
         let asked = distinct(ids);
         let watch = self.shared.waiters.watch(asked.clone().into())?;
         let standings = self.standings(ids, &asked).await?;

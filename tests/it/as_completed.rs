@@ -113,6 +113,18 @@ async fn a2_the_time_counts_from_the_call_and_the_last_line_says_what_is_missing
 }
 
 #[tokio::test]
+async fn a2_a_time_longer_than_any_clock_can_say_is_no_limit() {
+    let (it, _gate) = gated().await;
+    let first = done(&it, 1).await;
+    for timeout in [1e18, 1e85, 1.7e308] {
+        let body = json!({"ids": [first], "timeout_seconds": timeout});
+        let (found, end) = ids(&lines(&it, &body).await);
+        assert_eq!(found, [first.as_str()]);
+        assert_eq!(end, json!({"completed": 1, "unfinished": 0, "timed_out": false}));
+    }
+}
+
+#[tokio::test]
 async fn a3_cpython_87893_jobs_cancelled_by_a_shutdown_are_given_too() {
     let (it, gate) = gated().await;
     let runs = submitted(&it, &json!({"function": "gate", "queue": "one"})).await;
