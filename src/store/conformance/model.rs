@@ -14,7 +14,7 @@ use super::{
     settlement, submission,
 };
 use crate::domain::{FunctionName, OnInterrupt, Priority, State};
-use crate::store::Filter;
+use crate::store::{Filter, QueueChange, QueueOrder};
 
 use reference::{Lane, Reference, SLOTS, View, WORKERS};
 
@@ -49,6 +49,16 @@ enum Step {
     },
     /// Code that was given up returns: its slot is free.
     Release,
+    /// A queue is paused or not; that outlives its server.
+    Pause {
+        queue: usize,
+        paused: bool,
+    },
+    /// So do its workers.
+    Workers {
+        queue: usize,
+        workers: usize,
+    },
     /// SIGTERM: nothing is claimed, what runs is put back, the store is closed.
     Stop,
     /// The store is dropped, so that its writer ends by itself.
@@ -84,6 +94,9 @@ fn a_step() -> impl Strategy<Value = Step> {
         6 => (any::<Index>(), any::<bool>(), any::<bool>())
             .prop_map(|(of, terminate, stale)| Step::Cancel { of, terminate, stale }),
         3 => Just(Step::Release),
+        2 => (0..2_usize, any::<bool>()).prop_map(|(queue, paused)| Step::Pause { queue, paused }),
+        2 => (0..2_usize, 1..4_usize)
+            .prop_map(|(queue, workers)| Step::Workers { queue, workers }),
         1 => Just(Step::Stop),
         1 => Just(Step::Vanish),
         2 => Just(Step::Crash),
@@ -126,12 +139,13 @@ impl Pair {
         let config = Config {
             path: dir.path().join("futurity.db").into(),
             queues: (0..2).map(|number| (queue_name(number), queue(WORKERS[number]))).collect(),
+            queue_default: queue(1),
             slots: POOLS.into_iter().zip(SLOTS).collect(),
             pools: FUNCTIONS.map(str::to_owned).into_iter().zip(POOLS).collect(),
         };
         let shelf = Shelf::open(dir, config).await;
         let (submitted, started) = (Vec::new(), BTreeMap::new());
-        Self { shelf, reference: Reference::default(), submitted, started }
+        Self { shelf, reference: Reference::new(), submitted, started }
     }
 
     async fn after(mut self, step: Step) -> Result<Self, TestCaseError> {
@@ -150,6 +164,16 @@ impl Pair {
                     self.shelf.store.release(queue_name(queue), POOLS[pool], NOW).await;
                 }
             }
+            Step::Pause { queue, paused } => {
+                let change = if paused { QueueChange::Pause } else { QueueChange::Resume };
+                self.order(queue, change).await;
+                self.reference.pause(queue, paused);
+            }
+            Step::Workers { queue, workers } => {
+                let max_workers = Some(workers);
+                self.order(queue, QueueChange::Set { max_workers, max_pending: None }).await;
+                self.reference.employ(queue, workers);
+            }
             Step::Stop => {
                 self.stop().await;
                 self.shelf = self.shelf.closed_and_opened().await;
@@ -166,6 +190,11 @@ impl Pair {
             }
         }
         Ok(self)
+    }
+
+    async fn order(&self, queue: usize, change: QueueChange) {
+        let order = QueueOrder { queue: queue_name(queue), change, now: NOW };
+        self.shelf.store.order_queue(order).await.expect("a queue");
     }
 
     fn start_again(&mut self) -> Result<(), TestCaseError> {

@@ -5,7 +5,7 @@ use crate::store::Cancellation;
 
 use super::End;
 
-/// Jobs of each queue that run at once.
+/// Jobs of each queue that run at once, until somebody says otherwise.
 pub(super) const WORKERS: [usize; 2] = [2, 1];
 /// Slots of each pool: fewer than the queues would like.
 pub(super) const SLOTS: [usize; 2] = [2, 1];
@@ -39,15 +39,22 @@ struct Entry {
 }
 
 /// All jobs in the order of their submission.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reference {
     entries: Vec<Entry>,
     /// Slots of jobs that are over, held by code that was given up.
     held: Vec<Lane>,
     stopping: bool,
+    workers: [usize; 2],
+    paused: [bool; 2],
 }
 
 impl Reference {
+    pub(super) fn new() -> Self {
+        let (entries, held) = (Vec::new(), Vec::new());
+        Self { entries, held, stopping: false, workers: WORKERS, paused: [false; 2] }
+    }
+
     pub(super) fn views(&self) -> impl Iterator<Item = &View> {
         self.entries.iter().map(|entry| &entry.view)
     }
@@ -132,6 +139,17 @@ impl Reference {
         Some(lane)
     }
 
+    pub(super) fn pause(&mut self, queue: usize, paused: bool) {
+        self.paused[queue] = paused;
+        self.start_all();
+    }
+
+    /// With fewer workers what runs goes on, and nothing starts until there is room.
+    pub(super) fn employ(&mut self, queue: usize, workers: usize) {
+        self.workers[queue] = workers;
+        self.start_all();
+    }
+
     pub(super) fn stop(&mut self) {
         self.stopping = true;
     }
@@ -176,7 +194,8 @@ impl Reference {
     fn next(&self) -> Option<usize> {
         let waiting = self.entries.iter().enumerate().filter(|(_, it)| {
             it.view.state == State::Pending
-                && self.taken(|lane| lane.queue == it.lane.queue) < WORKERS[it.lane.queue]
+                && !self.paused[it.lane.queue]
+                && self.taken(|lane| lane.queue == it.lane.queue) < self.workers[it.lane.queue]
                 && self.taken(|lane| lane.pool == it.lane.pool) < SLOTS[it.lane.pool]
         });
         let next = waiting.min_by_key(|(number, it)| (-it.priority, *number));
