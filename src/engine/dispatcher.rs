@@ -41,15 +41,15 @@ impl Engine {
                 self.shared.attempts.spawn(start_claimed(self.clone(), claimed));
             }
             Event::Changed(job) => {
-                if job.is_done() {
-                    self.shared.recent.keep(&job);
-                    self.shared.due.of(&job);
-                }
                 self.shared.running.end(&job);
-                if job.is_done() {
-                    self.shared.waiters.done(&job);
-                } else {
+                if !job.is_done() {
                     self.shared.waiters.changed(job.spec.id);
+                    return;
+                }
+                self.shared.due.of(&job);
+                // Whoever was given the job will hardly ask for it again.
+                if !self.shared.waiters.done(&job) {
+                    self.shared.recent.keep(&job);
                 }
             }
             Event::Cancelled(ended) => self.announce_many(&[ended]),

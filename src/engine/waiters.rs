@@ -90,19 +90,21 @@ impl Waiters {
         lock(&self.shared).jobs.contains_key(&id)
     }
 
-    /// Wakes everyone who waits for this job, which is done.
-    pub(super) fn done(&self, job: &Job) {
+    /// Wakes everyone who waits for this job, which is done; whether it was given to one of them.
+    pub(super) fn done(&self, job: &Job) -> bool {
         let woken = self.take(job.spec.id, |_| true);
         let ended = Ended::of(job);
+        let mut is_given = false;
         // Outside the lock: those who wake up give back their place.
         for watcher in woken {
             match watcher {
                 // Someone who stopped waiting this very moment is no longer interested.
-                Watcher::Done(sender) => drop(sender.send(job.clone())),
+                Watcher::Done(sender) => is_given |= sender.send(job.clone()).is_ok(),
                 Watcher::Changed(sender) => sender.send(()).unwrap_or_default(),
                 Watcher::Many(sender) => drop(ended.map(|ended| sender.send(ended))),
             }
         }
+        is_given
     }
 
     /// Tells that a job is done to whoever needs no more than that. Those who wait for the job itself
