@@ -102,6 +102,19 @@ impl QueueName {
         Self("default".into())
     }
 
+    /// What stands in the place of a queue for a manual job, which waits in none. It equals no name that
+    /// can be given, so whatever is done to a queue passes such jobs by.
+    #[must_use]
+    pub fn none() -> Self {
+        Self("".into())
+    }
+
+    /// Whether it is the place of a job that is in no queue.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

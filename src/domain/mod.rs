@@ -4,6 +4,7 @@ pub mod callback;
 pub mod error;
 #[cfg(test)]
 pub mod example;
+pub mod identity;
 pub mod invalid;
 pub mod job;
 pub mod json;
@@ -17,6 +18,7 @@ pub mod timestamp;
 
 pub use callback::{Callback, CallbackId, Delivery, DeliveryState, NewCallback};
 pub use error::{ErrorType, JobError};
+pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 pub use invalid::Invalid;
 pub use job::{
     FailedAttempt, FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool, Priority,
@@ -26,7 +28,7 @@ pub use json::Json;
 pub use options::{Clocks, Options, Retry, RunAt};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
-pub use settle::{cancel_pending, settle};
+pub use settle::{cancel_pending, complete, is_completed_so, settle};
 pub use signature::{Parameter, Signature};
 pub use state::State;
 pub use timestamp::Timestamp;

@@ -1,6 +1,6 @@
 //! The one decision about an attempt that ended: what its job becomes.
 
-use super::{ErrorType, Job, JobError, OnInterrupt, Outcome, State, Timestamp};
+use super::{ErrorType, Job, JobError, Json, OnInterrupt, Outcome, State, Timestamp};
 
 /// Deaths of the server during one job after which the job is taken to be their cause (G9).
 pub const CRASHES_MAX: u32 = 3;
@@ -32,6 +32,29 @@ pub fn cancel_pending(job: &Job, now: Timestamp) -> Job {
     Job {
         cancel_requested_at: job.cancel_requested_at.or(Some(now)),
         ..done(job, State::Cancelled, now)
+    }
+}
+
+/// What a manual job becomes when someone completes it at `now`, with a value or with an error (F21). No
+/// attempt was made, so there is none to name.
+#[must_use]
+pub fn complete(job: &Job, end: Result<Json, JobError>, now: Timestamp) -> Job {
+    match end {
+        Ok(result) => Job { result: Some(result), ..done(job, State::Succeeded, now) },
+        Err(error) => failed(job, error, now),
+    }
+}
+
+/// Whether `job`, seen whole, was completed with this very value or error: to complete it so again changes
+/// nothing (F20). Texts are compared, so `1.0` is not `1`.
+#[must_use]
+pub fn is_completed_so(job: &Job, end: &Result<Json, JobError>) -> bool {
+    match end {
+        Ok(result) => job.state == State::Succeeded && job.result.as_ref() == Some(result),
+        Err(error) => job
+            .error
+            .as_ref()
+            .is_some_and(|kept| *kept == JobError { attempt: kept.attempt, ..error.clone() }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why the engine did not do what was asked.
 
-use crate::domain::{CallbackId, JobId, QueueName};
+use crate::domain::{CallbackId, Invalid, Job, JobId, QueueName};
 use crate::store;
 
 /// Errors of the service; HTTP gives each its status and its words.
@@ -27,6 +27,27 @@ pub enum Error {
     /// It is being told.
     #[error("a delivery of callback {0} is pending already; wait for its end")]
     CallbackPending(CallbackId),
+    /// Another request has made a job with the id that this one chooses.
+    #[error(
+        "a job with this id exists, and this is not the request that made it; choose another id, or send that \
+         request unchanged to get its job"
+    )]
+    IdConflict,
+    /// Another request has this idempotency key.
+    #[error(
+        "the idempotency key was given to another request, which made job {0}; draw a new key for a new request, \
+         or send that one unchanged to get its job"
+    )]
+    KeyMismatch(JobId),
+    /// Only a manual job can be completed from outside.
+    #[error("the job is not manual: its function gives it its end")]
+    NotManual(Box<Job>),
+    /// The job has an end already, and not this one (F20).
+    #[error("the job is {} already, and its end does not change", .0.state)]
+    AlreadyDone(Box<Job>),
+    /// The label of a manual job is not a function's name.
+    #[error(transparent)]
+    InvalidLabel(Invalid),
     /// No function has this name.
     #[error("there is no function named '{name}'; there are {}", known.join(", "))]
     UnknownFunction {
@@ -119,9 +140,12 @@ pub(super) fn of_store(error: store::Error) -> Error {
         store::Error::Full => Error::StorageFull,
         store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,
         store::Error::Closed => Error::Draining,
-        // Ids are ours, and drawn so that none comes twice; so a conflict is a failure of ours as well.
+        store::Error::IdConflict => Error::IdConflict,
+        store::Error::KeyMismatch(id) => Error::KeyMismatch(id),
+        store::Error::Expired(id) => Error::Expired(id),
+        // Whoever submits looks for the job itself.
         internal @ (store::Error::Superseded
-        | store::Error::IdConflict
+        | store::Error::Repeated(_)
         | store::Error::Sql(_)
         | store::Error::Damaged(_)) => Error::Internal(internal),
     }

@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod forget;
 pub mod keys;
+mod manual;
 mod queues;
 mod recent;
 mod request;
@@ -17,6 +18,7 @@ mod running;
 mod seal;
 pub mod secret;
 mod stop;
+mod submit;
 mod waiters;
 mod waiting;
 
@@ -42,8 +44,10 @@ pub use cancel_many::{CancelMany, Meant};
 pub use clock::Clock;
 pub use error::{Caller, Error};
 pub use event::type_of as event_type;
+pub use manual::Completed;
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
+pub use submit::Submitted;
 pub use waiting::{Completion, Completions, ReturnWhen};
 
 use recent::Recent;
@@ -161,32 +165,6 @@ impl Engine {
         engine.shared.tasks.spawn(courier::run(engine.clone()));
         engine.shared.tasks.spawn(cleaner::run(engine.clone()));
         engine
-    }
-
-    /// Submits a job and gives it back as it was committed: pending, or already running (E1).
-    ///
-    /// # Errors
-    /// [`Error`] that says what to change in the request, or that the server cannot take it now.
-    pub async fn submit(&self, new: NewJob) -> Result<Job, Error> {
-        let submission = self.checked(new)?;
-        Ok(self.shared.store.submit(submission).await?)
-    }
-
-    /// Submits a job and waits for its end, at most `wait`. It is subscribed to before it exists, so
-    /// nothing is missed and nothing is read again.
-    ///
-    /// # Errors
-    /// As [`Engine::submit`], and [`Error::TooManyWaiters`] before anything is written.
-    pub async fn submit_and_wait(&self, new: NewJob, wait: Duration) -> Result<Job, Error> {
-        let submission = self.checked(new)?;
-        let id = submission.spec.id;
-        let waiter = self.shared.waiters.subscribe(id)?;
-        let deadline = tokio::time::Instant::now() + wait;
-        let submitted = self.shared.store.submit(submission).await?;
-        match self.until(waiter, deadline).await {
-            Some(done) => Ok(done),
-            None => Ok(self.get(id).await.unwrap_or(submitted)),
-        }
     }
 
     /// The job as it stands now (F6).

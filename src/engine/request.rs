@@ -7,26 +7,28 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::{
-    CallbackId, JobId, Json, Metadata, NewCallback, OnInterrupt, Options, Priority, QueueName,
-    Spec, Tags,
+    CallbackId, FunctionName, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt, Options,
+    Pool, Priority, QueueName, Spec, Tags,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::Refusal;
 use crate::store::Submission;
 
 use super::seal::Confidence;
-use super::{Caller, Engine, Error};
+use super::{Caller, Engine, Error, manual};
 
 /// A call to be submitted.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// The function's name.
-    pub function: String,
+    /// The id that the client chose.
+    pub id: Option<JobId>,
+    /// The function's name; of a manual job a label, or none.
+    pub function: Option<String>,
     /// Positional arguments, a JSON array.
     pub args: Json,
     /// Keyword arguments, a JSON object.
     pub kwargs: Json,
-    /// The queue; `default` if none is named.
+    /// The queue; `default` if none is named. A manual job is in none.
     pub queue: Option<QueueName>,
     /// How urgent it is there.
     pub priority: Priority,
@@ -38,6 +40,8 @@ pub struct NewJob {
     pub metadata: Metadata,
     /// Retries, limits of time, retention.
     pub options: Options,
+    /// What the request is known by when it comes again.
+    pub identity: Option<Box<Identity>>,
     /// Whom to tell when it is done, in order.
     pub callbacks: Vec<CallbackRequest>,
 }
@@ -81,30 +85,33 @@ pub struct CancelRequest {
     pub wait: Duration,
 }
 
+/// What a job calls.
+struct Callee {
+    name: FunctionName,
+    pool: Pool,
+    arguments: Json,
+}
+
 impl Engine {
     /// The submission that `new` asks for, with its id and its time.
     pub(super) fn checked(&self, new: NewJob) -> Result<Submission, Error> {
         if self.shared.draining.load(Ordering::Relaxed) {
             return Err(Error::Draining);
         }
-        let Some(function) = self.function(&new.function) else {
-            let known = self.functions().map(|function| function.name.to_string()).collect();
-            return Err(Error::UnknownFunction { name: new.function, known });
-        };
-        let bound = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
-            Refusal::Invalid(detail) => Error::InvalidArguments(detail),
-            Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },
-        })?;
+        let callee = self.callee(&new)?;
         let mut callbacks = Vec::with_capacity(new.callbacks.len());
         for (place, asked) in new.callbacks.iter().enumerate() {
             callbacks.push(self.checked_callback(Some(place), asked)?);
         }
         let spec = Spec {
-            id: JobId(Uuid::now_v7()),
-            function: function.name.clone(),
+            id: new.id.unwrap_or_else(|| JobId(Uuid::now_v7())),
+            function: callee.name,
             args: Some(new.args),
             kwargs: Some(new.kwargs),
-            queue: new.queue.unwrap_or_else(QueueName::default_queue),
+            queue: match new.options.manual {
+                true => QueueName::none(),
+                false => new.queue.unwrap_or_else(QueueName::default_queue),
+            },
             priority: new.priority,
             on_interrupt: new.on_interrupt,
             tags: new.tags,
@@ -112,7 +119,31 @@ impl Engine {
             options: new.options,
             created_at: self.now(),
         };
-        Ok(Submission { spec: Arc::new(spec), pool: function.pool(), callbacks, bound })
+        Ok(Submission {
+            spec: Arc::new(spec),
+            pool: callee.pool,
+            callbacks,
+            bound: callee.arguments,
+            identity: new.identity,
+        })
+    }
+
+    /// The function with its bound arguments. A manual job calls none.
+    fn callee(&self, new: &NewJob) -> Result<Callee, Error> {
+        if new.options.manual {
+            let name = manual::label(new.function.as_deref()).map_err(Error::InvalidLabel)?;
+            return Ok(Callee { name, pool: Pool::Absent, arguments: Json::empty_object() });
+        }
+        let name = new.function.as_deref().unwrap_or_default();
+        let Some(function) = self.function(name) else {
+            let known = self.functions().map(|function| function.name.to_string()).collect();
+            return Err(Error::UnknownFunction { name: name.to_owned(), known });
+        };
+        let bound = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
+            Refusal::Invalid(detail) => Error::InvalidArguments(detail),
+            Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },
+        })?;
+        Ok(Callee { name: function.name.clone(), pool: function.pool(), arguments: bound })
     }
 
     /// The callback that was asked for, with its id; `place` is where it stands in the request.

@@ -23,14 +23,23 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Longest request id that is taken from a client.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
 
+/// The id of the API key that a request brought. It travels with the request.
+#[derive(Clone, Debug)]
+pub(super) struct KeyOwner(pub(super) String);
+
 impl App {
     /// Admits a request, has it handled, and finishes its answer.
-    pub(super) async fn answer(mut self, request: Request) -> Response {
+    pub(super) async fn answer(mut self, mut request: Request) -> Response {
         let request_id = request_id(request.headers());
         let instance = request.uri().path().to_owned();
         let method = request.method().clone();
         let response = match self.desk.check(&request) {
-            Ok(()) => self.routes.call(request).await.unwrap_or_else(|never| match never {}),
+            Ok(owner) => {
+                if let Some(owner) = owner {
+                    request.extensions_mut().insert(owner);
+                }
+                self.routes.call(request).await.unwrap_or_else(|never| match never {})
+            }
             Err(problem) => problem.into_response(),
         };
         let problem = response.extensions().get::<Problem>().cloned();
@@ -55,7 +64,7 @@ impl App {
 }
 
 impl Desk {
-    fn check(&self, request: &Request) -> Result<(), Problem> {
+    fn check(&self, request: &Request) -> Result<Option<KeyOwner>, Problem> {
         let uri = request.uri();
         let uri_bytes = uri.path_and_query().map_or(0, |it| it.as_str().len());
         if uri_bytes > URI_BYTES_MAX {
@@ -64,7 +73,7 @@ impl Desk {
         }
         check_size(request.headers())?;
         self.check_host(request)?;
-        if needs_key(uri.path()) { self.check_key(request.headers()) } else { Ok(()) }
+        if needs_key(uri.path()) { self.check_key(request.headers()) } else { Ok(None) }
     }
 
     /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
@@ -85,7 +94,8 @@ impl Desk {
         Err(Problem::new(Code::Misdirected, detail))
     }
 
-    fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Whose key it is; nobody's where none is needed.
+    fn check_key(&self, headers: &HeaderMap) -> Result<Option<KeyOwner>, Problem> {
         let given = headers.get(header::AUTHORIZATION);
         let token = given.and_then(|value| value.to_str().ok()).and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -97,8 +107,8 @@ impl Desk {
             Err(problem.with_header(header::WWW_AUTHENTICATE, bearer))
         };
         match self.keys.verdict(token) {
-            Ok(Verdict::Key(_)) => Ok(()),
-            Ok(Verdict::Open) if self.config.open_without_keys => Ok(()),
+            Ok(Verdict::Key(id)) => Ok(Some(KeyOwner(id))),
+            Ok(Verdict::Open) if self.config.open_without_keys => Ok(None),
             Ok(Verdict::Open | Verdict::Missing) => {
                 refused("a key is needed: send Authorization: Bearer fut_…")
             }

@@ -81,6 +81,15 @@ fn job_text(status: StatusCode, text: String, job: &Job, wait: &Wait) -> Respons
     response
 }
 
+/// Says that the request was made before, and that this is what came of it.
+pub(super) fn replayed(mut response: Response, is_replay: bool) -> Response {
+    if is_replay {
+        let yes = HeaderValue::from_static("true");
+        response.headers_mut().insert("idempotent-replayed", yes);
+    }
+    response
+}
+
 /// When to ask again for a job that is not done. After a wait that ran out, asking again at once is
 /// right: the server holds the line.
 pub(super) fn retry_after(waited: bool) -> HeaderValue {

@@ -102,12 +102,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 #[derive(Clone, Debug)]
 pub(super) struct JsonBody<const LIMIT: usize>(Bytes);
 
-/// A submission may have 1 MiB.
+/// A submission may have 1 MiB, and so may the result of a manual job.
 pub(super) const SUBMISSION_BYTES_MAX: usize = 1024 * 1024;
 /// Any other body may have 64 KiB.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 impl<const LIMIT: usize> JsonBody<LIMIT> {
+    /// The body as it came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The value; none for an empty body.
     pub(super) fn optional(&self) -> Result<Option<&RawValue>, Problem> {
         if self.0.is_empty() {

@@ -102,7 +102,12 @@ impl Serialize for JobBody<'_> {
 
 /// What the client asked for besides the call itself.
 fn call(it: &mut Object<'_>, spec: &Spec) {
-    it.word("queue", &[spec.queue.as_str()]);
+    if spec.options.manual {
+        it.flag("manual", true);
+        it.null("queue");
+    } else {
+        it.word("queue", &[spec.queue.as_str()]);
+    }
     it.number("priority", spec.priority.get());
     it.value("tags", &spec.tags.as_slice());
     it.value("metadata", &MetadataBody(&spec.metadata));

@@ -8,13 +8,14 @@ use axum::response::Response;
 use serde_json::value::RawValue;
 
 use crate::domain::{Invalid, Job, JobId, State};
-use crate::engine::{CancelMode, CancelRequest, Cancellation};
+use crate::engine::{CancelMode, CancelRequest, Cancellation, Submitted};
 
 use super::Desk;
 use super::answer;
 use super::body::{CancelBody, JobErrorBody};
 use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_MAX};
 use super::fields::Fields;
+use super::idempotency::Keyed;
 use super::job_body::{JobBody, View};
 use super::problem::Problem;
 use super::submission;
@@ -30,18 +31,21 @@ pub(super) async fn submit(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
     headers: HeaderMap,
+    key: Keyed,
     body: JsonBody<SUBMISSION_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let wait = desk.wait(query, &headers)?;
-    let new = submission::new_job(body.required()?)?;
-    let job = if wait.is_wanted() {
+    let mut new = submission::new_job(body.required()?)?;
+    new.identity = key.identity("POST", "/v1/jobs", new.id, body.bytes());
+    let submitted = if wait.is_wanted() {
         desk.engine.submit_and_wait(new, wait.duration).await?
     } else {
         desk.engine.submit(new).await?
     };
-    let done_in_time = wait.is_wanted() && job.is_done();
+    let Submitted { job, is_replay } = submitted;
+    let done_in_time = (wait.is_wanted() || is_replay) && job.is_done();
     let status = if done_in_time { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(answer::job(status, &job, &wait, View::Brief))
+    Ok(answer::replayed(answer::job(status, &job, &wait, View::Brief), is_replay))
 }
 
 /// `GET /v1/jobs/{id}/result`: `Future.result(timeout)` (F7 to F10). The value itself; 202 while there

@@ -13,9 +13,11 @@ mod fields;
 mod forget;
 mod functions;
 mod health;
+mod idempotency;
 mod job_body;
 mod jobs;
 mod list;
+mod manual;
 mod members;
 mod print;
 mod problem;
@@ -79,8 +81,8 @@ impl App {
             .route("/v1/jobs/as-completed", post(as_completed::as_completed))
             .route("/v1/jobs/cancel", post(cancel_many::cancel))
             .route("/v1/jobs/{id}", get(conditional::get).delete(forget::job))
-            .route("/v1/jobs/{id}/result", get(jobs::result))
-            .route("/v1/jobs/{id}/exception", get(jobs::exception))
+            .route("/v1/jobs/{id}/result", get(jobs::result).put(manual::set_result))
+            .route("/v1/jobs/{id}/exception", get(jobs::exception).put(manual::set_exception))
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
             .route("/v1/callbacks/{id}", delete(forget::callback))

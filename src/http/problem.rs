@@ -64,11 +64,13 @@ codes! {
     QueueShutdown "queue_shutdown" 409 "The queue is shut down"
         "It takes no more jobs, as Python's executor after `shutdown`. What it holds still runs, unless the shutdown cancelled it. `PUT /v1/queues/{name}` opens it again. Nothing was written."
     InvalidState "invalid_state" 409 "It does not stand so that this can be done"
-        "Only a job that is done, and of which no delivery is open, can be deleted; only a callback whose delivery is over can be delivered again. Nothing was changed."
+        "Only a manual job is completed by a request, and only once: its first end stands, and the same one again is answered with it (Python's `InvalidStateError`). Only a job that is done, and of which no delivery is open, can be deleted; only a callback whose delivery is over can be delivered again. Nothing was changed."
+    IdConflict "id_conflict" 409 "The id belongs to another request"
+        "A job with the chosen id exists, and another body made it. The same body again is answered with that job. Nothing was written."
     Expired "expired" 410 "The job has expired"
         "A job that is done is kept for its retention, and until its deliveries have ended. For a day after that it answers so, then as a job that never was."
     TooLarge "too_large" 413 "The body is too large"
-        "A submission or a list of ids may have 1 MiB, any other body 64 KiB. Nothing was written."
+        "A submission, a result or a list of ids may have 1 MiB, any other body 64 KiB. Nothing was written."
     UriTooLong "uri_too_long" 414 "The address is too long"
         "A path with its query may have 8 KiB."
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be JSON"
@@ -81,6 +83,8 @@ codes! {
         "Arguments are bound to the signature at submission, as Python binds them. `GET /v1/functions/{name}` shows it. Nothing was written."
     InvalidValue "invalid_value" 422 "A value cannot be taken"
         "A known field or parameter has the wrong type or is out of range. The pointers say which. Nothing was written."
+    IdempotencyMismatch "idempotency_mismatch" 422 "The idempotency key belongs to another request"
+        "The key was given with another method, path or body. The same request again is answered with its job; a new request needs a new key. Nothing was written."
     EgressDenied "egress_denied" 422 "The address is not allowed"
         "Callbacks and `http.request` reach public addresses only. An operator allows others with `egress.allow` in the configuration file, or loopback with `--allow-loopback-egress`."
     Raised "raised" 424 "The job failed"
@@ -174,6 +178,13 @@ impl Problem {
         problem
     }
 
+    /// The answer to who would complete a job that does not stand so (F20).
+    fn of_state(job: Job, detail: String) -> Self {
+        let mut problem = Self::new(Code::InvalidState, detail);
+        problem.0.job = Some(job);
+        problem
+    }
+
     /// The answer to who asks for a job that is gone (F22).
     fn of_gone(id: JobId, detail: String) -> Self {
         let mut problem = Self::new(Code::Expired, detail);
@@ -196,6 +207,7 @@ impl Problem {
     pub(super) fn respond(&self, instance: &str, request_id: &str) -> Response {
         let Content { code, detail, errors, job, gone, headers } = &*self.0;
         let job = job.as_ref();
+        let raised = job.filter(|_| *code == Code::Raised);
         let text = answer::to_json(&ProblemBody {
             r#type: format!("/problems/{}", code.word()),
             title: code.title(),
@@ -205,7 +217,7 @@ impl Problem {
             instance,
             request_id,
             errors,
-            error: job.and_then(|job| job.error.as_ref()).map(JobErrorBody::of),
+            error: raised.and_then(|job| job.error.as_ref()).map(JobErrorBody::of),
             id: job.map(|job| job.spec.id).or(*gone).map(|id| id.to_string()),
             state: job.map(|job| job.state.as_str()),
         });
@@ -235,7 +247,7 @@ impl IntoResponse for Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
-        let at = |pointer: String, detail: String| vec![FieldError { pointer, detail }];
+        let at = |pointer: &str, detail| vec![FieldError { pointer: pointer.to_owned(), detail }];
         match error {
             Error::NotFound(_) | Error::CallbackNotFound(_) => Self::new(Code::NotFound, detail),
             Error::Expired(id) => Self::of_gone(id, detail),
@@ -243,18 +255,20 @@ impl From<Error> for Problem {
             | Error::DeliveryOpen(_)
             | Error::CallbackWaits(_)
             | Error::CallbackPending(_) => Self::new(Code::InvalidState, detail),
+            Error::IdConflict => Self::of_fields(Code::IdConflict, at("/id", detail)),
+            Error::KeyMismatch(_) => Self::new(Code::IdempotencyMismatch, detail),
+            Error::NotManual(job) | Error::AlreadyDone(job) => Self::of_state(*job, detail),
+            Error::InvalidLabel(_) => Self::of_fields(Code::InvalidValue, at("/function", detail)),
             Error::UnknownFunction { .. } => {
-                Self::of_fields(Code::UnknownFunction, at("/function".to_owned(), detail))
+                Self::of_fields(Code::UnknownFunction, at("/function", detail))
             }
             Error::InvalidArguments(_) => Self::new(Code::InvalidArguments, detail),
             Error::EgressDenied { of, detail } => match of {
                 Caller::Function => Self::new(Code::EgressDenied, detail),
-                Caller::Callback(None) => {
-                    Self::of_fields(Code::EgressDenied, at("/url".to_owned(), detail))
-                }
+                Caller::Callback(None) => Self::of_fields(Code::EgressDenied, at("/url", detail)),
                 Caller::Callback(Some(place)) => {
                     let pointer = format!("/callbacks/{place}/url");
-                    Self::of_fields(Code::EgressDenied, at(pointer, detail))
+                    Self::of_fields(Code::EgressDenied, at(&pointer, detail))
                 }
             },
             Error::InvalidCallback { callback, field, detail } => {
@@ -262,11 +276,9 @@ impl From<Error> for Problem {
                     Some(place) => format!("/callbacks/{place}/{field}"),
                     None => format!("/{field}"),
                 };
-                Self::of_fields(Code::InvalidValue, at(pointer, detail))
+                Self::of_fields(Code::InvalidValue, at(&pointer, detail))
             }
-            Error::UnknownQueue(_) => {
-                Self::of_fields(Code::InvalidValue, at("/queue".to_owned(), detail))
-            }
+            Error::UnknownQueue(_) => Self::of_fields(Code::InvalidValue, at("/queue", detail)),
             Error::QueueNotFound(_) => Self::new(Code::NotFound, detail),
             Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
             Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),

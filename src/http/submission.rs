@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
-use crate::domain::{Invalid, Json, Metadata, OnInterrupt, Options, Priority, QueueName, Tags};
+use crate::domain::{
+    Invalid, JobId, Json, Metadata, OnInterrupt, Options, Priority, QueueName, Tags,
+};
 use crate::engine::{CallbackRequest, NewJob};
 
 use super::fields::{Faults, Fields, kind};
@@ -12,14 +15,32 @@ use super::problem::{FieldError, Problem};
 
 /// Most callbacks in one submission; more can be added later.
 const CALLBACKS_MAX: usize = 16;
+/// Fields that are about a job's place in its queue, its start, or its attempts.
+const WHAT_RUNS: [&str; 8] = [
+    "queue",
+    "priority",
+    "on_interrupt",
+    "retry",
+    "run_at",
+    "delay_seconds",
+    "start_timeout_seconds",
+    "run_timeout_seconds",
+];
 /// Most headers of a callback.
 const HEADERS_MAX: usize = 16;
 
 /// Reads a submission.
 pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
     let mut fields = Fields::of("", body)?;
-    let function = fields.take("function", "a string");
-    let function: Option<String> = fields.required("function", function);
+    let manual = fields.take("manual", "a boolean").unwrap_or_default();
+    if manual {
+        refuse_what_runs(&mut fields);
+    }
+    let id = fields.checked("id", "a string", |id: String| job_id(&id));
+    let mut function: Option<String> = fields.take("function", "a string");
+    if !manual {
+        function = fields.required("function", function);
+    }
     let args = container(&mut fields, "args", "an array").unwrap_or_else(Json::empty_array);
     let kwargs = container(&mut fields, "kwargs", "an object").unwrap_or_else(Json::empty_object);
     let queue = fields.checked("queue", "a string", |name: String| QueueName::new(&name));
@@ -37,8 +58,8 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
         .unwrap_or_default();
     let callbacks = callbacks(&mut fields);
     fields.faults().into_result()?;
-    let function = function.unwrap_or_default();
     Ok(NewJob {
+        id,
         function,
         args,
         kwargs,
@@ -47,9 +68,33 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
         on_interrupt,
         tags,
         metadata,
-        options: Options::default(),
+        options: Options { manual, ..Options::default() },
+        identity: None,
         callbacks,
     })
+}
+
+/// Reads the id that a client chose.
+fn job_id(text: &str) -> Result<JobId, Invalid> {
+    let is_whole = |id: &Uuid| id.hyphenated().to_string() == text.to_lowercase();
+    let id = Uuid::try_parse(text).ok().filter(is_whole).filter(|id| !id.is_nil());
+    id.map(JobId).ok_or_else(|| {
+        Invalid::new(
+            "must be a UUID with its hyphens, like 0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e6f, and not the nil one",
+        )
+    })
+}
+
+/// A manual job never runs, so what is about running means nothing to it.
+fn refuse_what_runs(fields: &mut Fields<'_>) {
+    for name in WHAT_RUNS {
+        if fields.raw(name).is_some() {
+            fields.refuse(
+                name,
+                "a manual job is in no queue and never runs; leave it out".to_owned(),
+            );
+        }
+    }
 }
 
 /// Reads a callback.

@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::{
-    Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, DeliveryAttempt, DeliveryState, Error,
-    Forgetting, Job, JobId, Json, Mark, NewCallback, Ordinal, Outcome, Pool, Queue, QueueName,
-    Redelivery, Shrunk, Spec, Swept, Timestamp,
+    Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion, DeliveryAttempt,
+    DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Mark, NewCallback, Ordinal,
+    Outcome, Pool, Queue, QueueName, Redelivery, Shrunk, Spec, Swept, Timestamp,
 };
 
 /// A job to be written.
@@ -19,6 +19,8 @@ pub struct Submission {
     pub callbacks: Vec<NewCallback>,
     /// Its arguments as the function takes them: they go back with [`super::Event::Started`].
     pub bound: Json,
+    /// What its request is known by when it comes again; most are not. In a box, because it is seldom there.
+    pub identity: Option<Box<Identity>>,
 }
 
 /// The end of an attempt, to be written.
@@ -152,6 +154,7 @@ impl<T> Reply<T> {
 #[derive(Debug)]
 pub(super) enum Change {
     Submit { submission: Submission, written_ahead: Option<i64>, reply: Reply<Job> },
+    Complete { it: Box<Completion>, written_ahead: Option<i64>, reply: Reply<Option<Box<Job>>> },
     Settle { settlement: Settlement, written_ahead: Option<i64>, reply: Reply<()> },
     Release { queue: QueueName, pool: Pool, now: Timestamp },
     Cancel { order: CancelOrder, reply: Reply<Cancellation> },
@@ -177,6 +180,7 @@ impl Change {
     pub(super) fn answer(self, failure: Option<&Error>) {
         match self {
             Self::Submit { reply, .. } => reply.send(failure),
+            Self::Complete { reply, .. } => reply.send(failure),
             Self::Cancel { reply, .. } => reply.send(failure),
             Self::Queue { reply, .. } => reply.send(failure),
             Self::Queues { reply, .. } => reply.send(failure),
@@ -211,6 +215,7 @@ impl Change {
                     ROW
                 }
             },
+            Self::Complete { it, .. } => ROW + it.end.as_ref().map_or(0, Json::len),
             Self::DeliveryBody { body, .. } => ROW + body.len(),
             Self::Release { .. }
             | Self::Cancel { .. }

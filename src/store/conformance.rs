@@ -4,6 +4,7 @@ mod callbacks;
 mod cancel_many;
 mod cancels;
 mod claims;
+mod manual;
 mod model;
 mod pages;
 mod queues;
@@ -11,6 +12,7 @@ mod recoveries;
 mod redeliveries;
 mod refusals;
 mod removals;
+mod repeats;
 mod values;
 
 use tempfile::TempDir;
@@ -122,7 +124,8 @@ impl Shelf {
 
 fn submission(spec: Spec) -> Submission {
     let bound = Json::empty_object();
-    Submission { spec: Arc::new(spec), pool: Pool::Tasks, callbacks: Vec::new(), bound }
+    let (spec, callbacks) = (Arc::new(spec), Vec::new());
+    Submission { spec, pool: Pool::Tasks, callbacks, bound, identity: None }
 }
 
 fn settlement(job: &Job, outcome: Outcome) -> Settlement {

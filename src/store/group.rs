@@ -2,9 +2,11 @@
 
 mod cancel_many;
 mod doomed;
+mod manual;
 mod queues;
 mod redelivery;
 mod removal;
+mod repeats;
 mod upkeep;
 mod values;
 
@@ -168,6 +170,9 @@ impl<'a> Group<'a> {
                 self.ledger.give_up(queue, false);
                 self.ledger.release(Slot { queue: queue.clone(), pool: *pool });
             }
+            Change::Complete { it, written_ahead, reply } => {
+                reply.set(Ok(self.complete(it, *written_ahead)?));
+            }
             Change::Cancel { order, reply } => reply.set(Ok(self.cancel(order)?)),
             Change::AddCallback { job, callback, reply } => {
                 self.sql.add_callback(*job, callback)?;
@@ -215,7 +220,7 @@ impl<'a> Group<'a> {
         let ordinal = Ordinal(self.counters.ordinal);
         let mut job = Job::submitted(it.spec.clone(), ordinal);
         // Whatever could start has started, so if anything can now, it is this job.
-        if self.next_claim() == Some(ordinal) {
+        if !it.spec.options.manual && self.next_claim() == Some(ordinal) {
             job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
             let may_have_callbacks = !it.callbacks.is_empty();
             let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
@@ -225,6 +230,9 @@ impl<'a> Group<'a> {
         let arguments = payload::arguments(&it.spec);
         let arguments = self.store(&arguments, written_ahead)?;
         self.sql.insert_job(&job, seq, self.counters.epoch, &arguments)?;
+        if let Some(identity) = &it.identity {
+            self.remember(&job, identity)?;
+        }
         for callback in &it.callbacks {
             self.sql.add_callback(ordinal, callback)?;
         }
@@ -234,10 +242,14 @@ impl<'a> Group<'a> {
         Ok(Ok(job))
     }
 
-    /// Gives a job its place in its queue.
+    /// Gives a job its place in its queue, unless its request has made one before.
     fn admit(&mut self, it: &Submission) -> Result<Result<(), Error>, Error> {
-        if self.sql.exists(it.spec.id)? {
-            return Ok(Err(Error::IdConflict));
+        let known = it.identity.as_ref().map(|identity| self.look_up(&it.spec, identity));
+        if let Some(refusal) = known.transpose()?.flatten() {
+            return Ok(Err(refusal));
+        }
+        if it.spec.options.manual {
+            return Ok(Ok(()));
         }
         let slot = Slot { queue: it.spec.queue.clone(), pool: it.pool };
         Ok(self.ledger.admit(slot, it.spec.priority, Ordinal(self.counters.ordinal + 1)))
@@ -283,6 +295,9 @@ impl<'a> Group<'a> {
 
     fn cancel(&mut self, order: &CancelOrder) -> Result<Cancellation, Error> {
         let job = &order.job;
+        if job.spec.options.manual {
+            return self.cancel_manual(order);
+        }
         let slot = Slot { queue: job.spec.queue.clone(), pool: order.pool };
         if self.ledger.withdraw(slot, job.spec.priority, job.ordinal) {
             let guard = Guard { from: State::Pending, attempt: None };

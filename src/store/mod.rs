@@ -8,6 +8,7 @@ mod change;
 mod commits;
 mod group;
 mod ledger;
+mod manual;
 mod payload;
 mod read;
 mod recovery;
@@ -28,8 +29,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    CallbackId, DeliveryState, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool, QueueName,
-    Spec, State, Timestamp,
+    CallbackId, DeliveryState, Identity, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool,
+    QueueName, Spec, State, Timestamp,
 };
 
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
@@ -38,6 +39,7 @@ pub use change::{
     Submission,
 };
 pub use commits::Commits;
+pub use manual::Completion;
 pub use read::{DueDelivery, Filter, Page, Standing};
 pub use redelivery::Redelivery;
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
@@ -157,9 +159,18 @@ pub enum Error {
     /// Another attempt, or an end, came first; nothing was written.
     #[error("another write came first")]
     Superseded,
-    /// A job with this id exists.
+    /// A job with this id exists, and another request made it.
     #[error("a job with this id exists")]
     IdConflict,
+    /// The same request was made before, and this job came of it.
+    #[error("the same request made job {0} before")]
+    Repeated(JobId),
+    /// The idempotency key was given to another request.
+    #[error("the idempotency key belongs to another request, which made job {0}")]
+    KeyMismatch(JobId),
+    /// The request was made before, and the job that came of it is gone.
+    #[error("job {0} is gone")]
+    Expired(JobId),
     /// The disk is full; nothing was written.
     #[error("the disk is full")]
     Full,
@@ -275,10 +286,12 @@ impl Store {
         writer::open(config, now).await
     }
 
-    /// Submits a job: durable when this returns (G1), and perhaps already running.
+    /// Submits a job: durable when this returns (G1), and perhaps already running. A request that has an
+    /// identity makes one job, however often it comes and whoever else sends it at the same moment (G8).
     ///
     /// # Errors
-    /// [`Error::UnknownQueue`], [`Error::QueueFull`], [`Error::IdConflict`], or a failure of the disk.
+    /// [`Error::UnknownQueue`], [`Error::QueueFull`], [`Error::QueueShutdown`], or a failure of the disk; with an
+    /// identity also [`Error::Repeated`], [`Error::IdConflict`], [`Error::KeyMismatch`], [`Error::Expired`].
     pub async fn submit(&self, submission: Submission) -> Result<Job, Error> {
         self.write(|reply| Change::Submit { submission, written_ahead: None, reply }).await
     }

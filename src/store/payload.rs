@@ -72,6 +72,10 @@ pub(super) fn large_value(change: &Change) -> Option<String> {
             }
             _ => return None,
         },
+        Change::Complete { it, .. } => match &it.end {
+            Ok(result) => result.as_str().to_owned(),
+            Err(_) => return None,
+        },
         _ => return None,
     };
     (text.len() > CHUNK_BYTES_MAX).then_some(text)
@@ -102,7 +106,9 @@ impl Staged {
     /// The change, which knows now where its value is.
     pub(super) fn into_change(mut self) -> Box<Change> {
         match &mut *self.change {
-            Change::Submit { written_ahead, .. } | Change::Settle { written_ahead, .. } => {
+            Change::Submit { written_ahead, .. }
+            | Change::Settle { written_ahead, .. }
+            | Change::Complete { written_ahead, .. } => {
                 *written_ahead = Some(self.payload);
             }
             _ => {}

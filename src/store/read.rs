@@ -2,6 +2,7 @@
 
 mod ends;
 mod queues;
+mod repeats;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};

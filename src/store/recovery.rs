@@ -17,8 +17,9 @@ const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 
 returning epoch, ordinal, seq, payload";
 const SELECT_RUNNING: &str =
     "select ordinal from jobs where finished_seq is null and state = 'running' order by ordinal";
+/// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str = "select ordinal, function, queue, priority, seq from jobs
-where finished_seq is null and state = 'pending' order by ordinal";
+where finished_seq is null and state = 'pending' and queue <> '' order by ordinal";
 const SELECT_QUEUES: &str =
     "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
 const SWEEP_CHUNKS: &str =

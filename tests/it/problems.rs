@@ -92,10 +92,10 @@ async fn an_id_that_is_no_uuid_or_of_no_job_is_404_on_every_route() {
             let method: Method = method.parse().expect("a method");
             let request = it.request(method.clone(), &template.replace("{id}", id));
             let callback = json!({"url": "https://example.com/"});
-            let request = if template.ends_with("callbacks") && method == Method::POST {
-                request.json(&callback)
-            } else {
-                request
+            let request = match (method.as_str(), template.rsplit('/').next()) {
+                ("POST", Some("callbacks")) => request.json(&callback),
+                ("PUT", _) => request.json(&json!({"type": "ValueError", "message": "no"})),
+                _ => request,
             };
             let answer = it.send(request).await.expect(404);
             if method != Method::HEAD {

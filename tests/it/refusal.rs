@@ -120,7 +120,7 @@ async fn g3_a_row_that_does_not_read_back_is_refused_by_name() {
 }
 
 /// Changes a database that no server has open.
-async fn execute(database: &Path, statement: &'static str) {
+pub async fn execute(database: &Path, statement: &'static str) {
     let options = SqliteConnectOptions::new().filename(database).disable_statement_logging();
     let mut connection = options.connect().await.expect("a database without a server");
     sqlx::query(statement).execute(&mut connection).await.expect("a change");

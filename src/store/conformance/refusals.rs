@@ -55,48 +55,6 @@ async fn a_queue_that_may_not_hold_any_still_starts_what_finds_a_slot() {
 }
 
 #[tokio::test]
-async fn an_id_that_exists_fails_alone_and_gives_its_slot_back() {
-    let mut it = Shelf::of_workers(3).await;
-    let first = it.submit(1).await;
-    it.told();
-    let (twin, second) = tokio::join!(
-        it.store.submit(submission(example::spec(1))),
-        it.store.submit(submission(example::spec(2)))
-    );
-    assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
-    let second = second.expect("a job");
-    assert_eq!(it.told(), [format!("started {}", second.ordinal.0)], "the twin never starts");
-    assert_eq!(it.job(&first).await, first);
-    assert_eq!(it.submit(3).await.state, State::Running, "in the slot that the twin gave back");
-    assert_eq!(it.submit(4).await.state, State::Pending);
-    assert_eq!(it.number("select count(*) from jobs").await, 4);
-}
-
-#[tokio::test]
-async fn of_two_with_the_same_id_in_one_group_the_first_is_the_job() {
-    let mut it = Shelf::of_workers(2).await;
-    let twin = || it.store.submit(submission(example::spec(1)));
-    let (first, second) = tokio::join!(twin(), twin());
-    assert_eq!(first.expect("a job").state, State::Running);
-    assert!(matches!(second, Err(Error::IdConflict)), "{second:?}");
-    assert_eq!(it.told(), ["started 1"]);
-    assert_eq!(it.submit(2).await.state, State::Running);
-}
-
-#[tokio::test]
-async fn an_id_that_exists_gives_its_place_in_the_queue_back() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
-    let first = it.submit(1).await;
-    let twin = it.store.submit(submission(example::spec(1))).await;
-    assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
-    let second = it.submit(2).await;
-    it.told();
-    it.settle(&first, returned()).await.expect("a running job");
-    assert_eq!(it.state(&second).await, State::Running);
-    assert!(it.told().contains(&format!("claimed [{}]", second.ordinal.0)));
-}
-
-#[tokio::test]
 async fn a_closed_store_takes_nothing_more() {
     let it = Shelf::of_workers(1).await;
     let job = it.submit(1).await;

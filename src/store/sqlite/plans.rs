@@ -13,6 +13,9 @@ const READ: &str = include_str!("../read.rs");
 const REMOVAL: &str = include_str!("write/removal.rs");
 const CANCELS: &str = include_str!("write/cancel_many.rs");
 const FOUND: &str = include_str!("../cancel_many.rs");
+const IDEMPOTENCY: &str = include_str!("write/idempotency.rs");
+const MANUAL: &str = include_str!("write/manual.rs");
+const REPEATS: &str = include_str!("../read/repeats.rs");
 const RECOVERY: &str = include_str!("../recovery.rs");
 
 /// The one statement of `source` that begins so, up to its end.
@@ -122,6 +125,37 @@ async fn one_job_is_found_by_its_id() {
     let plan = plan(select).await;
     assert!(plan[0].starts_with("SEARCH jobs USING"), "{plan:?}");
     assert!(plan[0].contains("INDEX sqlite_autoindex_jobs_1 (id=?)"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn g8_a_repeated_request_is_found_by_its_key_and_by_its_id() {
+    let by_key = ["SEARCH idempotency_keys USING PRIMARY KEY (owner=? AND idempotency_key=?)"];
+    searches(IDEMPOTENCY, "select fingerprint, job from", &by_key).await;
+    let by_id = ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"];
+    searches(IDEMPOTENCY, "select fingerprint from jobs", &by_id).await;
+    let by_id = ["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id=?)"];
+    searches(IDEMPOTENCY, "select exists (select 1 from jobs", &by_id).await;
+    let by_id = ["SEARCH tombstones USING PRIMARY KEY (id=?)"];
+    searches(IDEMPOTENCY, "select exists (select 1 from tombstones", &by_id).await;
+    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(IDEMPOTENCY, "update jobs set fingerprint", &by_place).await;
+}
+
+#[tokio::test]
+async fn g8_a_reader_finds_a_repeated_request_by_its_key_and_by_its_id() {
+    let by_key = [
+        "SEARCH k USING PRIMARY KEY (owner=? AND idempotency_key=?)",
+        "SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ];
+    searches(REPEATS, "select j.id from idempotency_keys", &by_key).await;
+    let by_id = ["SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)"];
+    searches(REPEATS, "select j.id from jobs", &by_id).await;
+}
+
+#[tokio::test]
+async fn a_manual_job_is_found_by_its_place() {
+    let by_place = ["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(MANUAL, "select exists (select 1 from jobs as j", &by_place).await;
 }
 
 #[tokio::test]

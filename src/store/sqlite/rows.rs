@@ -29,7 +29,7 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
     let spec = Spec {
         id: JobId(uuid(row.try_get(1)?)?),
         function: FunctionName::new(row.try_get(2)?).map_err(damaged)?,
-        queue: QueueName::new(row.try_get(3)?).map_err(damaged)?,
+        queue: queue(row.try_get(3)?)?,
         priority: Priority::new(row.try_get(4)?).map_err(damaged)?,
         on_interrupt: known(OnInterrupt::parse, row.try_get(5)?)?,
         tags,
@@ -63,6 +63,11 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         error: error.map(read_error).transpose()?,
         progress: None,
     })
+}
+
+/// Reads the name of a queue; a manual job is in none.
+pub(in crate::store) fn queue(name: &str) -> Result<QueueName, Error> {
+    if name.is_empty() { Ok(QueueName::none()) } else { QueueName::new(name).map_err(damaged) }
 }
 
 /// Reads `[[…],{…}]`, as arguments are kept.

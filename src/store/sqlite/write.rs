@@ -2,13 +2,15 @@
 
 mod cancel_many;
 pub(in crate::store) mod doomed;
+mod idempotency;
+mod manual;
 mod queues;
 mod redelivery;
 pub(in crate::store) mod removal;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
 
-use crate::domain::{Job, JobId, NewCallback, Ordinal, RunAt, State, Timestamp};
+use crate::domain::{Job, NewCallback, Ordinal, RunAt, State, Timestamp};
 use crate::store::change::DeliveryReport;
 use crate::store::group::Counters;
 use crate::store::payload::Stored;
@@ -21,7 +23,6 @@ const ROLL_BACK: &str = "rollback";
 const KEEP_COUNTERS: &str =
     "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1";
 
-const SELECT_EXISTS: &str = "select exists (select 1 from jobs where id = ?)";
 const INSERT_JOB: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
     epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall)
@@ -110,11 +111,6 @@ impl<'a> Statements<'a> {
     pub(in crate::store) fn keep(self, counters: Counters) -> Result<()> {
         let Counters { ordinal, seq, payload, epoch: _ } = counters;
         self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
-    }
-
-    /// Whether a job of that id is there.
-    pub(in crate::store) fn exists(self, id: JobId) -> Result<bool> {
-        self.prepared(SELECT_EXISTS)?.query_row([id.0.as_bytes()], |row| row.get(0))
     }
 
     pub(in crate::store) fn insert_job(

@@ -49,7 +49,7 @@ impl Statements<'_> {
         let Some((id, queue, priority)) = row.optional()? else { return Ok(None) };
         Ok(Some(UnstartedRow {
             id: JobId(Uuid::from_bytes(id)),
-            queue: QueueName::new(&queue).map_err(rows::damaged)?,
+            queue: rows::queue(&queue)?,
             priority: Priority::new(priority).map_err(rows::damaged)?,
         }))
     }

@@ -1,0 +1,92 @@
+//! Submissions, and those that come again (G8).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::{Job, JobId};
+use crate::store::{self, Submission};
+
+use super::{Engine, Error, NewJob};
+
+/// What came of a submission.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The job.
+    pub job: Job,
+    /// Whether it was submitted before, by the same request.
+    pub is_replay: bool,
+}
+
+/// What a request asks for.
+enum Asked {
+    New(Submission),
+    /// What would be refused now was taken before.
+    Before(JobId),
+}
+
+impl Engine {
+    /// Submits a job and gives it back as it was committed: pending, or already running (E1). A request
+    /// that has an identity makes one job however often it comes; then the job is given as it stands.
+    ///
+    /// # Errors
+    /// [`Error`] that says what to change in the request, or that the server cannot take it now.
+    pub async fn submit(&self, new: NewJob) -> Result<Submitted, Error> {
+        let submission = match self.asked(new).await? {
+            Asked::New(submission) => submission,
+            Asked::Before(id) => return self.replay(id, Duration::ZERO).await,
+        };
+        match self.shared.store.submit(submission).await {
+            Ok(job) => Ok(Submitted { job, is_replay: false }),
+            Err(store::Error::Repeated(id)) => self.replay(id, Duration::ZERO).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Submits a job and waits for its end, at most `wait`. It is subscribed to before it exists, so
+    /// nothing is missed and nothing is read again.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`], and [`Error::TooManyWaiters`] before anything is written.
+    pub async fn submit_and_wait(&self, new: NewJob, wait: Duration) -> Result<Submitted, Error> {
+        let submission = match self.asked(new).await? {
+            Asked::New(submission) => submission,
+            Asked::Before(id) => return self.replay(id, wait).await,
+        };
+        let id = submission.spec.id;
+        let waiter = self.shared.waiters.subscribe(id)?;
+        let deadline = Instant::now() + wait;
+        match self.shared.store.submit(submission).await {
+            Ok(submitted) => {
+                let job = match self.until(waiter, deadline).await {
+                    Some(done) => done,
+                    None => self.get(id).await.unwrap_or(submitted),
+                };
+                Ok(Submitted { job, is_replay: false })
+            }
+            Err(store::Error::Repeated(id)) => {
+                // Its job may have another id than the one that was subscribed to.
+                drop(waiter);
+                self.replay(id, deadline.saturating_duration_since(Instant::now())).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Checks what is asked for. What is refused now may have been taken when it first came: before its
+    /// function was gone, or the server began to stop. Then its job is the answer all the same.
+    async fn asked(&self, new: NewJob) -> Result<Asked, Error> {
+        let (id, identity) = (new.id, new.identity.clone());
+        let refusal = match self.checked(new) {
+            Ok(submission) => return Ok(Asked::New(submission)),
+            Err(refusal) => refusal,
+        };
+        let Some(identity) = identity else { return Err(refusal) };
+        let before = self.shared.store.repeated(id, &identity).await?;
+        before.map(Asked::Before).ok_or(refusal)
+    }
+
+    async fn replay(&self, id: JobId, wait: Duration) -> Result<Submitted, Error> {
+        Ok(Submitted { job: self.wait(id, wait).await?, is_replay: true })
+    }
+}

@@ -1,0 +1,158 @@
+//! Manual jobs: in no queue, run by nobody, completed once.
+
+use crate::domain::{JobError, Json, NewCallback, Options, QueueName};
+use crate::store::{Cancellation, Completion};
+
+use super::{
+    Job, NOW, Pool, QueueSettings, Shelf, Spec, State, Submission, cancel, example, returned,
+    submission,
+};
+
+fn manual(number: u64) -> Submission {
+    let options = Options { manual: true, ..Options::default() };
+    let spec = Spec { options, queue: QueueName::none(), ..example::spec(number) };
+    Submission { pool: Pool::Absent, ..submission(spec) }
+}
+
+fn value(text: &str) -> Result<Json, JobError> {
+    Ok(Json::trusted(text))
+}
+
+fn error() -> Result<Json, JobError> {
+    let details = Json::trusted(r#"{"n":1.0}"#);
+    Err(JobError::new("ValueError", "no").with_details(details).retryable(true))
+}
+
+impl Shelf {
+    async fn manual(&self, number: u64) -> Job {
+        self.store.submit(manual(number)).await.expect("a job")
+    }
+
+    /// The job if this is its end now; none if it was done before.
+    async fn complete(&self, job: &Job, end: Result<Json, JobError>) -> Option<Job> {
+        let completion = Completion { job: job.clone(), end, now: NOW };
+        self.store.complete(completion).await.expect("an answer").map(|job| *job)
+    }
+}
+
+#[tokio::test]
+async fn f21_a_manual_job_waits_in_no_queue_takes_no_slot_and_is_never_claimed() {
+    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let job = it.manual(1).await;
+    assert_eq!((job.state, job.attempt, job.version), (State::Pending, 0, 1));
+    let others = [it.manual(2).await, it.manual(3).await];
+    assert!(it.told().is_empty(), "nothing is started");
+    let (first, second) = (it.submit(4).await, it.submit(5).await);
+    assert_eq!((first.state, second.state), (State::Running, State::Pending));
+    it.settle(&first, returned()).await.expect("a running job");
+    it.settle(&it.job(&second).await, returned()).await.expect("a running job");
+    assert_eq!(it.job(&job).await, job);
+
+    let mut it = it.reopened().await;
+    assert_eq!(it.recovered, 0);
+    assert_eq!(it.submit(6).await.state, State::Running, "the one slot is free");
+    assert_eq!(it.told(), ["started 6"], "only what can run is started");
+    for job in others.iter().chain([&job]) {
+        assert_eq!(it.job(job).await, *job, "recovery leaves it alone");
+        assert_eq!(it.complete(job, value("1")).await.expect("its end").version, 2);
+    }
+}
+
+#[tokio::test]
+async fn f20_the_first_end_stands() {
+    let mut it = Shelf::of_workers(1).await;
+    for (number, end) in [(1, value("{\"a\": 1.0}")), (2, error())] {
+        let job = it.manual(number).await;
+        let done = it.complete(&job, end.clone()).await.expect("its end");
+        let state = if end.is_ok() { State::Succeeded } else { State::Failed };
+        assert_eq!((done.state, done.version, done.attempt), (state, 2, 0));
+        assert_eq!((done.started_at, done.finished_at), (None, Some(NOW)));
+        assert_eq!(done.result.as_ref(), end.as_ref().ok());
+        assert_eq!(done.error.as_ref(), end.as_ref().err());
+        assert_eq!(it.told(), [format!("changed {number} {state}")], "whoever waits is told");
+        assert_eq!(it.job(&job).await, done, "it reads back as it was told");
+        for late in [value("2"), error(), end] {
+            // As one who read the job before, and as one who reads it now.
+            for seen in [&job, &done] {
+                assert_eq!(it.complete(seen, late.clone()).await, None);
+            }
+        }
+        assert_eq!(it.store.cancel(cancel(&job, true)).await.expect("one"), Cancellation::Done);
+        assert!(it.told().is_empty());
+        assert_eq!(it.job(&job).await, done);
+    }
+}
+
+#[tokio::test]
+async fn f20_of_two_ends_in_one_group_the_first_stands() {
+    let mut it = Shelf::of_workers(1).await;
+    let job = it.manual(1).await;
+    let (first, second) = tokio::join!(it.complete(&job, value("1")), it.complete(&job, error()));
+    assert_eq!((first.map(|job| job.state), second), (Some(State::Succeeded), None));
+    assert_eq!(it.told(), ["changed 1 succeeded"]);
+
+    let job = it.manual(2).await;
+    let (cancelled, late) =
+        tokio::join!(it.store.cancel(cancel(&job, false)), it.complete(&job, value("1")));
+    assert_eq!((cancelled.expect("one"), late), (Cancellation::Cancelled, None));
+    assert_eq!(it.told(), ["cancelled 2"]);
+    let job = it.job(&job).await;
+    assert_eq!((job.state, job.version, job.result), (State::Cancelled, 2, None));
+    assert_eq!((job.cancel_requested_at, job.finished_at), (Some(NOW), Some(NOW)));
+}
+
+#[tokio::test]
+async fn s3_only_a_manual_job_is_completed_from_outside() {
+    let it = Shelf::of_workers(1).await;
+    let (running, pending) = (it.submit(1).await, it.submit(2).await);
+    for job in [running, pending] {
+        for end in [value("1"), error()] {
+            assert_eq!(it.complete(&job, end).await, None);
+        }
+        assert_eq!(it.job(&job).await, job);
+    }
+    let job = it.manual(3).await;
+    assert!(it.settle(&job, returned()).await.is_err(), "and no attempt ends it");
+    assert_eq!(it.state(&job).await, State::Pending);
+}
+
+#[tokio::test]
+async fn f21_deliveries_are_due_in_the_commit_that_completes_or_cancels() {
+    let mut it = Shelf::of_workers(1).await;
+    for number in 1..=3 {
+        let callback = NewCallback {
+            id: crate::domain::CallbackId(uuid::Uuid::from_u128(number)),
+            url: "http://127.0.0.1:9/".to_owned(),
+            host: "127.0.0.1:9".to_owned(),
+            sealed: None,
+            created_at: NOW,
+        };
+        let asked = manual(u64::try_from(number).expect("a small one"));
+        let asked = Submission { callbacks: vec![callback], ..asked };
+        let job = it.store.submit(asked).await.expect("a job");
+        it.told_of_deliveries();
+        match number {
+            1 => drop(it.complete(&job, value("1")).await.expect("its end")),
+            2 => drop(it.complete(&job, error()).await.expect("its end")),
+            _ => drop(it.store.cancel(cancel(&job, false)).await.expect("an answer")),
+        }
+        assert!(it.told_of_deliveries());
+        let due = it.store.due_deliveries(NOW, &[], 10).await.expect("they read");
+        assert_eq!(due.len(), usize::try_from(number).expect("a small one"));
+    }
+}
+
+#[tokio::test]
+async fn f21_results_of_every_size_read_back_and_a_late_one_leaves_no_piece() {
+    let it = Shelf::of_workers(1).await;
+    for (number, bytes) in [(1, 1_024), (2, 1_025), (3, 300 * 1_024), (4, 1_024 * 1_024)] {
+        let job = it.manual(number).await;
+        let end = value(&format!("\"{}\"", "x".repeat(bytes - 2)));
+        let done = it.complete(&job, end.clone()).await.expect("its end");
+        let chunks = it.number("select count(*) from chunks").await;
+        assert!(it.job(&job).await == done, "{bytes} bytes");
+        assert_eq!(it.complete(&job, end).await, None);
+        assert_eq!(it.number("select count(*) from chunks").await, chunks, "{bytes} bytes");
+        assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
+    }
+}

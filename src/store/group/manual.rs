@@ -1,0 +1,47 @@
+//! Manual jobs: nothing runs them, and the ledger does not know them. What they are stands in their rows.
+
+use crate::domain::{Job, State, cancel_pending, complete};
+use crate::store::Completion;
+
+use super::{CancelOrder, Cancellation, Ended, Error, Event, Group, Guard};
+
+/// What waits has made no attempt yet.
+const WAITS: Guard = Guard { from: State::Pending, attempt: None };
+
+impl Group<'_> {
+    /// Gives a manual job its end, with its deliveries; none if it does not wait for one any more (F20).
+    pub(super) fn complete(
+        &mut self,
+        it: &Completion,
+        written_ahead: Option<i64>,
+    ) -> Result<Option<Box<Job>>, Error> {
+        if !self.sql.awaits_completion(it.job.ordinal)? {
+            if let Some(payload) = written_ahead {
+                self.sql.delete_payload(payload)?;
+            }
+            return Ok(None);
+        }
+        self.now = self.now.max(it.now);
+        let mut next = complete(&it.job, it.end.clone(), it.now);
+        let value = next.result.clone();
+        let result = value.as_ref().map(|it| self.store(it.as_str(), written_ahead));
+        let result = result.transpose()?;
+        self.end(&mut next, WAITS, result.as_ref())?;
+        self.make_due(&next)?;
+        self.events.push(Event::Changed(next.clone()));
+        Ok(Some(Box::new(next)))
+    }
+
+    /// Cancels a manual job, if it still waits.
+    pub(super) fn cancel_manual(&mut self, order: &CancelOrder) -> Result<Cancellation, Error> {
+        if !self.sql.awaits_completion(order.job.ordinal)? {
+            return Ok(Cancellation::Done);
+        }
+        self.now = self.now.max(order.now);
+        let mut next = cancel_pending(&order.job, order.now);
+        self.end(&mut next, WAITS, None)?;
+        self.make_due(&next)?;
+        self.events.extend(Ended::of(&next).map(Event::Cancelled));
+        Ok(Cancellation::Cancelled)
+    }
+}

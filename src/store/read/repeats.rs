@@ -1,0 +1,34 @@
+//! Requests that were made before, as a reader sees them.
+
+use crate::domain::{Identity, JobId};
+use crate::store::sqlite::rows;
+use crate::store::{Error, Store};
+
+const SELECT_BY_KEY: &str = "select j.id from idempotency_keys as k join jobs as j on j.id = k.job
+where k.owner = ? and k.idempotency_key = ? and k.fingerprint = ?";
+const SELECT_BY_ID: &str = "select j.id from jobs as j where j.id = ? and j.fingerprint = ?";
+
+impl Store {
+    /// The job that the same request made before, if it did; `id` is the one that it chooses. What it
+    /// finds stays so; what it does not find may come a moment later.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn repeated(
+        &self,
+        id: Option<JobId>,
+        identity: &Identity,
+    ) -> Result<Option<JobId>, Error> {
+        let fingerprint = identity.fingerprint.0.to_vec();
+        let mut found: Option<Vec<u8>> = None;
+        if let Some(it) = &identity.key {
+            let query = sqlx::query_scalar(SELECT_BY_KEY).bind(&it.owner).bind(it.key.as_str());
+            found = query.bind(fingerprint.clone()).fetch_optional(&self.readers).await?;
+        }
+        if let (None, Some(id)) = (&found, id) {
+            let query = sqlx::query_scalar(SELECT_BY_ID).bind(id.0.as_bytes().to_vec());
+            found = query.bind(fingerprint).fetch_optional(&self.readers).await?;
+        }
+        found.map(|id| rows::uuid(&id).map(JobId)).transpose()
+    }
+}
