@@ -145,7 +145,11 @@ async fn g8_a_chosen_id_outlives_its_server_and_is_410_once_it_has_expired() {
     let again = server.post("/v1/jobs", &echo(ID, 1)).await.expect(200);
     assert_eq!((again.header(REPLAYED), again.json()), (Some("true"), job));
     server.stop().await;
-    execute(&home.database(), "insert into tombstones (id, gone_at) select id, finished_at from jobs").await;
+    execute(
+        &home.database(),
+        "insert into tombstones (id, gone_at) select id, finished_at from jobs",
+    )
+    .await;
     execute(&home.database(), "delete from jobs").await;
     let server = home.start(&[]).await;
     for value in [1, 2] {
