@@ -63,7 +63,8 @@ fn job_error(body: &RawValue) -> Result<JobError, Problem> {
     let message = fields.take("message", "a string");
     let message: Option<String> = fields.required("message", message);
     let traceback = fields.take("traceback", "a string");
-    let details = fields.raw("details").map(Json::of);
+    // Kept, `null` would read back as no details.
+    let details = fields.raw("details").filter(|it| it.get() != "null").map(Json::of);
     let retryable = fields.take("retryable", "a boolean").unwrap_or_default();
     fields.faults().into_result()?;
     let kind = kind.unwrap_or_else(|| ErrorType::parse(""));

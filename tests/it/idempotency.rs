@@ -213,14 +213,14 @@ async fn g8_the_key_of_a_job_that_is_gone_is_410_with_its_id() {
     let call = json!({"function": "echo", "args": [1]});
     let job = keyed_at(&server, "k", &call).await.json();
     server.done(&job).await;
-    server.stop().await;
+    server.kill_nine();
     execute(&home.database(), "delete from jobs").await;
     let server = home.start(&[]).await;
     let gone = keyed_at(&server, "k", &call).await.expect(410);
     assert_eq!((gone.code().as_str(), &gone.json()["id"]), ("expired", &job["id"]));
     let other = keyed_at(&server, "k", &json!({"function": "echo", "args": [2]})).await;
     assert_eq!(other.expect(422).code(), "idempotency_mismatch");
-    server.stop().await;
+    server.kill_nine();
 }
 
 /// What was sent under a key, and the job that was acknowledged, if any was.

@@ -86,8 +86,12 @@ async fn f21_a_manual_job_fails_with_the_exception_that_is_put() {
 #[tokio::test]
 async fn f20_the_first_end_stands_and_the_same_again_is_its_replay() {
     let it = TestServer::start().await;
-    let ends =
-        [("result", "[1.0]"), ("result", "null"), ("exception", r#"{"type":"E","message":"m"}"#)];
+    let ends = [
+        ("result", "[1.0]"),
+        ("result", "null"),
+        ("exception", r#"{"type":"E","message":"m","details":null}"#),
+        ("exception", r#"{"type":"E","message":"m"}"#),
+    ];
     let others =
         [("result", "[1]"), ("result", "[1.00]"), ("exception", r#"{"type":"E","message":"n"}"#)];
     for (end, body) in ends {
