@@ -18,7 +18,7 @@ use crate::config::{Config, InvalidConfig};
 use crate::domain::Timestamp;
 use crate::domain::callback::Schedule;
 use crate::engine::keys::Keys;
-use crate::engine::{self, Clock, Engine, secret};
+use crate::engine::{self, Clock, Engine, Wall, secret};
 use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry, Runtime, builtin};
@@ -97,6 +97,7 @@ impl Failure {
 pub struct Builder {
     config: Config,
     functions: Vec<(String, Native)>,
+    wall: Wall,
 }
 
 impl Builder {
@@ -104,6 +105,14 @@ impl Builder {
     #[must_use]
     pub fn function(mut self, name: &str, native: Native) -> Self {
         self.functions.push((name.to_owned(), native));
+        self
+    }
+
+    /// Looks at another clock than the machine's for what clients ask for by its moment; `look` gives
+    /// milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_clock(mut self, look: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        self.wall = Wall::new(move || Timestamp(look()));
         self
     }
 
@@ -120,7 +129,7 @@ impl Builder {
     /// # Errors
     /// [`Failure`].
     pub async fn start(self) -> Result<Server, Failure> {
-        let Self { config, functions } = self;
+        let Self { config, functions, wall } = self;
         config.check()?;
         let data_dir = config.data_dir.clone();
         let lock = lock(&data_dir)?;
@@ -136,7 +145,7 @@ impl Builder {
         let registry = registry(&client, functions)?;
         let runtime =
             Runtime::start(&config.runtime()).map_err(Failure::io("cannot start threads"))?;
-        let clock = Clock::anchored(wall_clock());
+        let clock = Clock::anchored(wall.now());
         let opened = open_store(&config, &registry, &clock).await?;
         let secrets = Failure::io("the secrets cannot be kept");
         let (secret, seal_key) = secret::webhook_secret(&data_dir)
@@ -147,7 +156,8 @@ impl Builder {
             schedule: Schedule(config.webhook_schedule_seconds.clone()),
             render: http::webhook_event,
         };
-        let parts = engine::Parts { opened, registry, runtime, client, clock, secret, seal_key };
+        let parts =
+            engine::Parts { opened, registry, runtime, client, clock, wall, secret, seal_key };
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
         let app = http::App::new(engine.clone(), keys, config.http());
@@ -174,7 +184,7 @@ impl Server {
     /// Puts a server together, with the built-in functions.
     #[must_use]
     pub fn builder(config: Config) -> Builder {
-        Builder { config, functions: Vec::new() }
+        Builder { config, functions: Vec::new(), wall: Wall::new(wall_clock) }
     }
 
     /// Where it listens.
@@ -230,7 +240,7 @@ impl Server {
     }
 }
 
-/// The only look at the wall clock: from here on time is an argument.
+/// The only look at the machine's wall clock: from here on time is an argument.
 #[must_use]
 pub fn wall_clock() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the roof builds the one clock")]

@@ -19,16 +19,25 @@ pub enum ErrorType {
     ResultTooLarge,
     /// An outgoing request to an address that the egress policy denies.
     EgressDenied,
+    /// The first attempt did not start in time.
+    StartTimeout,
+    /// The attempt did not end in time.
+    RunTimeout,
+    /// The job was not done in time, whatever it was waiting for.
+    TotalTimeout,
 }
 
 impl ErrorType {
-    const OURS: [Self; 6] = [
+    const OURS: [Self; 9] = [
         Self::Panic,
         Self::Interrupted,
         Self::CrashLoop,
         Self::InvalidResult,
         Self::ResultTooLarge,
         Self::EgressDenied,
+        Self::StartTimeout,
+        Self::RunTimeout,
+        Self::TotalTimeout,
     ];
 
     /// Its name as clients see it: ours are in `snake_case`.
@@ -42,6 +51,9 @@ impl ErrorType {
             Self::InvalidResult => "invalid_result",
             Self::ResultTooLarge => "result_too_large",
             Self::EgressDenied => "egress_denied",
+            Self::StartTimeout => "start_timeout",
+            Self::RunTimeout => "run_timeout",
+            Self::TotalTimeout => "total_timeout",
         }
     }
 
@@ -66,6 +78,8 @@ pub struct JobError {
     pub details: Option<Json>,
     /// Whether another attempt could succeed.
     pub retryable: bool,
+    /// Whether the function said that no other attempt could: then none is made, however many are left.
+    pub permanent: bool,
     /// The attempt that failed, from 1; 0 until the job is settled.
     pub attempt: u32,
 }
@@ -79,20 +93,40 @@ impl JobError {
     /// An error of one of our own types.
     pub fn of(kind: ErrorType, message: impl Into<String>) -> Self {
         Self {
+            retryable: kind == ErrorType::RunTimeout,
             kind,
             message: message.into(),
             traceback: None,
             details: None,
-            retryable: false,
+            permanent: false,
             attempt: 0,
         }
     }
 
-    /// The same error, marked as worth another attempt or not.
+    /// The same error, marked as worth another attempt, or as final. An error without a mark is followed by
+    /// another attempt if its job asked for retries.
     #[must_use]
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
+        self.permanent = !retryable;
         self
+    }
+
+    /// Whether another attempt may follow, if the job has any left.
+    #[must_use]
+    pub fn may_be_retried(&self) -> bool {
+        match self.kind {
+            ErrorType::EgressDenied
+            | ErrorType::StartTimeout
+            | ErrorType::TotalTimeout
+            | ErrorType::CrashLoop
+            | ErrorType::Interrupted => false,
+            ErrorType::Named(_)
+            | ErrorType::Panic
+            | ErrorType::InvalidResult
+            | ErrorType::ResultTooLarge
+            | ErrorType::RunTimeout => !self.permanent,
+        }
     }
 
     /// The same error with details for programs.

@@ -1,6 +1,7 @@
 //! The ground floor: what a job is and what may happen to it. Pure: no I/O, no clock, no SQL, no tasks.
 
 pub mod callback;
+pub mod clocks;
 pub mod error;
 #[cfg(test)]
 pub mod example;
@@ -17,6 +18,7 @@ pub mod state;
 pub mod timestamp;
 
 pub use callback::{Callback, CallbackId, Delivery, DeliveryState, NewCallback};
+pub use clocks::{Due, backoff_ms};
 pub use error::{ErrorType, JobError};
 pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 pub use invalid::Invalid;
@@ -25,7 +27,7 @@ pub use job::{
     Progress, QueueName, Spec, Tags,
 };
 pub use json::Json;
-pub use options::{Clocks, Options, Retry, RunAt};
+pub use options::{Clocks, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
 pub use settle::{cancel_pending, complete, is_completed_so, settle};

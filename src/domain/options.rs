@@ -83,6 +83,18 @@ impl RunAt {
     }
 }
 
+/// When a submission asks to start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// As soon as there is a slot.
+    #[default]
+    AtOnce,
+    /// Not before a moment on the wall clock.
+    At(Timestamp),
+    /// Not before so many milliseconds have passed.
+    After(i64),
+}
+
 /// What most submissions leave out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {

@@ -1,6 +1,9 @@
 //! The one decision about an attempt that ended: what its job becomes.
 
-use super::{ErrorType, Job, JobError, Json, OnInterrupt, Outcome, State, Timestamp};
+use super::{
+    ErrorType, FailedAttempt, Job, JobError, Json, OnInterrupt, Outcome, RunAt, State, Timestamp,
+    backoff_ms,
+};
 
 /// Deaths of the server during one job after which the job is taken to be their cause (G9).
 pub const CRASHES_MAX: u32 = 3;
@@ -8,9 +11,10 @@ pub const CRASHES_MAX: u32 = 3;
 /// What `job` becomes when its running attempt ends with `outcome` at `now`.
 ///
 /// A cancel that was requested before the end wins over everything but a returned value: a function
-/// that returns has succeeded, whatever was asked of it (F4).
+/// that returns has succeeded, whatever was asked of it (F4). An attempt that failed is followed by
+/// another while the job has some left, after a wait that `chance`, from 0 to 1, spreads.
 #[must_use]
-pub fn settle(job: &Job, outcome: Outcome, now: Timestamp) -> Job {
+pub fn settle(job: &Job, outcome: Outcome, now: Timestamp, chance: f64) -> Job {
     let cancel_requested = job.cancel_requested_at.is_some();
     match outcome {
         Outcome::Returned(result) => {
@@ -19,7 +23,7 @@ pub fn settle(job: &Job, outcome: Outcome, now: Timestamp) -> Job {
         Outcome::Raised(_) | Outcome::Stopped | Outcome::Crashed if cancel_requested => {
             done(job, State::Cancelled, now)
         }
-        Outcome::Raised(error) => failed(job, error, now),
+        Outcome::Raised(error) => raised(job, error, now, chance),
         Outcome::Cancelled => done(job, State::Cancelled, now),
         Outcome::Stopped => interrupted(job, now),
         Outcome::Crashed => crashed(job, now),
@@ -55,6 +59,27 @@ pub fn is_completed_so(job: &Job, end: &Result<Json, JobError>) -> bool {
             .error
             .as_ref()
             .is_some_and(|kept| *kept == JobError { attempt: kept.attempt, ..error.clone() }),
+    }
+}
+
+/// A failure counts, and is remembered. The future does not show it while another attempt follows.
+fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
+    let error = JobError { attempt: job.attempt, ..error };
+    let started_at = job.started_at.unwrap_or(now);
+    let finished_at = now.max(started_at);
+    let mut counted = Job { failures: job.failures.saturating_add(1), ..job.clone() };
+    counted.attempts.push(FailedAttempt { started_at, finished_at, error: error.clone() });
+    let retry = &job.spec.options.retry;
+    if !error.may_be_retried() || counted.failures >= retry.max_attempts {
+        return failed(&counted, error, now);
+    }
+    let wait = backoff_ms(retry, counted.failures, chance);
+    Job {
+        state: State::Pending,
+        started_at: None,
+        run_at: Some(RunAt::Counted(now.plus_millis(wait))),
+        version: job.version + 1,
+        ..counted
     }
 }
 

@@ -34,9 +34,10 @@ impl State {
         }
     }
 
-    /// The one table of legal transitions (S3). `running → pending` is an interruption: the server
-    /// stopped or died during the attempt, and the job starts again. `pending → succeeded` and
-    /// `pending → failed` are a manual job's, which nothing runs (F21).
+    /// The one table of legal transitions (S3). `running → pending` is an interruption, in which
+    /// the server stopped or died during the attempt, or a failure that is followed by another attempt.
+    /// `pending → failed` is a time-out, or, as `pending → succeeded`, the end of a manual job, which
+    /// nothing runs (F21).
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         match self {

@@ -11,6 +11,7 @@ use crate::store::{self, Settlement};
 
 use super::Engine;
 use super::running::Control;
+use super::timers::{TIMEOUT_GRACE, TimeLimit};
 
 /// How long an attempt may take to end by itself once a stopping server has asked it to.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -31,7 +32,7 @@ pub(super) async fn run(engine: Engine, job: Job, bound: Option<Json>, control: 
             let call = Call::new(job.spec.id, job.attempt, job.spec.function.clone(), stop);
             control.runs(&call);
             let running = engine.shared.runtime.begin(&function, call.clone(), arguments);
-            engine.watch(running, &call, &control).await
+            engine.watch(running, &call, &control, &job).await
         }
     };
     let queue = job.spec.queue.clone();
@@ -87,7 +88,14 @@ impl Engine {
     }
 
     /// Waits for the end; passes on a cancel, and the end of the server.
-    async fn watch(&self, mut running: Running, call: &Call, control: &Control) -> Ended {
+    async fn watch(
+        &self,
+        mut running: Running,
+        call: &Call,
+        control: &Control,
+        job: &Job,
+    ) -> Ended {
+        let limit = TimeLimit::of(job, self.now());
         tokio::select! {
             biased;
             outcome = running.outcome() => Ended::of(outcome),
@@ -98,6 +106,10 @@ impl Engine {
             () = self.shared.stopping.cancelled() => {
                 call.stop();
                 stopped(running).await
+            }
+            error = limit.over() => {
+                call.stop();
+                self.watch_timed_out(running, error, control).await
             }
         }
     }
@@ -111,10 +123,31 @@ impl Engine {
         }
     }
 
+    /// The attempt has timed out, whatever comes of it in its grace: nobody may take a late value for one
+    /// that was in time. A cancel ends the grace as it says.
+    async fn watch_timed_out(
+        &self,
+        mut running: Running,
+        error: JobError,
+        control: &Control,
+    ) -> Ended {
+        let cancelled = async { tokio::time::sleep(control.cancelled().await).await };
+        tokio::select! {
+            biased;
+            _late = running.outcome() => Ended::of(Outcome::Raised(error)),
+            () = cancelled => Ended::given_up(Outcome::Raised(error), running),
+            () = tokio::time::sleep(TIMEOUT_GRACE) => Ended::given_up(Outcome::Raised(error), running),
+            () = self.shared.stopping.cancelled() => {
+                Ended::given_up(Outcome::Raised(error), running)
+            }
+        }
+    }
+
     /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
     async fn settle(&self, job: Job, outcome: Outcome, pool: Pool, frees_slot: bool) {
         let id = job.spec.id;
-        let settlement = Settlement { job, outcome, now: self.now(), pool, frees_slot };
+        let (now, chance) = (self.now(), rand::random());
+        let settlement = Settlement { job, outcome, now, chance, pool, frees_slot };
         loop {
             match self.shared.store.settle(settlement.clone()).await {
                 Ok(()) => return,

@@ -1,6 +1,6 @@
 //! Why the engine did not do what was asked.
 
-use crate::domain::{CallbackId, Invalid, Job, JobId, QueueName};
+use crate::domain::{CallbackId, Invalid, Job, JobId, QueueName, State};
 use crate::store;
 
 /// Errors of the service; HTTP gives each its status and its words.
@@ -15,6 +15,14 @@ pub enum Error {
     /// Only what is done can be forgotten.
     #[error("job {0} is not done; cancel it first, or wait for its end")]
     NotDone(JobId),
+    /// Only what failed or was cancelled is submitted again.
+    #[error("job {id} is {state}; only a job that failed or was cancelled can be submitted again")]
+    NotRetried {
+        /// The job.
+        id: JobId,
+        /// How it stands.
+        state: State,
+    },
     /// What is still told of cannot be forgotten.
     #[error("a delivery of job {0} is still open; wait for its end, or delete the callback")]
     DeliveryOpen(JobId),

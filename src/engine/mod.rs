@@ -14,11 +14,13 @@ mod manual;
 mod queues;
 mod recent;
 mod request;
+mod retry;
 mod running;
 mod seal;
 pub mod secret;
 mod stop;
 mod submit;
+mod timers;
 mod waiters;
 mod waiting;
 
@@ -41,7 +43,7 @@ pub use crate::runtime::Function;
 pub use crate::store::Ended;
 pub use crate::store::{Cancellation, Filter, Page};
 pub use cancel_many::{CancelMany, Meant};
-pub use clock::Clock;
+pub use clock::{Clock, Wall};
 pub use error::{Caller, Error};
 pub use event::type_of as event_type;
 pub use manual::Completed;
@@ -79,6 +81,8 @@ pub struct Parts {
     pub client: Client,
     /// What time it is.
     pub clock: Clock,
+    /// What a client takes for the time.
+    pub wall: Wall,
     /// Signs deliveries whose callback gave no secret of its own.
     pub secret: Secret,
     /// Seals what callbacks give in confidence.
@@ -99,6 +103,8 @@ struct Shared {
     runtime: Runtime,
     client: Client,
     clock: Clock,
+    wall: Wall,
+    timer: timers::Timer,
     secret: Secret,
     seal: Seal,
     waiters: Waiters,
@@ -132,7 +138,7 @@ impl Engine {
     /// Starts the dispatcher, the courier and the cleaner. Jobs that waited when the last server ended start now.
     #[must_use]
     pub fn start(config: Config, parts: Parts) -> Self {
-        let Parts { opened, registry, runtime, client, clock, secret, seal_key } = parts;
+        let Parts { opened, registry, runtime, client, clock, wall, secret, seal_key } = parts;
         let waiters = Waiters::new(config.waiters_max);
         let shared = Arc::new(Shared {
             config,
@@ -141,6 +147,8 @@ impl Engine {
             runtime,
             client,
             clock,
+            wall,
+            timer: timers::Timer::default(),
             secret,
             seal: Seal::new(&seal_key),
             waiters,
@@ -163,6 +171,10 @@ impl Engine {
         let engine = Self { shared };
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(courier::run(engine.clone()));
+        // What came due while no server ran is looked for at once.
+        let long_ago = Some(Timestamp(0));
+        engine.shared.timer.set(store::Alarm { deadline: long_ago, wall: long_ago });
+        engine.shared.tasks.spawn(timers::run(engine.clone()));
         engine.shared.tasks.spawn(cleaner::run(engine.clone()));
         engine
     }

@@ -72,7 +72,7 @@ mod tests {
     fn done(number: u128, result: Json) -> Job {
         let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
         let running = Job { spec: Arc::new(spec), ..example::running() };
-        settle(&running, Outcome::Returned(result), Timestamp(3_000))
+        settle(&running, Outcome::Returned(result), Timestamp(3_000), 0.5)
     }
 
     #[test]

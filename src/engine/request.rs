@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     CallbackId, FunctionName, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt, Options,
-    Pool, Priority, QueueName, Spec, Tags,
+    Pool, Priority, QueueName, RunAt, Spec, Start, Tags,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::Refusal;
@@ -42,6 +42,8 @@ pub struct NewJob {
     pub options: Options,
     /// What the request is known by when it comes again.
     pub identity: Option<Box<Identity>>,
+    /// When it may start.
+    pub start: Start,
     /// Whom to tell when it is done, in order.
     pub callbacks: Vec<CallbackRequest>,
 }
@@ -103,6 +105,15 @@ impl Engine {
         for (place, asked) in new.callbacks.iter().enumerate() {
             callbacks.push(self.checked_callback(Some(place), asked)?);
         }
+        let created_at = self.now();
+        let run_at = match new.start {
+            Start::AtOnce => None,
+            Start::After(0) => None,
+            Start::After(milliseconds) => {
+                Some(RunAt::Counted(created_at.plus_millis(milliseconds)))
+            }
+            Start::At(at) => (at > self.shared.wall.now()).then_some(RunAt::Wall(at)),
+        };
         let spec = Spec {
             id: new.id.unwrap_or_else(|| JobId(Uuid::now_v7())),
             function: callee.name,
@@ -117,11 +128,12 @@ impl Engine {
             tags: new.tags,
             metadata: new.metadata,
             options: new.options,
-            created_at: self.now(),
+            created_at,
         };
         Ok(Submission {
             spec: Arc::new(spec),
             pool: callee.pool,
+            run_at,
             callbacks,
             bound: callee.arguments,
             identity: new.identity,

@@ -244,7 +244,7 @@ mod tests {
 
     fn done() -> Job {
         let outcome = Outcome::Returned(Json::trusted("1"));
-        Job { finished_seq: Some(1), ..settle(&example::running(), outcome, Timestamp(3_000)) }
+        Job { finished_seq: Some(1), ..settle(&example::running(), outcome, Timestamp(3_000), 0.5) }
     }
 
     /// Jobs that are waited for, and how many wait for them, all told.

@@ -10,6 +10,9 @@ use super::job_body::{JobBody, View};
 use super::members::Members;
 use super::wait::Wait;
 
+/// Whoever waits for a job that starts later asks again after so many seconds at most.
+const SCHEDULED_SECONDS_MAX: i64 = 60;
+
 /// A value as JSON text.
 pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     match serde_json::to_string(value) {
@@ -60,10 +63,6 @@ pub(super) fn not_modified(job: &Job, wait: &Wait) -> Response {
 fn job_text(status: StatusCode, text: String, job: &Job, wait: &Wait) -> Response {
     let mut response = json_text(status, text);
     let headers = response.headers_mut();
-    if status != StatusCode::OK {
-        let location = format!("/v1/jobs/{}", job.spec.id);
-        insert(headers, header::LOCATION, &location);
-    }
     let (etag, cache) = if job.is_done() {
         (format!("\"{}\"", job.version), "private, max-age=3600, immutable")
     } else {
@@ -75,9 +74,12 @@ fn job_text(status: StatusCode, text: String, job: &Job, wait: &Wait) -> Respons
     let done = if job.is_done() { "true" } else { "false" };
     headers.insert("futurity-done", HeaderValue::from_static(done));
     if !job.is_done() {
-        headers.insert(header::RETRY_AFTER, retry_after(wait.is_wanted()));
+        headers.insert(header::RETRY_AFTER, retry_after_of(job, wait));
     }
     wait.applied(headers);
+    if status != StatusCode::OK {
+        located(&mut response, job);
+    }
     response
 }
 
@@ -88,6 +90,23 @@ pub(super) fn replayed(mut response: Response, is_replay: bool) -> Response {
         response.headers_mut().insert("idempotent-replayed", yes);
     }
     response
+}
+
+/// Says where the job is.
+pub(super) fn located(response: &mut Response, job: &Job) {
+    let location = format!("/v1/jobs/{}", job.spec.id);
+    insert(response.headers_mut(), header::LOCATION, &location);
+}
+
+/// Of a job that is to start later: not before then, or in a minute.
+fn retry_after_of(job: &Job, wait: &Wait) -> HeaderValue {
+    match job.run_at {
+        Some(run_at) => {
+            let seconds = (run_at.at().millis_since(wait.now) + 999) / 1_000;
+            HeaderValue::from(seconds.clamp(1, SCHEDULED_SECONDS_MAX))
+        }
+        None => retry_after(wait.is_wanted()),
+    }
 }
 
 /// When to ask again for a job that is not done. After a wait that ran out, asking again at once is

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Callback, Delivery, DeliveryState, Job, JobError, Json, Metadata, Progress, Signature,
-    Timestamp,
+    Callback, Delivery, DeliveryState, FailedAttempt, Job, JobError, Json, Metadata, Progress,
+    Signature, Timestamp,
 };
 use crate::engine::Function;
 use crate::engine::event_type;
@@ -92,6 +92,28 @@ impl<'a> JobErrorBody<'a> {
             retryable: error.retryable,
             attempt: error.attempt,
         }
+    }
+}
+
+/// An attempt that failed.
+#[derive(Serialize)]
+pub(super) struct FailedAttemptBody<'a> {
+    attempt: u32,
+    started_at: At,
+    finished_at: At,
+    error: JobErrorBody<'a>,
+}
+
+impl<'a> FailedAttemptBody<'a> {
+    /// `failed` as they are shown.
+    pub(super) fn all(failed: &'a [FailedAttempt]) -> Vec<Self> {
+        let shown = failed.iter().map(|it| Self {
+            attempt: it.error.attempt,
+            started_at: At(it.started_at),
+            finished_at: At(it.finished_at),
+            error: JobErrorBody::of(&it.error),
+        });
+        shown.collect()
     }
 }
 

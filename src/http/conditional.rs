@@ -26,7 +26,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let query = query.only(&["wait", "fields"])?;
     let members = Members::read(query.get("fields"))?;
-    let wait = Wait::read(&query, &headers, desk.config.wait_max)?;
+    let wait = Wait::read(&query, &headers, &desk)?;
     let Some(known) = Known::read(&headers)? else {
         let job = desk.engine.wait(id, wait.duration).await?;
         return Ok(shown(&job, &wait, members.as_ref()));

@@ -4,9 +4,9 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{Job, Json, Spec};
+use crate::domain::{Job, JobId, Json, RunAt, Spec};
 
-use super::body::{JobErrorBody, MetadataBody, ProgressBody};
+use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
 use super::members::Members;
 use super::print::Object;
 
@@ -78,9 +78,18 @@ impl<'a> JobBody<'a> {
         it.json("result", result);
         it.value("error", &job.error.as_ref().map(JobErrorBody::of));
         it.number("attempt", job.attempt);
+        it.number("max_attempts", spec.options.retry.max_attempts);
+        match job.attempts.as_slice() {
+            [] => it.json("attempts", Some(&Json::empty_array())),
+            failed => it.value("attempts", &FailedAttemptBody::all(failed)),
+        }
         it.number("interruptions", job.interruptions);
         it.value("progress", &job.progress.as_ref().map(ProgressBody::of));
         times(&mut it, job);
+        match spec.options.retry_of {
+            Some(JobId(id)) => it.value("retry_of", &id.hyphenated().to_string()),
+            None => it.null("retry_of"),
+        }
         urls(&mut it, id);
         let omitted = [
             ("args_omitted", args.is_none()),
@@ -118,8 +127,10 @@ fn times(it: &mut Object<'_>, job: &Job) {
     let created_at = job.spec.created_at;
     let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
     it.at("created_at", Some(created_at));
+    it.at("run_at", job.run_at.map(RunAt::at));
     it.at("started_at", job.started_at);
     it.at("finished_at", job.finished_at);
+    it.at("expires_at", job.expires_at);
     it.maybe_number("queued_ms", job.started_at.map(|at| at.millis_since(created_at)));
     let run_ms = ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start));
     it.maybe_number("run_ms", run_ms);

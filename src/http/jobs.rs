@@ -158,6 +158,6 @@ impl Desk {
 
     /// The wait of a request that takes no other parameter.
     pub(super) fn wait(&self, query: Query, headers: &HeaderMap) -> Result<Wait, Problem> {
-        Wait::read(&query.only(&["wait"])?, headers, self.config.wait_max)
+        Wait::read(&query.only(&["wait"])?, headers, self)
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn set_result(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let value = Json::of(body.required()?);
-    Ok(completed(&desk.engine.complete(id, Ok(value)).await?))
+    Ok(completed(&desk, &desk.engine.complete(id, Ok(value)).await?))
 }
 
 /// `PUT /v1/jobs/{id}/exception`: the body is the error.
@@ -42,11 +42,11 @@ pub(super) async fn set_exception(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let error = job_error(body.required()?)?;
-    Ok(completed(&desk.engine.complete(id, Err(error)).await?))
+    Ok(completed(&desk, &desk.engine.complete(id, Err(error)).await?))
 }
 
-fn completed(it: &Completed) -> Response {
-    let response = answer::job(StatusCode::OK, &it.job, &Wait::default(), View::Brief);
+fn completed(desk: &Desk, it: &Completed) -> Response {
+    let response = answer::job(StatusCode::OK, &it.job, &Wait::none(desk), View::Brief);
     answer::replayed(response, it.is_replay)
 }
 

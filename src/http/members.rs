@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::wait::bad_query;
 
 /// Every member that a job may have, in the order in which they are shown.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 32] = [
     "id",
     "function",
     "args",
@@ -24,14 +24,19 @@ const NAMES: [&str; 27] = [
     "result",
     "error",
     "attempt",
+    "max_attempts",
+    "attempts",
     "interruptions",
     "progress",
     "created_at",
+    "run_at",
     "started_at",
     "finished_at",
+    "expires_at",
     "queued_ms",
     "run_ms",
     "cancel_requested_at",
+    "retry_of",
     "urls",
     "args_omitted",
     "kwargs_omitted",

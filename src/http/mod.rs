@@ -6,6 +6,7 @@ mod as_completed;
 mod body;
 mod callbacks;
 mod cancel_many;
+mod clocks;
 mod conditional;
 mod connection;
 mod extract;
@@ -22,6 +23,7 @@ mod members;
 mod print;
 mod problem;
 mod queues;
+mod retry;
 mod serve;
 mod strict;
 mod submission;
@@ -84,6 +86,7 @@ impl App {
             .route("/v1/jobs/{id}/result", get(jobs::result).put(manual::set_result))
             .route("/v1/jobs/{id}/exception", get(jobs::exception).put(manual::set_exception))
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+            .route("/v1/jobs/{id}/retry", post(retry::retry))
             .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
             .route("/v1/callbacks/{id}", delete(forget::callback))
             .route("/v1/callbacks/{id}/redeliver", post(forget::redeliver))

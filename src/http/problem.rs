@@ -252,6 +252,7 @@ impl From<Error> for Problem {
             Error::NotFound(_) | Error::CallbackNotFound(_) => Self::new(Code::NotFound, detail),
             Error::Expired(id) => Self::of_gone(id, detail),
             Error::NotDone(_)
+            | Error::NotRetried { .. }
             | Error::DeliveryOpen(_)
             | Error::CallbackWaits(_)
             | Error::CallbackPending(_) => Self::new(Code::InvalidState, detail),

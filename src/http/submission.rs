@@ -10,6 +10,7 @@ use crate::domain::{
 };
 use crate::engine::{CallbackRequest, NewJob};
 
+use super::clocks;
 use super::fields::{Faults, Fields, kind};
 use super::problem::{FieldError, Problem};
 
@@ -56,6 +57,7 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
             Metadata::new(entries.into_iter().collect())
         })
         .unwrap_or_default();
+    let (options, start) = clocks::options(&mut fields);
     let callbacks = callbacks(&mut fields);
     fields.faults().into_result()?;
     Ok(NewJob {
@@ -68,7 +70,8 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
         on_interrupt,
         tags,
         metadata,
-        options: Options { manual, ..Options::default() },
+        options: Options { manual, ..options },
+        start,
         identity: None,
         callbacks,
     })

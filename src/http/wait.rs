@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+use crate::domain::Timestamp;
+
+use super::Desk;
 use super::extract::Query;
 use super::problem::{Code, FieldError, Problem};
 
 /// A wait, clamped to what the server allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     /// How long.
     pub(super) duration: Duration,
+    /// When the request came.
+    pub(super) now: Timestamp,
     /// Whole seconds that were preferred by header, as they are applied.
     preferred_seconds: Option<u64>,
 }
@@ -19,17 +24,14 @@ pub(super) struct Wait {
 impl Wait {
     /// Reads the wait of a request. The parameter takes fractions, and wins; 0 and less do not wait,
     /// as in Python (F8).
-    pub(super) fn read(
-        query: &Query,
-        headers: &HeaderMap,
-        wait_max: Duration,
-    ) -> Result<Self, Problem> {
+    pub(super) fn read(query: &Query, headers: &HeaderMap, desk: &Desk) -> Result<Self, Problem> {
+        let (now, wait_max) = (desk.engine.now(), desk.config.wait_max);
         if let Some(text) = query.get("wait") {
             let duration = seconds(text).ok_or_else(|| {
                 let detail = format!("'{text}' is not a number of seconds");
                 Problem::from(FieldError { pointer: "/wait".to_owned(), detail })
             })?;
-            return Ok(Self { duration: duration.min(wait_max), preferred_seconds: None });
+            return Ok(Self { duration: duration.min(wait_max), now, preferred_seconds: None });
         }
         let preferred = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         let applied = preferred
@@ -37,7 +39,12 @@ impl Wait {
             .find_map(preferred_wait)
             .map(|seconds| seconds.min(wait_max.as_secs()));
         let duration = applied.map(Duration::from_secs).unwrap_or_default();
-        Ok(Self { duration, preferred_seconds: applied })
+        Ok(Self { duration, now, preferred_seconds: applied })
+    }
+
+    /// None at all.
+    pub(super) fn none(desk: &Desk) -> Self {
+        Self { duration: Duration::ZERO, now: desk.engine.now(), preferred_seconds: None }
     }
 
     /// Whether the request waits at all.

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::{
     Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion, DeliveryAttempt,
     DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Mark, NewCallback, Ordinal,
-    Outcome, Pool, Queue, QueueName, Redelivery, Shrunk, Spec, Swept, Timestamp,
+    Outcome, Pool, Queue, QueueName, Redelivery, RunAt, Shrunk, Spec, Swept, Timestamp,
 };
 
 /// A job to be written.
@@ -15,6 +15,8 @@ pub struct Submission {
     pub spec: Arc<Spec>,
     /// Where its function runs.
     pub pool: Pool,
+    /// Not to be started before; none: at once.
+    pub run_at: Option<RunAt>,
     /// Its callbacks, in order.
     pub callbacks: Vec<NewCallback>,
     /// Its arguments as the function takes them: they go back with [`super::Event::Started`].
@@ -32,6 +34,8 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// When.
     pub now: Timestamp,
+    /// From 0 to 1: spreads the wait before another attempt.
+    pub chance: f64,
     /// Where it ran.
     pub pool: Pool,
     /// Whether its slot is free again; a thread may still be busy with code that was given up.
@@ -64,6 +68,24 @@ pub enum Cancellation {
     Running,
     /// The job was done before.
     Done,
+}
+
+/// What the clocks show, so that what is due by them happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the server's own clock.
+    pub now: Timestamp,
+    /// On the wall.
+    pub wall: Timestamp,
+}
+
+/// When there is something to do next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarm {
+    /// By the server's own clock.
+    pub deadline: Option<Timestamp>,
+    /// On the wall.
+    pub wall: Option<Timestamp>,
 }
 
 /// What is asked of a queue.
@@ -163,6 +185,7 @@ pub(super) enum Change {
     Delivered { report: DeliveryReport, reply: Reply<()> },
     Queue { order: QueueOrder, reply: Reply<Ordered> },
     Queues { name: Option<QueueName>, reply: Reply<Vec<Queue>> },
+    ComeDue { moment: Moment, reply: Reply<Alarm> },
     StopClaiming { reply: Reply<()> },
     Clean { now: Timestamp, from: Swept, reply: Reply<Cleaned> },
     Shrink { forced: bool, reply: Reply<Shrunk> },
@@ -184,6 +207,7 @@ impl Change {
             Self::Cancel { reply, .. } => reply.send(failure),
             Self::Queue { reply, .. } => reply.send(failure),
             Self::Queues { reply, .. } => reply.send(failure),
+            Self::ComeDue { reply, .. } => reply.send(failure),
             Self::Settle { reply, .. }
             | Self::AddCallback { reply, .. }
             | Self::DeliveryBody { reply, .. }
@@ -223,6 +247,7 @@ impl Change {
             | Self::Delivered { .. }
             | Self::Queue { .. }
             | Self::Queues { .. }
+            | Self::ComeDue { .. }
             | Self::StopClaiming { .. }
             | Self::Clean { .. }
             | Self::Shrink { .. }

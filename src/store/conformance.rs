@@ -125,11 +125,18 @@ impl Shelf {
 fn submission(spec: Spec) -> Submission {
     let bound = Json::empty_object();
     let (spec, callbacks) = (Arc::new(spec), Vec::new());
-    Submission { spec, pool: Pool::Tasks, callbacks, bound, identity: None }
+    Submission { spec, pool: Pool::Tasks, run_at: None, callbacks, bound, identity: None }
 }
 
 fn settlement(job: &Job, outcome: Outcome) -> Settlement {
-    Settlement { job: job.clone(), outcome, now: NOW, pool: Pool::Tasks, frees_slot: true }
+    Settlement {
+        job: job.clone(),
+        outcome,
+        now: NOW,
+        chance: 0.5,
+        pool: Pool::Tasks,
+        frees_slot: true,
+    }
 }
 
 fn urgent(number: u64, priority: i64) -> Submission {
@@ -176,6 +183,10 @@ fn in_words(event: &Event) -> String {
         }
         Event::Gone(ids) => format!("gone {}", ids.len()),
         Event::CancelRequested(order) => format!("cancel requested {}", order.job.ordinal.0),
+        Event::Waits(alarm) => {
+            let at = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
+            format!("waits {} {}", at(alarm.deadline), at(alarm.wall))
+        }
         Event::DeliveriesDue => "due".to_owned(),
         Event::Broken => "broken".to_owned(),
     }

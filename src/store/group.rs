@@ -1,6 +1,7 @@
 //! One group: what its members change, as one transaction.
 
 mod cancel_many;
+mod clocks;
 mod doomed;
 mod manual;
 mod queues;
@@ -191,6 +192,7 @@ impl<'a> Group<'a> {
                 self.delivered(report)?;
                 reply.set(Ok(()));
             }
+            Change::ComeDue { moment, reply } => reply.set(Ok(self.come_due(*moment)?)),
             Change::StopClaiming { reply } => {
                 self.ledger.stop_claiming();
                 reply.set(Ok(()));
@@ -218,9 +220,10 @@ impl<'a> Group<'a> {
         self.counters.ordinal += 1;
         self.now = self.now.max(it.spec.created_at);
         let ordinal = Ordinal(self.counters.ordinal);
-        let mut job = Job::submitted(it.spec.clone(), ordinal);
+        let mut job = Job { run_at: it.run_at, ..Job::submitted(it.spec.clone(), ordinal) };
         // Whatever could start has started, so if anything can now, it is this job.
-        if !it.spec.options.manual && self.next_claim() == Some(ordinal) {
+        let may_start = job.run_at.is_none() && !it.spec.options.manual;
+        if may_start && self.next_claim() == Some(ordinal) {
             job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
             let may_have_callbacks = !it.callbacks.is_empty();
             let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
@@ -229,7 +232,9 @@ impl<'a> Group<'a> {
         let seq = self.counters.next_seq();
         let arguments = payload::arguments(&it.spec);
         let arguments = self.store(&arguments, written_ahead)?;
-        self.sql.insert_job(&job, seq, self.counters.epoch, &arguments)?;
+        let deadline = job.deadline(self.now);
+        self.sql.insert_job(&job, deadline, (seq, self.counters.epoch), &arguments)?;
+        self.waits_for(&job, deadline);
         if let Some(identity) = &it.identity {
             self.remember(&job, identity)?;
         }
@@ -251,6 +256,9 @@ impl<'a> Group<'a> {
         if it.spec.options.manual {
             return Ok(Ok(()));
         }
+        if it.run_at.is_some() {
+            return Ok(self.ledger.admit_scheduled(&it.spec.queue));
+        }
         let slot = Slot { queue: it.spec.queue.clone(), pool: it.pool };
         Ok(self.ledger.admit(slot, it.spec.priority, Ordinal(self.counters.ordinal + 1)))
     }
@@ -270,12 +278,13 @@ impl<'a> Group<'a> {
         };
         self.now = self.now.max(it.now);
         let job = with_cancel(&it.job, running);
-        let mut next = settle(&job, it.outcome.clone(), it.now);
+        let mut next = settle(&job, it.outcome.clone(), it.now, it.chance);
         let value = next.result.clone();
         let result = value.as_ref().map(|it| self.store(it.as_str(), written_ahead));
         let result = result.transpose()?;
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
         self.end(&mut next, guard, result.as_ref())?;
+        self.keep_attempt(&next, job.failures)?;
         if running.may_have_callbacks {
             self.make_due(&next)?;
         }
@@ -286,7 +295,9 @@ impl<'a> Group<'a> {
         } else {
             self.ledger.give_up(&slot.queue, true);
         }
-        if !next.is_done() {
+        if next.run_at.is_some() {
+            self.ledger.schedule(&slot.queue);
+        } else if !next.is_done() {
             self.ledger.readmit(slot, job.spec.priority, ordinal);
         }
         self.events.push(Event::Changed(next));
@@ -299,7 +310,7 @@ impl<'a> Group<'a> {
             return self.cancel_manual(order);
         }
         let slot = Slot { queue: job.spec.queue.clone(), pool: order.pool };
-        if self.ledger.withdraw(slot, job.spec.priority, job.ordinal) {
+        if self.ledger.withdraw(slot, job.spec.priority, job.ordinal) || self.unscheduled(job)? {
             let guard = Guard { from: State::Pending, attempt: None };
             let mut next = cancel_pending(job, order.now);
             self.end(&mut next, guard, None)?;
@@ -335,7 +346,9 @@ impl<'a> Group<'a> {
         debug_assert!(from.may_become(to), "{from} may not become {to}");
         let seq = self.counters.next_seq();
         next.finished_seq = next.is_done().then_some(seq);
-        if self.sql.end_job(next, guard, seq, result)? {
+        let deadline = next.deadline(self.now);
+        if self.sql.end_job(next, deadline, (guard, seq), result)? {
+            self.waits_for(next, deadline);
             return Ok(());
         }
         Err(disagree(format!("job {} is not {from} in {:?}", next.ordinal.0, guard.attempt)))
@@ -375,7 +388,7 @@ impl<'a> Group<'a> {
     /// Settles a job whose server died while it ran.
     pub(super) fn recover(&mut self, job: &Job) -> Result<(), Error> {
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
-        let mut next = settle(job, Outcome::Crashed, self.now);
+        let mut next = settle(job, Outcome::Crashed, self.now, 0.5);
         self.end(&mut next, guard, None)?;
         self.make_due(&next)
     }

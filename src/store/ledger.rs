@@ -2,6 +2,7 @@
 
 mod marks;
 mod queues;
+mod scheduled;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -70,6 +71,8 @@ struct Queue {
     given_up: usize,
     /// Jobs that wait, also those that are to be cancelled.
     pending: usize,
+    /// Jobs whose time to start has not come. They stand in the database and nowhere else.
+    scheduled: usize,
     /// Waiting jobs by the pool that they wait for: those of one pool never block those of another.
     lanes: Lanes,
     /// Lanes that a shutdown took out of the running: their jobs wait to be cancelled.
@@ -92,6 +95,7 @@ enum Undo {
     Doom(QueueName, Pool, Place),
     GivenUp(QueueName, usize),
     Cancelling(QueueName, Option<Cancelling>),
+    Scheduled(QueueName, usize),
     Marks(Marks),
 }
 
@@ -106,6 +110,8 @@ pub(super) struct Ledger {
     shutting_down: BTreeSet<QueueName>,
     /// What a queue that is made has where nothing else is said.
     queue_default: QueueSettings,
+    /// Where each registered function runs.
+    homes: BTreeMap<String, Pool>,
     /// Whether lanes that are to be cancelled have changed in this group.
     cancels: bool,
     marks: Marks,
@@ -126,6 +132,7 @@ impl Ledger {
             claiming: true,
             shutting_down: BTreeSet::new(),
             queue_default: config.queue_default,
+            homes: config.pools.clone(),
             cancels: false,
             marks: Marks::default(),
             undo: Vec::new(),
@@ -149,7 +156,7 @@ impl Ledger {
         }
         let max_pending = kept.settings.max_pending;
         let starts_at_once = queue.pending == 0 && queue.has_room() && pool_has_room;
-        if queue.pending >= max_pending && !starts_at_once {
+        if queue.pending + queue.scheduled >= max_pending && !starts_at_once {
             return Err(Error::QueueFull { queue: slot.queue, max_pending });
         }
         let place = Place::new(priority, ordinal);
@@ -266,7 +273,8 @@ impl Ledger {
                 | Undo::Undoom(_)
                 | Undo::Doom(..)
                 | Undo::GivenUp(..)
-                | Undo::Cancelling(..) => self.take_back_of_queue(step),
+                | Undo::Cancelling(..)
+                | Undo::Scheduled(..) => self.take_back_of_queue(step),
             }
         }
     }

@@ -30,13 +30,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
     CallbackId, DeliveryState, Identity, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool,
-    QueueName, Spec, State, Timestamp,
+    QueueName, RunAt, Spec, State, Timestamp,
 };
 
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{
-    CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, Settlement,
-    Submission,
+    Alarm, CancelOrder, Cancellation, DeliveryReport, Moment, Ordered, QueueChange, QueueOrder,
+    Settlement, Submission,
 };
 pub use commits::Commits;
 pub use manual::Completion;
@@ -234,7 +234,7 @@ pub enum Event {
     Changed(Job),
     /// This job was cancelled before it started.
     Cancelled(Ended),
-    /// These jobs were cancelled before they started, many at a time.
+    /// These jobs were cancelled, or their time was over, while they waited, many at a time.
     CancelledMany(Vec<Ended>),
     /// This queue was shut down, and now every job of it is done, or it is open again.
     Drained(QueueName),
@@ -249,6 +249,8 @@ pub enum Event {
     Gone(Vec<JobId>),
     /// This running job was asked to stop.
     CancelRequested(CancelOrder),
+    /// A job waits now for one of these moments.
+    Waits(Alarm),
     /// Deliveries have become due.
     DeliveriesDue,
     /// The writer had to stop: nothing can be promised any more.
@@ -366,6 +368,15 @@ impl Store {
         let unknown = Error::UnknownQueue(name.clone());
         let mut found = self.write(|reply| Change::Queues { name: Some(name), reply }).await?;
         found.pop().ok_or(unknown)
+    }
+
+    /// Does what is due at that moment, as much as one group may; says when there is something to do next,
+    /// which may be at once.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn come_due(&self, moment: Moment) -> Result<Alarm, Error> {
+        self.write(|reply| Change::ComeDue { moment, reply }).await
     }
 
     /// Claims nothing from now on: the server is stopping.

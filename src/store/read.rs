@@ -265,7 +265,9 @@ async fn filled(
         let (args, kwargs) = rows::read_arguments(&whole(connection, payload).await?)?;
         job.spec = Arc::new(Spec { args: Some(args), kwargs: Some(kwargs), ..(*job.spec).clone() });
     }
-    if job.failures > 0 {
+    if job.failures > 0 && job.spec.options.retry.max_attempts == 1 {
+        job.attempts = rows::only_attempt(&job).into_iter().collect();
+    } else if job.failures > 0 {
         job.attempts = failed_attempts(connection, job.ordinal).await?;
     }
     let (payload, bytes): (Option<i64>, Option<i64>) = (row.try_get(21)?, row.try_get(22)?);

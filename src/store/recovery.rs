@@ -18,7 +18,8 @@ returning epoch, ordinal, seq, payload";
 const SELECT_RUNNING: &str =
     "select ordinal from jobs where finished_seq is null and state = 'running' order by ordinal";
 /// A manual job waits in no queue, and for nobody here.
-const SELECT_WAITING: &str = "select ordinal, function, queue, priority, seq from jobs
+const SELECT_WAITING: &str =
+    "select ordinal, function, queue, priority, seq, run_at is not null from jobs
 where finished_seq is null and state = 'pending' and queue <> '' order by ordinal";
 const SELECT_QUEUES: &str =
     "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
@@ -106,6 +107,15 @@ pub(super) fn load_waiting(
         let queue: String = row.get(2)?;
         let queue = QueueName::new(&queue).map_err(damaged)?;
         let priority = Priority::new(row.get(3)?).map_err(damaged)?;
+        if row.get(5)? {
+            // Its time has not come, or had not when the last server ended: it is only counted.
+            if ledger.is_marked(&queue, row.get(4)?) {
+                ledger.cancel_scheduled(&queue, Ordinal(row.get(0)?));
+            }
+            ledger.schedule(&queue);
+            ledger.commit();
+            continue;
+        }
         let slot = Slot { queue, pool: config.pool_of(&function) };
         if ledger.is_marked(&slot.queue, row.get(4)?) {
             ledger.readmit_marked(&slot, priority, Ordinal(row.get(0)?));

@@ -73,7 +73,7 @@ fn f4_g9_every_way_to_end_has_its_row_and_its_state() {
                 for &crashes in deaths {
                     let case = format!("{how:?} {cancel_requested} {on_interrupt:?} {crashes}");
                     let job = running(on_interrupt, cancel_requested, crashes);
-                    let next = settle(&job, outcome(how), NOW);
+                    let next = settle(&job, outcome(how), NOW, 0.5);
                     assert_eq!(next.state, state, "{case}");
                     let kind = next.error.as_ref().map(|error| error.kind.as_str());
                     assert_eq!(kind, error, "{case}");
@@ -88,7 +88,7 @@ fn f4_g9_every_way_to_end_has_its_row_and_its_state() {
 #[test]
 fn f5_a_function_that_raises_cancelled_error_itself_has_failed() {
     let error = JobError::new("CancelledError", "my own idea");
-    let next = settle(&example::running(), Outcome::Raised(error), NOW);
+    let next = settle(&example::running(), Outcome::Raised(error), NOW, 0.5);
     assert_eq!(next.state, State::Failed);
     let error = next.error.expect("an error");
     assert_eq!((error.kind.as_str(), error.attempt), ("CancelledError", 1));
@@ -97,9 +97,9 @@ fn f5_a_function_that_raises_cancelled_error_itself_has_failed() {
 #[test]
 fn g9_a_stop_is_an_interruption_and_only_a_death_counts_as_a_crash() {
     let job = running(OnInterrupt::Rerun, false, 0);
-    let stopped = settle(&job, Outcome::Stopped, NOW);
+    let stopped = settle(&job, Outcome::Stopped, NOW, 0.5);
     assert_eq!((stopped.interruptions, stopped.crashes), (1, 0));
-    let crashed = settle(&job, Outcome::Crashed, NOW);
+    let crashed = settle(&job, Outcome::Crashed, NOW, 0.5);
     assert_eq!((crashed.interruptions, crashed.crashes), (1, 1));
     assert_eq!(crashed.attempt, job.attempt, "the attempt is counted by the next claim");
     assert_eq!(crashed.started_at, None);
@@ -116,7 +116,7 @@ fn f3_a_pending_job_that_is_cancelled_is_done_at_once() {
 
 #[test]
 fn g19_a_job_never_ends_before_it_began_though_the_clock_was_set_back() {
-    let next = settle(&example::running(), Outcome::Cancelled, Timestamp(1));
+    let next = settle(&example::running(), Outcome::Cancelled, Timestamp(1), 0.5);
     assert_eq!(next.finished_at, Some(Timestamp(2_000)));
 }
 
@@ -152,7 +152,7 @@ proptest! {
         outcome in any_outcome(),
         now in any::<i64>().prop_map(Timestamp),
     ) {
-        let next = settle(&job, outcome, now);
+        let next = settle(&job, outcome, now, 0.5);
         prop_assert!(job.state.may_become(next.state));
         prop_assert_eq!(next.version, job.version + 1);
         prop_assert_eq!(next.attempt, job.attempt);

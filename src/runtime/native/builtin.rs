@@ -74,8 +74,9 @@ struct Raise {
     kind: String,
     #[serde(default)]
     message: String,
+    /// Whether another attempt could succeed; left to the job if not given.
     #[serde(default)]
-    retryable: bool,
+    retryable: Option<bool>,
 }
 
 fn runtime_error() -> String {
@@ -83,5 +84,9 @@ fn runtime_error() -> String {
 }
 
 async fn raise(_call: Call, arguments: Raise) -> Result<(), JobError> {
-    Err(JobError::new(&arguments.kind, arguments.message).retryable(arguments.retryable))
+    let error = JobError::new(&arguments.kind, arguments.message);
+    Err(match arguments.retryable {
+        Some(retryable) => error.retryable(retryable),
+        None => error,
+    })
 }

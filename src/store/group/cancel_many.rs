@@ -34,7 +34,7 @@ impl Group<'_> {
                     }
                 }
                 Some(_) => {}
-                None if it.pending && self.cancel_unstarted(job)? => {
+                None if it.pending && self.cancel_unstarted(job, false)? => {
                     counts.matched += 1;
                     counts.cancelled += 1;
                 }
@@ -58,7 +58,7 @@ impl Group<'_> {
             if is_meant {
                 self.ledger.drop_claim(job);
                 self.ledger.count_cancelled(number);
-                if !self.cancel_unstarted(job)? {
+                if !self.cancel_unstarted(job, true)? {
                     return Err(disagree(format!("job {} does not wait", job.0)));
                 }
                 return Ok(true);
@@ -73,12 +73,14 @@ impl Group<'_> {
     }
 
     /// Cancels a job that waits, with its deliveries; false if it does not wait.
-    fn cancel_unstarted(&mut self, job: Ordinal) -> Result<bool, Error> {
+    fn cancel_unstarted(&mut self, job: Ordinal, is_claimed: bool) -> Result<bool, Error> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
         let seq = self.counters.next_seq();
         let Some(row) = self.sql.cancel_unstarted(job, seq, self.now)? else { return Ok(false) };
-        // One that was about to be claimed has left its queue already.
-        self.ledger.withdraw_anywhere(&row.queue, row.priority, job);
+        // One that was about to be claimed has left its queue already, and one whose time has not come is in none.
+        if !self.ledger.withdraw_anywhere(&row.queue, row.priority, job) && !is_claimed {
+            self.ledger.unschedule(&row.queue);
+        }
         self.makes_due |= self.sql.make_due(job, self.now)?;
         self.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
         Ok(true)

@@ -35,7 +35,9 @@ impl Group<'_> {
         let rows = self.sql.unfinished(at, queue, cancel_to, self.portion_left)?;
         let last = rows.last().map(|row| row.ordinal).filter(|_| rows.len() == self.portion_left);
         for row in rows.iter().filter(|row| row.is_marked) {
-            if !self.ledger.withdraw_anywhere(queue, row.priority, row.ordinal) {
+            if row.is_scheduled {
+                self.ledger.unschedule(queue);
+            } else if !self.ledger.withdraw_anywhere(queue, row.priority, row.ordinal) {
                 return Err(disagree(format!("job {} waits nowhere", row.ordinal.0)));
             }
             self.cancel_row(row)?;
@@ -47,7 +49,7 @@ impl Group<'_> {
     }
 
     /// Cancels one job that waited, and makes its callbacks due. The ledger has let go of it before.
-    fn cancel_row(&mut self, row: &WaitingRow) -> Result<(), Error> {
+    pub(super) fn cancel_row(&mut self, row: &WaitingRow) -> Result<(), Error> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
         let seq = self.counters.next_seq();
         let expires_at = self.now.plus_millis(row.retention_ms);

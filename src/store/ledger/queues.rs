@@ -71,7 +71,7 @@ impl Ledger {
     pub(in crate::store) fn doom(&mut self, name: &QueueName, to: Ordinal) -> usize {
         let Some(queue) = self.queues.get_mut(name) else { return 0 };
         let lanes = std::mem::take(&mut queue.lanes);
-        let count = lanes.values().map(BTreeSet::len).sum();
+        let count = lanes.values().map(BTreeSet::len).sum::<usize>() + queue.scheduled;
         queue.doomed.push(lanes);
         self.cancels = true;
         self.undo.push(Undo::Undoom(name.clone()));
@@ -206,6 +206,9 @@ impl Ledger {
             Undo::Cancelling(name, cancelling) => {
                 self.queues.entry(name).or_default().cancelling = cancelling;
             }
+            Undo::Scheduled(name, scheduled) => {
+                self.queues.entry(name).or_default().scheduled = scheduled;
+            }
             Undo::Unadmit(..)
             | Undo::Readmit(..)
             | Undo::GiveBack(_)
@@ -234,7 +237,7 @@ impl Queue {
 
     /// Whether every job of it is done.
     fn is_drained(&self) -> bool {
-        self.pending == 0 && self.jobs_running() == 0
+        self.pending + self.scheduled == 0 && self.jobs_running() == 0
     }
 
     fn jobs_running(&self) -> usize {
@@ -247,7 +250,7 @@ impl Queue {
             settings: kept.settings,
             paused: kept.paused,
             shutdown: kept.shutdown,
-            pending: self.pending,
+            pending: self.pending + self.scheduled,
             running: self.jobs_running(),
             oldest: self.oldest(),
         }

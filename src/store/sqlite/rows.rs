@@ -175,6 +175,15 @@ pub(in crate::store) fn read_options(text: &str) -> Result<Options, Error> {
     })
 }
 
+/// The attempt of a job that had one and failed: its own row tells all of it.
+pub(in crate::store) fn only_attempt(job: &Job) -> Option<FailedAttempt> {
+    Some(FailedAttempt {
+        started_at: job.started_at?,
+        finished_at: job.finished_at?,
+        error: job.error.clone()?,
+    })
+}
+
 /// Reads an attempt that failed: when it started and ended, and its error.
 pub(in crate::store) fn failed_attempt(row: &SqliteRow) -> Result<FailedAttempt, Error> {
     Ok(FailedAttempt {
@@ -193,6 +202,8 @@ struct ErrorText<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     details: Option<&'a RawValue>,
     retryable: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    permanent: bool,
     attempt: u32,
 }
 
@@ -205,6 +216,7 @@ pub(in crate::store) fn error_text(error: &JobError) -> String {
         traceback: error.traceback.clone(),
         details: details.map(Json::raw),
         retryable: error.retryable,
+        permanent: error.permanent,
         attempt: error.attempt,
     });
     // Texts, a flag, a number and valid JSON: nothing in it can fail to be written.
@@ -219,6 +231,7 @@ fn read_error(text: &str) -> Result<JobError, Error> {
         traceback: error.traceback,
         details: error.details.map(Json::of),
         retryable: error.retryable,
+        permanent: error.permanent,
         attempt: error.attempt,
     })
 }

@@ -1,6 +1,7 @@
 //! Every statement that the writer sends: each states what it assumes of the row that it changes.
 
 mod cancel_many;
+pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
 mod idempotency;
 mod manual;
@@ -25,11 +26,12 @@ const KEEP_COUNTERS: &str =
 
 const INSERT_JOB: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall)
-values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall,
+    deadline_at)
+values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
-    started_at = max(?4, created_at)
+    started_at = max(?4, created_at), deadline_at = null
 where ordinal = ?1 and state = 'pending'
 returning attempt";
 const REQUEST_CANCEL: &str =
@@ -43,7 +45,8 @@ const END_JOB: &str =
     started_at = case when ?4 = 'pending' then null else started_at end,
     result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11,
     interruptions = coalesce(?12, interruptions), crashes = coalesce(?13, crashes),
-    cancel_requested_at = ?14, failures = coalesce(?15, failures), expires_at = ?16, run_at = ?17, run_at_is_wall = 0
+    cancel_requested_at = ?14, failures = coalesce(?15, failures), expires_at = ?16, run_at = ?17, run_at_is_wall = 0,
+    deadline_at = ?18
 where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
 
 /// A callback reaches only a job that is there.
@@ -116,8 +119,8 @@ impl<'a> Statements<'a> {
     pub(in crate::store) fn insert_job(
         self,
         job: &Job,
-        seq: i64,
-        epoch: i64,
+        deadline: Option<Timestamp>,
+        (seq, epoch): (i64, i64),
         arguments: &Stored<'_>,
     ) -> Result<()> {
         let spec = &job.spec;
@@ -141,6 +144,7 @@ impl<'a> Statements<'a> {
             rows::options(&spec.options),
             job.run_at.map(|it| it.at().0),
             matches!(job.run_at, Some(RunAt::Wall(_))),
+            deadline.map(|at| at.0),
         ];
         self.run(INSERT_JOB, values).map(drop)
     }
@@ -171,8 +175,8 @@ impl<'a> Statements<'a> {
     pub(in crate::store) fn end_job(
         self,
         next: &Job,
-        guard: Guard,
-        seq: i64,
+        deadline: Option<Timestamp>,
+        (guard, seq): (Guard, i64),
         result: Option<&Stored<'_>>,
     ) -> Result<bool> {
         let values = params![
@@ -193,6 +197,7 @@ impl<'a> Statements<'a> {
             guard.attempt.map(|_| next.failures),
             next.expires_at.map(|at| at.0),
             next.run_at.map(|it| it.at().0),
+            deadline.map(|at| at.0),
         ];
         self.run(END_JOB, values).map(|rows| rows == 1)
     }

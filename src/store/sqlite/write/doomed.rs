@@ -11,7 +11,7 @@ use super::Statements;
 
 /// A job that is not done, and whether a shutdown has marked it: it waits, and has not changed since.
 const SELECT_UNFINISHED: &str = "select ordinal, id, priority, options,
-    queue = ?3 and state = 'pending' and seq <= ?4
+    queue = ?3 and state = 'pending' and seq <= ?4, run_at is not null
 from jobs where finished_seq is null and ordinal > ?1 and ordinal <= ?2 order by ordinal limit ?5";
 const CANCEL_WAITING: &str =
     "update jobs set state = 'cancelled', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
@@ -27,6 +27,8 @@ pub(in crate::store) struct WaitingRow {
     pub(in crate::store) priority: Priority,
     pub(in crate::store) retention_ms: i64,
     pub(in crate::store) is_marked: bool,
+    /// Whether its time to start has not come.
+    pub(in crate::store) is_scheduled: bool,
 }
 
 impl Statements<'_> {
@@ -72,5 +74,6 @@ fn waiting(row: &Row<'_>) -> Result<WaitingRow, Error> {
         priority: Priority::new(row.get(2)?).map_err(rows::damaged)?,
         retention_ms: options.unwrap_or_default().retention_ms,
         is_marked: row.get(4)?,
+        is_scheduled: row.get(5)?,
     })
 }

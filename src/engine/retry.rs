@@ -1,0 +1,39 @@
+//! A job that is submitted again.
+
+use crate::domain::{Job, JobId, Json, Options, Start, State};
+
+use super::{Engine, Error, NewJob};
+
+impl Engine {
+    /// Submits the call of a job that failed or was cancelled again, as a new job with the same options. Its
+    /// callbacks are not taken along: whoever gave them was told of the job that they were given with.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotRetried`], or as [`Engine::submit`].
+    pub async fn retry(&self, id: JobId) -> Result<Job, Error> {
+        let job = self.get(id).await?;
+        match job.state {
+            State::Failed | State::Cancelled => {}
+            State::Pending | State::Running | State::Succeeded => {
+                return Err(Error::NotRetried { id, state: job.state });
+            }
+        }
+        let spec = &job.spec;
+        let new = NewJob {
+            id: None,
+            function: Some(spec.function.to_string()),
+            args: spec.args.clone().unwrap_or_else(Json::empty_array),
+            kwargs: spec.kwargs.clone().unwrap_or_else(Json::empty_object),
+            queue: Some(spec.queue.clone()).filter(|queue| !queue.is_none()),
+            priority: spec.priority,
+            on_interrupt: spec.on_interrupt,
+            tags: spec.tags.clone(),
+            metadata: spec.metadata.clone(),
+            options: Options { retry_of: Some(id), ..spec.options },
+            start: Start::AtOnce,
+            identity: None,
+            callbacks: Vec::new(),
+        };
+        Ok(self.submit(new).await?.job)
+    }
+}

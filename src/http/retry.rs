@@ -1,0 +1,32 @@
+//! A job that is submitted again.
+
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::Desk;
+use super::answer;
+use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query};
+use super::fields::Fields;
+use super::job_body::View;
+use super::problem::Problem;
+use super::wait::Wait;
+
+/// `POST /v1/jobs/{id}/retry`: a job that failed or was cancelled, once more, as a new one.
+pub(super) async fn retry(
+    Shared(desk): Shared<Arc<Desk>>,
+    JobPath(id): JobPath,
+    query: Query,
+    body: JsonBody<BODY_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    if let Some(body) = body.optional()? {
+        Fields::of("", body)?.faults().into_result()?;
+    }
+    let job = desk.engine.retry(id).await?;
+    let mut response = answer::job(StatusCode::OK, &job, &Wait::none(&desk), View::Brief);
+    answer::located(&mut response, &job);
+    Ok(response)
+}
