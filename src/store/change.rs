@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::{
-    Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion, DeliveryAttempt,
-    DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Mark, NewCallback, Ordinal,
-    Outcome, Pool, Queue, QueueName, Redelivery, RunAt, Shrunk, Spec, Swept, Timestamp,
+    Alarm, Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion, DeliveryAttempt,
+    DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Mark, Moment, NewCallback,
+    Ordinal, Outcome, Pool, Queue, QueueName, Redelivery, RunAt, Shrunk, Spec, Swept, Timestamp,
 };
 
 /// A job to be written.
@@ -68,24 +68,6 @@ pub enum Cancellation {
     Running,
     /// The job was done before.
     Done,
-}
-
-/// What the clocks show, so that what is due by them happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// By the server's own clock.
-    pub now: Timestamp,
-    /// On the wall.
-    pub wall: Timestamp,
-}
-
-/// When there is something to do next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Alarm {
-    /// By the server's own clock.
-    pub deadline: Option<Timestamp>,
-    /// On the wall.
-    pub wall: Option<Timestamp>,
 }
 
 /// What is asked of a queue.

@@ -5,6 +5,7 @@ mod clocks;
 mod doomed;
 mod manual;
 mod queues;
+mod recovery;
 mod redelivery;
 mod removal;
 mod repeats;
@@ -13,7 +14,7 @@ mod values;
 
 use rusqlite::Connection;
 
-use crate::domain::{Job, Ordinal, Outcome, State, Timestamp, cancel_pending, settle};
+use crate::domain::{Job, Ordinal, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
@@ -383,14 +384,6 @@ impl<'a> Group<'a> {
             self.claimed.push(ordinal);
         }
         Ok(())
-    }
-
-    /// Settles a job whose server died while it ran.
-    pub(super) fn recover(&mut self, job: &Job) -> Result<(), Error> {
-        let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
-        let mut next = settle(job, Outcome::Crashed, self.now, 0.5);
-        self.end(&mut next, guard, None)?;
-        self.make_due(&next)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod cancel_many;
 mod change;
+mod clocks;
 mod commits;
 mod group;
 mod ledger;
@@ -35,9 +36,10 @@ use crate::domain::{
 
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{
-    Alarm, CancelOrder, Cancellation, DeliveryReport, Moment, Ordered, QueueChange, QueueOrder,
-    Settlement, Submission,
+    CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, Settlement,
+    Submission,
 };
+pub use clocks::{Alarm, Moment};
 pub use commits::Commits;
 pub use manual::Completion;
 pub use read::{DueDelivery, Filter, Page, Standing};
@@ -368,15 +370,6 @@ impl Store {
         let unknown = Error::UnknownQueue(name.clone());
         let mut found = self.write(|reply| Change::Queues { name: Some(name), reply }).await?;
         found.pop().ok_or(unknown)
-    }
-
-    /// Does what is due at that moment, as much as one group may; says when there is something to do next,
-    /// which may be at once.
-    ///
-    /// # Errors
-    /// A failure of the disk.
-    pub async fn come_due(&self, moment: Moment) -> Result<Alarm, Error> {
-        self.write(|reply| Change::ComeDue { moment, reply }).await
     }
 
     /// Claims nothing from now on: the server is stopping.

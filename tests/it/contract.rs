@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn operations_name_method_and_template() {
         let operations = contract().operations();
-        assert_eq!(operations.len(), 29, "{operations:?}");
+        assert_eq!(operations.len(), 30, "{operations:?}");
         assert!(operations.contains(&("HEAD".to_owned(), "/v1/jobs/{id}".to_owned())));
     }
 

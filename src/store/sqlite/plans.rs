@@ -286,3 +286,25 @@ async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_do
         "{by_id:#?}"
     );
 }
+
+#[tokio::test]
+async fn g19_what_is_due_is_found_by_its_time_however_many_jobs_wait() {
+    const CLOCKS: &str = include_str!("write/clocks.rs");
+    let due = CLOCKS.split('"').filter(|text| text.starts_with("select ordinal, id, function"));
+    let due: Vec<&str> = due.collect();
+    let indexes = ["jobs_deadline (deadline_at<?)", "jobs_wall (run_at<?)"];
+    assert_eq!(due.len(), indexes.len());
+    for (statement, index) in due.into_iter().zip(indexes) {
+        assert_eq!(plan(statement).await, [format!("SEARCH jobs USING INDEX {index}")]);
+    }
+    for (begin, index) in
+        [("select min(deadline_at)", "jobs_deadline"), ("select min(run_at)", "jobs_wall")]
+    {
+        let plan = plan(statement(CLOCKS, begin)).await;
+        assert!(plan[0].contains(index) && plan.len() == 1, "{plan:?}");
+    }
+    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(CLOCKS, "update jobs set run_at = null", &by_place).await;
+    searches(CLOCKS, "update jobs set state = 'failed'", &by_place).await;
+    searches(CLOCKS, "select run_at is not null", &by_place).await;
+}

@@ -1,0 +1,16 @@
+//! What a dead server left.
+
+use crate::domain::{Job, Outcome, State, settle};
+use crate::store::Error;
+
+use super::{Group, Guard};
+
+impl Group<'_> {
+    /// Settles a job whose server died while it ran.
+    pub(in crate::store) fn recover(&mut self, job: &Job) -> Result<(), Error> {
+        let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
+        let mut next = settle(job, Outcome::Crashed, self.now, 0.5);
+        self.end(&mut next, guard, None)?;
+        self.make_due(&next)
+    }
+}
