@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -121,7 +121,9 @@ impl Builder {
     /// # Errors
     /// [`Failure`].
     pub async fn serve(self) -> Result<(), Failure> {
-        self.start().await?.run().await
+        // Heard before anyone can reach the server: a stop that comes right after the start is one too.
+        let stops = Stops::heard()?;
+        self.start().await?.run_until(stops).await
     }
 
     /// Starts: when this returns, the server accepts requests.
@@ -169,6 +171,30 @@ impl Builder {
     }
 }
 
+/// The signals that ask a server to stop.
+#[derive(Debug)]
+pub(crate) struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    /// From now on they are heard, and end the process no more.
+    pub(crate) fn heard() -> Result<Self, Failure> {
+        let heard = |kind| signal(kind).map_err(Failure::io("signals cannot be heard"));
+        let (terminate, interrupt) =
+            (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// A server that runs.
 #[derive(Debug)]
 pub struct Server {
@@ -198,21 +224,17 @@ impl Server {
     /// # Errors
     /// [`Failure::Broken`] if the database failed.
     pub async fn run(self) -> Result<(), Failure> {
-        let context = "signals cannot be heard";
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io(context))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::io(context))?;
-        let mut asked = async || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        self.run_until(Stops::heard()?).await
+    }
+
+    /// The same, with signals that are heard already.
+    pub(crate) async fn run_until(self, mut stops: Stops) -> Result<(), Failure> {
         tokio::select! {
-            () = asked() => tracing::info!("stopping; a second signal ends the grace"),
+            () = stops.asked() => tracing::info!("stopping; a second signal ends the grace"),
             () = self.engine.broken() => {}
         }
         let grace = self.grace;
-        self.stop_when(grace, asked()).await
+        self.stop_when(grace, stops.asked()).await
     }
 
     /// Stops: lets what runs go on for `grace`, then gives it up to run again at the next start.

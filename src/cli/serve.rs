@@ -1,6 +1,6 @@
 //! `futurity serve`: the server itself.
 
-use crate::app::{Failure, Server};
+use crate::app::{Failure, Server, Stops};
 use crate::config::{Config, Options};
 use crate::telemetry;
 
@@ -15,9 +15,11 @@ pub(super) fn serve(config: Config, options: &Options) -> Result<(), Failure> {
         source,
     })?;
     let served = runtime.block_on(async {
+        // Heard before anyone can reach the server: a stop that comes right after the start is one too.
+        let stops = Stops::heard()?;
         let server = Server::builder(config).start().await?;
         say(&greeting(&format!("http://{}", server.address())));
-        server.run().await
+        server.run_until(stops).await
     });
     // A pool thread may still be busy with code that nothing can stop; the process does not wait for it.
     runtime.shutdown_background();
