@@ -93,7 +93,7 @@ create table queues (
     max_pending integer not null,
     paused integer not null default 0,
     shutdown integer not null default 0,
-    -- Jobs up to here that have not started are to be cancelled: the shutdown asked for it.
+    -- Jobs that have waited without a change since this `seq` are to be cancelled: a shutdown asked for it.
     cancel_to integer
 ) strict, without rowid;
 

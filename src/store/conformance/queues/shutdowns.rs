@@ -176,6 +176,22 @@ async fn e14_a_job_that_ran_at_the_shutdown_runs_again_after_an_interruption() {
 }
 
 #[tokio::test]
+async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_meant() {
+    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let jobs = it.submit_many(MANY).await;
+    let running = jobs.iter().find(|job| job.state == State::Running).expect("the first");
+    it.asks("default", QueueChange::Pause).await.expect("a queue");
+    let (shut, settled) =
+        tokio::join!(it.asks("default", CANCEL), it.settle(running, Outcome::Stopped));
+    assert_eq!((shut.expect("a queue").cancelled as u64, settled.is_ok()), (MANY - 1, true));
+    while it.number("select count(*) from jobs where state = 'pending'").await > 1 {
+        it.tells().await;
+    }
+    let left = it.job(running).await;
+    assert_eq!((left.state, left.interruptions), (State::Pending, 1));
+}
+
+#[tokio::test]
 async fn e14_a_mark_is_honoured_at_the_next_start() {
     let it = Shelf::of_workers(0).await;
     it.submit_many(3).await;
