@@ -4,7 +4,7 @@ use crate::store::{Cancellation, QueueChange};
 
 use super::{
     Error, NOW, Ordinal, Outcome, QueueSettings, SHUT_DOWN, Shelf, State, cancel, example, of,
-    returned, submission, workers,
+    returned, submission, urgent, workers,
 };
 
 /// More jobs than one group cancels.
@@ -178,16 +178,22 @@ async fn e14_a_job_that_ran_at_the_shutdown_runs_again_after_an_interruption() {
 #[tokio::test]
 async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_meant() {
     let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
-    let jobs = it.submit_many(MANY).await;
-    let running = jobs.iter().find(|job| job.state == State::Running).expect("the first");
-    it.asks("default", QueueChange::Pause).await.expect("a queue");
+    it.ask(QueueChange::Pause).await;
+    it.submit_many(MANY).await;
+    // Behind all others in the order of submission, so that a portion comes to it last.
+    it.store.submit(urgent(MANY + 1, 9)).await.expect("a job");
+    it.ask(QueueChange::Resume).await;
+    it.ask(QueueChange::Pause).await;
+    let last = Ordinal(i64::try_from(MANY + 1).expect("a place"));
+    let running = it.store.jobs_at(&[last]).await.expect("it reads").remove(0);
+    assert_eq!(running.state, State::Running);
     let (shut, settled) =
-        tokio::join!(it.asks("default", CANCEL), it.settle(running, Outcome::Stopped));
-    assert_eq!((shut.expect("a queue").cancelled as u64, settled.is_ok()), (MANY - 1, true));
+        tokio::join!(it.asks("default", CANCEL), it.settle(&running, Outcome::Stopped));
+    assert_eq!((shut.expect("a queue").cancelled as u64, settled.is_ok()), (MANY, true));
     while it.number("select count(*) from jobs where state = 'pending'").await > 1 {
         it.tells().await;
     }
-    let left = it.job(running).await;
+    let left = it.job(&running).await;
     assert_eq!((left.state, left.interruptions), (State::Pending, 1));
 }
 
