@@ -62,10 +62,7 @@ impl Engine {
     async fn cancel_all(&self, asked: CancelMany) -> Result<CancelCounts, Error> {
         let turn = self.shared.cancels.acquire().await;
         let _turn = turn.map_err(|_closed| Error::Draining)?;
-        let listed = match &asked.meant {
-            Meant::Jobs(ids) => Some(self.shared.store.unfinished_of(ids).await?),
-            Meant::Filter(_) => None,
-        };
+        let listed = self.listed(&asked.meant).await?;
         let mark = match (&asked.meant, &listed) {
             (Meant::Filter(filter), _) => Mark::Meant(filter.clone()),
             (_, listed) => Mark::Jobs(listed.iter().flatten().map(|(job, _)| *job).collect()),
@@ -78,6 +75,14 @@ impl Engine {
         let mut counts = counted?;
         counts.add(CancelCounts { matched: at_claims, cancelled: at_claims, terminating: 0 });
         Ok(counts)
+    }
+
+    /// Those that were named and are not done; none if a filter names them.
+    async fn listed(&self, meant: &Meant) -> Result<Option<Vec<(Ordinal, State)>>, Error> {
+        match meant {
+            Meant::Jobs(ids) => Ok(Some(self.shared.store.unfinished_of(ids).await?)),
+            Meant::Filter(_) => Ok(None),
+        }
     }
 
     async fn cancel_found(
@@ -112,10 +117,7 @@ impl Engine {
 
     /// What a cancel would do now.
     async fn count(&self, asked: CancelMany) -> Result<CancelCounts, Error> {
-        let listed = match &asked.meant {
-            Meant::Jobs(ids) => Some(self.shared.store.unfinished_of(ids).await?),
-            Meant::Filter(_) => None,
-        };
+        let listed = self.listed(&asked.meant).await?;
         let mut search = Search::new(&asked.meant, listed, Ordinal(i64::MAX));
         let mut counts = CancelCounts::default();
         while let Some(found) = search.next(self).await? {

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::Invalid;
 
+use super::extract::{BODY_BYTES_MAX, JsonBody, Query};
 use super::problem::{Code, FieldError, Problem, invalid};
 
 /// The object at `pointer`, whose fields are taken out one after the other.
@@ -142,6 +143,15 @@ fn without_fraction(text: &str) -> &str {
         return text;
     }
     if whole == "-0" { "0" } else { whole }
+}
+
+/// Checks a request that has nothing to say: no parameter, and a body, if there is one, of `{}`.
+pub(super) fn nothing_asked(query: Query, body: &JsonBody<BODY_BYTES_MAX>) -> Result<(), Problem> {
+    query.only(&[])?;
+    match body.optional()? {
+        Some(body) => Fields::of("", body)?.faults().into_result(),
+        None => Ok(()),
+    }
 }
 
 /// What kind of JSON value it is, in words.

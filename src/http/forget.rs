@@ -10,7 +10,7 @@ use super::Desk;
 use super::answer;
 use super::body::CallbackBody;
 use super::extract::{BODY_BYTES_MAX, CallbackPath, JobPath, JsonBody, Query};
-use super::fields::Fields;
+use super::fields::nothing_asked;
 use super::problem::Problem;
 
 /// `DELETE /v1/jobs/{id}`: forgets a job that is done.
@@ -42,11 +42,7 @@ pub(super) async fn redeliver(
     query: Query,
     body: JsonBody<BODY_BYTES_MAX>,
 ) -> Result<Response, Problem> {
-    query.only(&[])?;
-    // There is nothing to say, but an empty object says that.
-    if let Some(body) = body.optional()? {
-        Fields::of("", body)?.faults().into_result()?;
-    }
+    nothing_asked(query, &body)?;
     let callback = desk.engine.redeliver(id).await?;
     let mut response = answer::json(StatusCode::ACCEPTED, &CallbackBody::of(&callback));
     response.headers_mut().insert(header::RETRY_AFTER, answer::retry_after(false));

@@ -13,8 +13,8 @@ use crate::engine::{QueueNow, ShutdownRequest};
 use super::Desk;
 use super::answer;
 use super::extract::{BODY_BYTES_MAX, JsonBody, Query};
-use super::fields::Fields;
-use super::problem::{Code, FieldError, Problem, invalid};
+use super::fields::{Fields, nothing_asked};
+use super::problem::{Code, Problem, invalid};
 use super::wait::wait_of;
 
 /// A queue.
@@ -173,16 +173,4 @@ fn limit(fields: &mut Fields<'_>, name: &str, most: usize) -> Option<usize> {
         let value = usize::try_from(value).ok().filter(|value| (1..=most).contains(value));
         value.ok_or_else(|| Invalid::new(format!("must be from 1 to {most}")))
     })
-}
-
-/// A route whose body, if there is one, is an empty object.
-fn nothing_asked(query: Query, body: &JsonBody<BODY_BYTES_MAX>) -> Result<(), Problem> {
-    query.only(&[])?;
-    match body.optional()? {
-        Some(body) => Fields::of("", body)
-            .map_err(|error: FieldError| Problem::from(error))?
-            .faults()
-            .into_result(),
-        None => Ok(()),
-    }
 }

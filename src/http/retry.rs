@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::Desk;
 use super::answer;
 use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query};
-use super::fields::Fields;
+use super::fields::nothing_asked;
 use super::job_body::View;
 use super::problem::Problem;
 use super::wait::Wait;
@@ -21,10 +21,7 @@ pub(super) async fn retry(
     query: Query,
     body: JsonBody<BODY_BYTES_MAX>,
 ) -> Result<Response, Problem> {
-    query.only(&[])?;
-    if let Some(body) = body.optional()? {
-        Fields::of("", body)?.faults().into_result()?;
-    }
+    nothing_asked(query, &body)?;
     let job = desk.engine.retry(id).await?;
     let mut response = answer::job(StatusCode::OK, &job, &Wait::none(&desk), View::Brief);
     answer::located(&mut response, &job);

@@ -1,25 +1,10 @@
 //! `concurrent.futures.as_completed` over HTTP: a line for each job, in the order of their ends.
 
-use std::time::Duration;
-
-use futurity::{Config, Queue};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::gates::Gate;
 use crate::server::TestServer;
-
-async fn gated() -> (TestServer, Gate) {
-    let (gate, function) = Gate::task();
-    let one = Queue { max_workers: 1, max_pending: 20_000 };
-    let configure = |config: Config| Config {
-        queues: [("one".to_owned(), one)].into(),
-        wait_max: Duration::from_secs(600),
-        ..config
-    };
-    let it = TestServer::with(configure, |builder| builder.function("gate", function)).await;
-    (it, gate)
-}
 
 async fn submitted(it: &TestServer, body: &Value) -> String {
     it.submit(body).await["id"].as_str().expect("an id").to_owned()
@@ -76,7 +61,7 @@ impl Lines {
 
 #[tokio::test]
 async fn a1_done_ones_come_first_in_the_order_of_their_ends_and_the_others_as_they_end() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     let (first, second) = (done(&it, 1).await, done(&it, 2).await);
     let body = json!({"ids": [waiting, second, first, second, waiting]});
@@ -98,7 +83,7 @@ async fn a1_done_ones_come_first_in_the_order_of_their_ends_and_the_others_as_th
 
 #[tokio::test]
 async fn a2_the_time_counts_from_the_call_and_the_last_line_says_what_is_missing() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     let first = done(&it, 1).await;
     for timeout in [0.05, 0.0, -1.0] {
@@ -114,7 +99,7 @@ async fn a2_the_time_counts_from_the_call_and_the_last_line_says_what_is_missing
 
 #[tokio::test]
 async fn a2_a_time_longer_than_any_clock_can_say_is_no_limit() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let first = done(&it, 1).await;
     for timeout in [1e18, 1e85, 1.7e308] {
         let body = json!({"ids": [first], "timeout_seconds": timeout});
@@ -126,7 +111,7 @@ async fn a2_a_time_longer_than_any_clock_can_say_is_no_limit() {
 
 #[tokio::test]
 async fn a3_cpython_87893_jobs_cancelled_by_a_shutdown_are_given_too() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let runs = submitted(&it, &json!({"function": "gate", "queue": "one"})).await;
     let mut all = vec![runs.clone()];
     for number in 0..20 {
@@ -151,7 +136,7 @@ async fn a3_cpython_87893_jobs_cancelled_by_a_shutdown_are_given_too() {
 
 #[tokio::test]
 async fn a6_a_reader_that_goes_away_stops_nothing_and_goes_on_where_it_was() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     let mut all = vec![waiting.clone()];
     for number in 0..5 {
@@ -168,7 +153,7 @@ async fn a6_a_reader_that_goes_away_stops_nothing_and_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a1_ends_and_cancels_at_once_come_in_one_order_without_a_gap() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let runs = submitted(&it, &json!({"function": "gate", "queue": "one"})).await;
     let mut waiting = Vec::new();
     for number in 0..40 {

@@ -1,25 +1,10 @@
 //! `GET /v1/jobs/{id}` on a condition, in part, and by its headers alone.
 
-use std::time::Duration;
-
-use futurity::{Config, Queue};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::gates::Gate;
 use crate::server::{Answer, TestServer};
-
-async fn gated() -> (TestServer, Gate) {
-    let (gate, function) = Gate::task();
-    let one = Queue { max_workers: 1, max_pending: 100 };
-    let configure = |config: Config| Config {
-        queues: [("one".to_owned(), one)].into(),
-        wait_max: Duration::from_secs(600),
-        ..config
-    };
-    let it = TestServer::with(configure, |builder| builder.function("gate", function)).await;
-    (it, gate)
-}
 
 fn path(job: &Value) -> String {
     format!("/v1/jobs/{}", job["id"].as_str().expect("an id"))
@@ -56,7 +41,7 @@ async fn s6_a_version_that_the_client_has_is_304_and_every_other_is_the_job() {
 
 #[tokio::test]
 async fn s6_a_wait_with_a_version_ends_with_any_change_of_it() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let first = it.submit(&json!({"function": "gate", "queue": "one"})).await;
     let job = it.submit(&json!({"function": "gate", "queue": "one"})).await;
     let waited = format!("{}?wait=600", path(&job));
@@ -84,7 +69,7 @@ async fn s6_a_wait_with_a_version_ends_with_any_change_of_it() {
 
 #[tokio::test]
 async fn s6_a_wait_without_a_change_is_304() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let job = it.submit(&json!({"function": "gate"})).await;
     let etag = it.get(&path(&job)).await.header("etag").expect("a version").to_owned();
     let same = unless(&it, &format!("{}?wait=0.05", path(&job)), &etag).await.expect(304);

@@ -1,11 +1,14 @@
 //! Functions that a test holds by the hand.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
-use futurity::{Call, JobError, Native, blocking, task};
+use futurity::{Call, Config, JobError, Native, Queue, blocking, task};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::watch;
+
+use crate::server::TestServer;
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Nothing {}
@@ -32,6 +35,20 @@ impl Gate {
 
     pub fn open(&self) {
         self.open.send_replace(true);
+    }
+
+    /// A server with this function as `gate`, whose queue `one` runs one job at a time. A wait that is
+    /// missed ends at the limit of the client, not at that of the server.
+    pub async fn server() -> (TestServer, Self) {
+        let (gate, function) = Self::task();
+        let one = Queue { max_workers: 1, max_pending: 20_000 };
+        let configure = |config: Config| Config {
+            queues: [("one".to_owned(), one)].into(),
+            wait_max: Duration::from_secs(600),
+            ..config
+        };
+        let it = TestServer::with(configure, |builder| builder.function("gate", function)).await;
+        (it, gate)
     }
 }
 

@@ -1,27 +1,11 @@
 //! `concurrent.futures.wait` over HTTP: many jobs in one request.
 
-use std::time::Duration;
-
-use futurity::{Config, Queue};
 use serde_json::{Value, json};
 
 use crate::gates::Gate;
 use crate::server::{Answer, TestServer};
 
 const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";
-
-/// A server whose queue `one` runs one job at a time, and whose function `gate` waits to be let go.
-async fn gated() -> (TestServer, Gate) {
-    let (gate, function) = Gate::task();
-    let one = Queue { max_workers: 1, max_pending: 20_000 };
-    let configure = |config: Config| Config {
-        queues: [("one".to_owned(), one)].into(),
-        wait_max: Duration::from_secs(600),
-        ..config
-    };
-    let it = TestServer::with(configure, |builder| builder.function("gate", function)).await;
-    (it, gate)
-}
 
 fn id(job: &Value) -> String {
     job["id"].as_str().expect("an id").to_owned()
@@ -50,7 +34,7 @@ fn parts(answer: &Answer) -> (Vec<String>, Vec<String>, bool) {
 
 #[tokio::test]
 async fn w1_done_and_not_done_come_apart_in_the_order_asked_and_each_once() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     let second = done(&it, &json!({"function": "echo", "args": [2]})).await;
     let first = done(&it, &json!({"function": "echo", "args": [1]})).await;
@@ -62,7 +46,7 @@ async fn w1_done_and_not_done_come_apart_in_the_order_asked_and_each_once() {
 
 #[tokio::test]
 async fn w2_a_wait_that_runs_out_is_200_and_says_so() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     for timeout in [0.05, 0.0, -3.0] {
         let body = json!({"ids": [waiting], "timeout_seconds": timeout});
@@ -83,7 +67,7 @@ async fn w4_nothing_to_wait_for_is_over_at_once() {
 
 #[tokio::test]
 async fn w5_first_completed_ends_with_the_first_and_at_once_if_any_is_done() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     let finished = done(&it, &json!({"function": "echo", "args": [1]})).await;
     let body = json!({"ids": [waiting, finished], "return_when": "FIRST_COMPLETED"});
@@ -98,7 +82,7 @@ async fn w5_first_completed_ends_with_the_first_and_at_once_if_any_is_done() {
 
 #[tokio::test]
 async fn w6_first_exception_ignores_cancelled_jobs_and_without_any_waits_for_all() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let waiting = submitted(&it, &json!({"function": "gate", "queue": "one"})).await;
     let cancelled = submitted(&it, &json!({"function": "echo", "args": [1], "queue": "one"})).await;
     it.post(&format!("/v1/jobs/{cancelled}/cancel"), &json!({})).await.expect(200);
@@ -138,7 +122,7 @@ async fn w8_a_return_when_that_does_not_exist_is_refused_even_if_nothing_must_wa
 
 #[tokio::test]
 async fn w9_cpython_92001_and_109934_a_job_that_is_cancelled_already_does_not_hang_a_wait() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let _runs = submitted(&it, &json!({"function": "gate", "queue": "one"})).await;
     let cancelled = submitted(&it, &json!({"function": "echo", "args": [1], "queue": "one"})).await;
     it.post(&format!("/v1/jobs/{cancelled}/cancel"), &json!({})).await.expect(200);
@@ -150,7 +134,7 @@ async fn w9_cpython_92001_and_109934_a_job_that_is_cancelled_already_does_not_ha
 
 #[tokio::test]
 async fn w9_a_job_that_is_cancelled_meanwhile_ends_the_wait() {
-    let (it, _gate) = gated().await;
+    let (it, _gate) = Gate::server().await;
     let _runs = submitted(&it, &json!({"function": "gate", "queue": "one"})).await;
     let waiting = submitted(&it, &json!({"function": "echo", "args": [1], "queue": "one"})).await;
     let body = json!({"ids": [waiting]});
@@ -174,7 +158,7 @@ async fn w10_ids_that_name_no_job_are_listed() {
 
 #[tokio::test]
 async fn heavy_w1_ten_thousand_jobs_in_one_wait_and_not_one_more() {
-    let (it, gate) = gated().await;
+    let (it, gate) = Gate::server().await;
     let mut ids = Vec::new();
     let body = json!({"function": "gate"});
     for _ in 0..100 {
