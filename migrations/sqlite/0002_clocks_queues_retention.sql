@@ -41,6 +41,8 @@ create table jobs_anew (
     result_payload integer,
     result_bytes integer,
     error text,
+    -- Whether it is in the index that belongs to its state. A job that starts at once is not, until the indexes reach it.
+    indexed integer not null default 1,
     check ((state = 'succeeded' or state = 'failed' or state = 'cancelled') = (finished_at is not null)),
     check ((finished_at is null) = (finished_seq is null)),
     check ((state = 'failed') = (error is not null)),
@@ -59,14 +61,26 @@ from jobs;
 drop table jobs;
 alter table jobs_anew rename to jobs;
 
--- What a starting server reads: the jobs that are not done, and nothing else.
-create index jobs_unfinished on jobs (ordinal) where finished_seq is null;
+-- What a starting server reads, once it has indexed what is behind `indexed_to`: the jobs that are not done.
+create index jobs_unfinished on jobs (ordinal) where finished_seq is null and indexed = 1;
 
 -- One timer needs the earliest of these; a job without one costs nothing here.
 create index jobs_deadline on jobs (deadline_at) where deadline_at is not null;
 create index jobs_wall on jobs (run_at) where run_at_is_wall = 1;
--- What the cleaner takes next.
-create index jobs_expiry on jobs (expires_at) where expires_at is not null;
+-- What the cleaner takes next, and ranges of ordinals that it looks through for done jobs of no index.
+create index jobs_expiry on jobs (expires_at) where expires_at is not null and indexed = 1;
+
+create table expiry_ranges (
+    after_ordinal integer primary key,
+    to_ordinal integer not null,
+    look_at integer not null
+) strict;
+
+create index expiry_ranges_due on expiry_ranges (look_at);
+
+-- Up to this ordinal every job is in the indexes or in a range.
+alter table counters add column indexed_to integer not null default 0;
+update counters set indexed_to = ordinal;
 
 -- Attempts that failed, in order. A job that never failed has none.
 create table attempts (

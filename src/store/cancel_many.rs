@@ -23,14 +23,25 @@ macro_rules! meant {
 }
 pub(super) use meant;
 
+const SELECT_INDEXED_TO: &str = "select indexed_to from counters";
 const SELECT_UNFINISHED: &str = concat!(
-    "select ordinal, state from (select * from jobs where finished_seq is null and ordinal > ?1 and ordinal <= ?8
-    order by ordinal limit ?9)
+    "select ordinal, state from (select * from jobs
+    where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?8 order by ordinal limit ?9)
 where ",
     meant!(),
     " order by ordinal limit ?10"
 );
 const SELECT_EXAMINED: &str = "select max(ordinal), count(*) from (select ordinal from jobs
+    where finished_seq is null and indexed = 1 and ordinal > ? and ordinal <= ? order by ordinal limit ?)";
+/// The same behind the end of the index.
+const SELECT_UNFINISHED_LATER: &str = concat!(
+    "select ordinal, state from (select * from jobs
+    where finished_seq is null and ordinal > ?1 and ordinal <= ?8 order by ordinal limit ?9)
+where ",
+    meant!(),
+    " order by ordinal limit ?10"
+);
+const SELECT_EXAMINED_LATER: &str = "select max(ordinal), count(*) from (select ordinal from jobs
     where finished_seq is null and ordinal > ? and ordinal <= ? order by ordinal limit ?)";
 const SELECT_UNFINISHED_OF: &str = "select ordinal, state from jobs
 where id in (select unhex(e.value) from json_each(?) as e) and finished_seq is null order by ordinal";
@@ -124,7 +135,15 @@ impl Store {
     ) -> Result<Unfinished, Error> {
         let limit_kept = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut connection = self.readers.acquire().await?;
-        let found = sqlx::query(SELECT_UNFINISHED)
+        let indexed_to = sqlx::query_scalar(SELECT_INDEXED_TO).fetch_one(&mut *connection).await?;
+        let indexed_to = Ordinal(indexed_to);
+        // The end of the index may rise meanwhile: what lies before where it was stays in it.
+        let (select, select_examined, end) = if after < indexed_to {
+            (SELECT_UNFINISHED, SELECT_EXAMINED, to.min(indexed_to))
+        } else {
+            (SELECT_UNFINISHED_LATER, SELECT_EXAMINED_LATER, to)
+        };
+        let found = sqlx::query(select)
             .bind(after.0)
             .bind(filter.state.map(State::as_str))
             .bind(filter.function.as_ref().map(FunctionName::as_str))
@@ -132,7 +151,7 @@ impl Store {
             .bind(filter.tag.as_deref())
             .bind(filter.created_after.map(|at| at.0))
             .bind(filter.created_before.map(|at| at.0))
-            .bind(to.0)
+            .bind(end.0)
             .bind(EXAMINED_MAX)
             .bind(limit_kept)
             .fetch_all(&mut *connection)
@@ -142,9 +161,10 @@ impl Store {
             let last = jobs.last().map(|(ordinal, _)| *ordinal);
             return Ok((jobs, last));
         }
-        let examined = sqlx::query_as(SELECT_EXAMINED).bind(after.0).bind(to.0).bind(EXAMINED_MAX);
+        let examined = sqlx::query_as(select_examined).bind(after.0).bind(end.0).bind(EXAMINED_MAX);
         let (last, count): (Option<i64>, i64) = examined.fetch_one(&mut *connection).await?;
-        Ok((jobs, last.filter(|_| count == EXAMINED_MAX).map(Ordinal)))
+        let last = last.filter(|_| count == EXAMINED_MAX).map(Ordinal);
+        Ok((jobs, last.or_else(|| (end < to).then_some(end))))
     }
 
     /// Those of the jobs of these ids that are not done.

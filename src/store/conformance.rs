@@ -4,6 +4,7 @@ mod callbacks;
 mod cancel_many;
 mod cancels;
 mod claims;
+mod indexing;
 mod manual;
 mod model;
 mod pages;

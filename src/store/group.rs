@@ -2,7 +2,9 @@
 
 mod cancel_many;
 mod clocks;
+mod counters;
 mod doomed;
+mod indexing;
 mod manual;
 mod queues;
 mod recovery;
@@ -22,45 +24,8 @@ use super::payload::{self, Stored};
 use super::sqlite::write::{Guard, Statements};
 use super::{Cause, Ended, Error, Event};
 
+pub(super) use counters::Counters;
 pub(super) use doomed::PORTION_AMONG_OTHERS;
-
-/// Numbers that are reserved at once. They are kept so that none is ever given twice; to keep each one when
-/// it is given would write a page more at every commit. What a dead server had reserved is left out.
-const RESERVE: i64 = 65_536;
-
-/// The counters that only rise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counters {
-    pub(super) epoch: i64,
-    pub(super) ordinal: i64,
-    pub(super) seq: i64,
-    pub(super) payload: i64,
-}
-
-impl Counters {
-    /// What to keep once one of them has passed what is `kept`.
-    fn beyond(self, kept: Self) -> Option<Self> {
-        let within =
-            self.ordinal <= kept.ordinal && self.seq <= kept.seq && self.payload <= kept.payload;
-        let reserved = Self {
-            epoch: self.epoch,
-            ordinal: self.ordinal + RESERVE,
-            seq: self.seq + RESERVE,
-            payload: self.payload + RESERVE,
-        };
-        (!within).then_some(reserved)
-    }
-
-    fn next_seq(&mut self) -> i64 {
-        self.seq += 1;
-        self.seq
-    }
-
-    pub(super) fn next_payload(&mut self) -> i64 {
-        self.payload += 1;
-        self.payload
-    }
-}
 
 /// A transaction that is being written, and what it will have done once it is committed.
 #[derive(Debug)]
@@ -142,6 +107,7 @@ impl<'a> Group<'a> {
 
     /// Makes it durable; gives what it did. `kept` is how far the counters are reserved.
     pub(super) fn commit(mut self, kept: &mut Counters) -> Result<Done, Error> {
+        self.index_some()?;
         let reserved = self.counters.beyond(*kept);
         if let Some(reserved) = reserved {
             self.sql.keep(reserved)?;
@@ -234,7 +200,8 @@ impl<'a> Group<'a> {
         let arguments = payload::arguments(&it.spec);
         let arguments = self.store(&arguments, written_ahead)?;
         let deadline = job.deadline(self.now);
-        self.sql.insert_job(&job, deadline, (seq, self.counters.epoch), &arguments)?;
+        let numbers = (seq, self.counters.epoch, self.is_indexed(&job));
+        self.sql.insert_job(&job, deadline, numbers, &arguments)?;
         self.waits_for(&job, deadline);
         if let Some(identity) = &it.identity {
             self.remember(&job, identity)?;
@@ -348,7 +315,8 @@ impl<'a> Group<'a> {
         let seq = self.counters.next_seq();
         next.finished_seq = next.is_done().then_some(seq);
         let deadline = next.deadline(self.now);
-        if self.sql.end_job(next, deadline, (guard, seq), result)? {
+        let indexed = self.is_indexed(next);
+        if self.sql.end_job(next, deadline, (guard, seq, indexed), result)? {
             self.waits_for(next, deadline);
             return Ok(());
         }

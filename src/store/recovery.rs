@@ -14,13 +14,12 @@ use super::{Config, Error, QueueSettings, read};
 const PORTION: usize = 500;
 
 const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 1
-returning epoch, ordinal, seq, payload";
-const SELECT_RUNNING: &str =
-    "select ordinal from jobs where finished_seq is null and state = 'running' order by ordinal";
+returning epoch, ordinal, seq, payload, indexed_to";
+const SELECT_RUNNING: &str = "select ordinal from jobs where finished_seq is null and indexed = 1 and state = 'running' order by ordinal";
 /// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str =
     "select ordinal, function, queue, priority, seq, run_at is not null from jobs
-where finished_seq is null and state = 'pending' and queue <> '' order by ordinal";
+where finished_seq is null and indexed = 1 and state = 'pending' and queue <> '' order by ordinal";
 const SELECT_QUEUES: &str =
     "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
 const SWEEP_CHUNKS: &str =
@@ -45,6 +44,9 @@ pub(super) async fn recover(
 ) -> Result<Found, OpenError> {
     let mut counters = new_epoch(connection)?;
     let mut kept = counters;
+    let mut group = Group::begin(connection, ledger, counters, now)?;
+    group.index_all()?;
+    counters = group.commit(&mut kept)?.counters;
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
         let jobs = read::at(readers, portion, read::View::Whole).await?;
@@ -66,6 +68,7 @@ fn new_epoch(connection: &Connection) -> rusqlite::Result<Counters> {
             ordinal: row.get(1)?,
             seq: row.get(2)?,
             payload: row.get(3)?,
+            indexed_to: row.get(4)?,
         })
     })
 }

@@ -16,6 +16,8 @@ const SELECT_GONE: &str = "select gone_at from tombstones where id = ?";
 pub struct Swept {
     /// Jobs up to here, by expiry and then by place.
     pub jobs: (Timestamp, Ordinal),
+    /// In the range of ordinals that is being looked through: jobs up to here.
+    pub in_range: Ordinal,
     /// Idempotency keys up to those made then. A key is looked at once, when it is a day old: one whose job
     /// is still there goes with the job.
     pub keys: Timestamp,
@@ -23,8 +25,11 @@ pub struct Swept {
 
 impl Swept {
     /// Nothing was looked at.
-    pub const NOTHING: Self =
-        Self { jobs: (Timestamp(i64::MIN), Ordinal(i64::MIN)), keys: Timestamp(i64::MIN) };
+    pub const NOTHING: Self = Self {
+        jobs: (Timestamp(i64::MIN), Ordinal(i64::MIN)),
+        in_range: Ordinal(0),
+        keys: Timestamp(i64::MIN),
+    };
 }
 
 /// What one portion of a pass did.

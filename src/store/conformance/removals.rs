@@ -74,7 +74,7 @@ impl Shelf {
             Box::new(Change::Shrink { forced, reply: Reply::new(shrunk) }),
             Box::new(Change::StopClaiming { reply: Reply::new(stopped) }),
         ];
-        let counters = Counters { epoch: 1, ordinal: 0, seq: 0, payload: 0 };
+        let counters = Counters { epoch: 1, ordinal: 0, seq: 0, payload: 0, indexed_to: 0 };
         let mut ledger = Ledger::new(&self.config);
         let mut group = Group::begin(&connection, &mut ledger, counters, NOW).expect("a group");
         group.apply(&mut members).expect("applied");

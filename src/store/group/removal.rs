@@ -2,6 +2,7 @@
 
 use crate::domain::{CallbackId, DeliveryState, JobId, Ordinal, Timestamp};
 use crate::store::removal::{Cleaned, DAY_MS, Forgetting, Shrunk, Swept};
+use crate::store::sqlite::write::indexing::Range;
 use crate::store::sqlite::write::removal::DoneRow;
 use crate::store::{DeliveryReport, Error, Event};
 
@@ -16,6 +17,18 @@ const PORTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Free pages that stay in the file (1 MiB): they will be written again soon.
 const FREE_PAGES_KEPT: usize = 256;
 
+/// What one group removes.
+#[derive(Debug, Default)]
+struct Portion {
+    /// Rows that it may still look at.
+    rows_left: usize,
+    /// Of what it removes, about.
+    bytes: usize,
+    gone: Vec<JobId>,
+    /// Whether it met a job that is held back.
+    holds: bool,
+}
+
 impl Group<'_> {
     /// Removes a portion of what is over; a small one, unless nobody else is in this group.
     pub(super) fn clean(
@@ -27,7 +40,16 @@ impl Group<'_> {
         self.now = self.now.max(now);
         let limit = if alone { PORTION } else { PORTION_AMONG_OTHERS };
         let mut next = from;
-        let (removed, holds, more_jobs) = self.clean_jobs(now, &mut next, limit)?;
+        if from.jobs == Swept::NOTHING.jobs {
+            self.index_what_is_over(now)?;
+        }
+        let mut portion = Portion { rows_left: limit, ..Portion::default() };
+        let more_jobs = self.clean_jobs(now, &mut next, &mut portion)?;
+        let Portion { gone, holds, .. } = portion;
+        let removed = gone.len();
+        if removed > 0 {
+            self.events.push(Event::Gone(gone));
+        }
         let a_day_ago = now.plus_millis(-DAY_MS);
         let more_tombstones = self.sql.purge_tombstones(a_day_ago, limit)? == limit;
         let more_keys = self.sql.portion_of_keys(from.keys, a_day_ago, limit)?;
@@ -50,36 +72,53 @@ impl Group<'_> {
         })
     }
 
-    /// How many jobs went, whether some were held back, and whether there are more.
+    /// Removes jobs that have expired; whether there may be more.
     fn clean_jobs(
         &mut self,
         now: Timestamp,
         at: &mut Swept,
-        limit: usize,
-    ) -> Result<(usize, bool, bool), Error> {
-        let rows = self.sql.expired(at.jobs, now, limit)?;
-        let mut more = rows.len() == limit;
-        let (mut gone, mut bytes, mut holds) = (Vec::new(), 0_usize, false);
-        for row in &rows {
+        portion: &mut Portion,
+    ) -> Result<bool, Error> {
+        let rows = self.sql.expired(at.jobs, now, portion.rows_left)?;
+        let is_full =
+            self.expire_some(&rows, portion, |row| at.jobs = (row.expires_at, row.ordinal))?;
+        if is_full {
+            return Ok(true);
+        }
+        let Some(range) = self.sql.due_range(now)? else { return Ok(false) };
+        let rest = Range { after: range.after.max(at.in_range), ..range };
+        let rows = self.sql.expired_in(rest, now, portion.rows_left)?;
+        let is_full = self.expire_some(&rows, portion, |row| at.in_range = row.ordinal)?;
+        if !is_full {
+            self.looked_through(range, now)?;
+            at.in_range = Swept::NOTHING.in_range;
+        }
+        Ok(true)
+    }
+
+    /// Removes what the portion has room for, and tells how far it came; true if that was its end.
+    fn expire_some(
+        &mut self,
+        rows: &[DoneRow],
+        portion: &mut Portion,
+        mut passed: impl FnMut(&DoneRow),
+    ) -> Result<bool, Error> {
+        for row in rows {
             // One job may be larger than all that a group removes; it goes alone.
-            if bytes > 0 && bytes.saturating_add(row.bytes) > PORTION_BYTES_MAX {
-                more = true;
-                break;
+            if portion.bytes > 0 && portion.bytes.saturating_add(row.bytes) > PORTION_BYTES_MAX {
+                return Ok(true);
             }
-            at.jobs = (row.expires_at, row.ordinal);
+            passed(row);
+            portion.rows_left -= 1;
             if row.has_open_delivery {
-                holds = true;
+                portion.holds = true;
                 continue;
             }
-            bytes = bytes.saturating_add(row.bytes);
+            portion.bytes = portion.bytes.saturating_add(row.bytes);
             self.expire(row)?;
-            gone.push(row.id);
+            portion.gone.push(row.id);
         }
-        let removed = gone.len();
-        if removed > 0 {
-            self.events.push(Event::Gone(gone));
-        }
-        Ok((removed, holds, more))
+        Ok(portion.rows_left == 0)
     }
 
     /// Forgets a job because it is asked for: nothing is left to tell of it.

@@ -174,6 +174,7 @@ async fn due_deliveries_are_found_by_their_time() {
 async fn g24_a_start_reads_only_what_is_not_done() {
     for begin in ["select ordinal from jobs where finished_seq is null", "select ordinal, function"]
     {
+        // Every job is in the index by then.
         let plan = plan(statement(RECOVERY, begin)).await;
         assert_eq!(plan, ["SCAN jobs USING INDEX jobs_unfinished"], "{begin}");
     }
@@ -199,9 +200,10 @@ async fn g20_a_job_that_is_over_is_found_by_its_time_its_place_or_its_id() {
     let open = "SEARCH d USING INDEX deliveries_job (job=?)";
     for (condition, step) in [
         (
-            "where j.expires_at <= ?1",
+            "where j.indexed = 1 and j.expires_at <= ?1",
             "SEARCH j USING INDEX jobs_expiry (expires_at>? AND expires_at<?)",
         ),
+        ("where j.ordinal > ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         ("where j.ordinal = ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
         ("where j.id = ?1", "SEARCH j USING INDEX sqlite_autoindex_jobs"),
     ] {
@@ -271,15 +273,25 @@ async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_do
     searches(CANCELS, "update jobs set state = 'cancelled'", &by_place).await;
     searches(CANCELS, "update jobs set version = version + 1", &by_place).await;
     let pieces = ["(?2 is null or state = ?2)", " order by ordinal limit ?10"];
-    let found = plan(&joined(FOUND, "select ordinal, state from (select", &pieces)).await;
-    let step = "SEARCH jobs USING INDEX jobs_unfinished (ordinal>? AND ordinal<?)";
-    assert!(found.contains(&step.to_owned()), "{found:#?}");
-    searches(
-        FOUND,
-        "select max(ordinal), count(*)",
-        &["SEARCH jobs USING INDEX jobs_unfinished (ordinal>? AND ordinal<?)"],
-    )
-    .await;
+    for (places, step) in [
+        (
+            "where finished_seq is null and indexed = 1 and ordinal > ?1",
+            "INDEX jobs_unfinished (ordinal>? AND ordinal<?)",
+        ),
+        (
+            "where finished_seq is null and ordinal > ?1",
+            "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+    ] {
+        let select = format!("select ordinal, state from (select * from jobs\n    {places}");
+        let found = plan(&joined(FOUND, &select, &pieces)).await;
+        assert!(found.contains(&format!("SEARCH jobs USING {step}")), "{found:#?}");
+        let places = places.replace("?1", "?");
+        let select =
+            format!("select max(ordinal), count(*) from (select ordinal from jobs\n    {places}");
+        let examined = plan(statement(FOUND, &select)).await;
+        assert!(examined.iter().any(|line| line.contains(step)), "{examined:#?}");
+    }
     let by_id = plan(statement(FOUND, "select ordinal, state from jobs\nwhere id in")).await;
     assert!(
         by_id.iter().any(|line| line.starts_with("SEARCH jobs USING INDEX sqlite_autoindex_jobs")),

@@ -4,6 +4,7 @@ mod cancel_many;
 pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
 mod idempotency;
+pub(in crate::store) mod indexing;
 mod manual;
 mod queues;
 mod redelivery;
@@ -27,8 +28,8 @@ const KEEP_COUNTERS: &str =
 const INSERT_JOB: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
     epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall,
-    deadline_at)
-values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    deadline_at, indexed)
+values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
     started_at = max(?4, created_at), deadline_at = null
@@ -46,7 +47,7 @@ const END_JOB: &str =
     result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11,
     interruptions = coalesce(?12, interruptions), crashes = coalesce(?13, crashes),
     cancel_requested_at = ?14, failures = coalesce(?15, failures), expires_at = ?16, run_at = ?17, run_at_is_wall = 0,
-    deadline_at = ?18
+    deadline_at = ?18, indexed = ?19
 where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
 
 /// A callback reaches only a job that is there.
@@ -112,7 +113,7 @@ impl<'a> Statements<'a> {
 
     /// Keeps the counters that never go back.
     pub(in crate::store) fn keep(self, counters: Counters) -> Result<()> {
-        let Counters { ordinal, seq, payload, epoch: _ } = counters;
+        let Counters { ordinal, seq, payload, epoch: _, indexed_to: _ } = counters;
         self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
     }
 
@@ -120,7 +121,7 @@ impl<'a> Statements<'a> {
         self,
         job: &Job,
         deadline: Option<Timestamp>,
-        (seq, epoch): (i64, i64),
+        (seq, epoch, indexed): (i64, i64, bool),
         arguments: &Stored<'_>,
     ) -> Result<()> {
         let spec = &job.spec;
@@ -145,6 +146,7 @@ impl<'a> Statements<'a> {
             job.run_at.map(|it| it.at().0),
             matches!(job.run_at, Some(RunAt::Wall(_))),
             deadline.map(|at| at.0),
+            indexed,
         ];
         self.run(INSERT_JOB, values).map(drop)
     }
@@ -176,7 +178,7 @@ impl<'a> Statements<'a> {
         self,
         next: &Job,
         deadline: Option<Timestamp>,
-        (guard, seq): (Guard, i64),
+        (guard, seq, indexed): (Guard, i64, bool),
         result: Option<&Stored<'_>>,
     ) -> Result<bool> {
         let values = params![
@@ -198,6 +200,7 @@ impl<'a> Statements<'a> {
             next.expires_at.map(|at| at.0),
             next.run_at.map(|it| it.at().0),
             deadline.map(|at| at.0),
+            indexed,
         ];
         self.run(END_JOB, values).map(|rows| rows == 1)
     }

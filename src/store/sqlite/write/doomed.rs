@@ -12,7 +12,7 @@ use super::Statements;
 /// A job that is not done, and whether a shutdown has marked it: it waits, and has not changed since.
 const SELECT_UNFINISHED: &str = "select ordinal, id, priority, options,
     queue = ?3 and state = 'pending' and seq <= ?4, run_at is not null
-from jobs where finished_seq is null and ordinal > ?1 and ordinal <= ?2 order by ordinal limit ?5";
+from jobs where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?2 order by ordinal limit ?5";
 const CANCEL_WAITING: &str =
     "update jobs set state = 'cancelled', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
     expires_at = ?4, cancel_requested_at = coalesce(cancel_requested_at, ?3), run_at = null, run_at_is_wall = 0,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::domain::{CallbackId, JobId, Ordinal, Timestamp};
 
 use super::Statements;
+use super::indexing::Range;
 
 macro_rules! done_columns {
     () => {
@@ -20,8 +21,14 @@ from jobs as j "
 /// From where the last portion ended, in the order of the index.
 const SELECT_EXPIRED: &str = concat!(
     done_columns!(),
-    "where j.expires_at <= ?1 and (j.expires_at, j.ordinal) > (?2, ?3)
+    "where j.indexed = 1 and j.expires_at <= ?1 and (j.expires_at, j.ordinal) > (?2, ?3)
 order by j.expires_at, j.ordinal limit ?4"
+);
+/// Those of a range of ordinals that no index knows.
+const SELECT_EXPIRED_IN: &str = concat!(
+    done_columns!(),
+    "where j.ordinal > ?1 and j.ordinal <= ?2 and j.indexed = 0 and j.expires_at <= ?3
+order by j.ordinal limit ?4"
 );
 const SELECT_EXPIRED_AT: &str =
     concat!(done_columns!(), "where j.ordinal = ?1 and j.expires_at <= ?2");
@@ -46,7 +53,8 @@ const SELECT_PORTION_OF_KEYS: &str =
 const PURGE_KEYS: &str = "delete from idempotency_keys where created_at > ? and created_at <= ?
 and not exists (select 1 from jobs as j where j.id = idempotency_keys.job)";
 
-const SELECT_NEXT_EXPIRY: &str = "select min(expires_at) from jobs where expires_at > ?";
+const SELECT_NEXT_EXPIRY: &str =
+    "select min(expires_at) from jobs where indexed = 1 and expires_at > ?";
 const SELECT_OLDEST_TOMBSTONE: &str = "select min(gone_at) from tombstones";
 const SELECT_OLDEST_KEY: &str = "select min(created_at) from idempotency_keys where created_at > ?";
 
@@ -83,6 +91,18 @@ impl Statements<'_> {
     ) -> Result<Vec<DoneRow>> {
         let values = params![now.0, after.0.0, after.1.0, limit_of(limit)];
         let mut statement = self.prepared(SELECT_EXPIRED)?;
+        statement.query_map(values, done)?.collect()
+    }
+
+    /// Jobs of a range that have expired and that no index knows, in order.
+    pub(in crate::store) fn expired_in(
+        self,
+        range: Range,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<DoneRow>> {
+        let values = params![range.after.0, range.to.0, now.0, limit_of(limit)];
+        let mut statement = self.prepared(SELECT_EXPIRED_IN)?;
         statement.query_map(values, done)?.collect()
     }
 
@@ -209,7 +229,7 @@ fn done(row: &Row<'_>) -> Result<DoneRow> {
     })
 }
 
-fn moment(row: &Row<'_>) -> Result<Option<Timestamp>> {
+pub(super) fn moment(row: &Row<'_>) -> Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))
 }
 
