@@ -1,7 +1,7 @@
 //! JSON as text that is known to be valid: checked once, never rebuilt.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
 
@@ -43,13 +43,15 @@ impl Json {
     /// The empty array, `[]`.
     #[must_use]
     pub fn empty_array() -> Self {
-        Self::trusted("[]")
+        static EMPTY: LazyLock<Json> = LazyLock::new(|| Json::trusted("[]"));
+        EMPTY.clone()
     }
 
     /// The empty object, `{}`.
     #[must_use]
     pub fn empty_object() -> Self {
-        Self::trusted("{}")
+        static EMPTY: LazyLock<Json> = LazyLock::new(|| Json::trusted("{}"));
+        EMPTY.clone()
     }
 
     /// The text.

@@ -7,6 +7,9 @@ use serde_json::value::RawValue;
 
 use super::{FunctionName, Json};
 
+/// What names and marks of a bound object take, about.
+const NAMES_BYTES: usize = 64;
+
 /// One parameter. All of ours are positional-or-keyword, in the order of the signature.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
@@ -107,17 +110,23 @@ impl Signature {
 
     /// The bound object, or the names of the required parameters that nothing fills.
     fn bound(&self, args: &[&RawValue], kwargs: &[(&str, &RawValue)]) -> Result<Json, Vec<String>> {
-        let mut text = String::from("{");
+        let values: usize =
+            args.iter().chain(kwargs.iter().map(|(_, value)| value)).map(|it| it.get().len()).sum();
+        let mut text = String::with_capacity(values + NAMES_BYTES);
+        text.push('{');
         let mut missing = Vec::new();
         for (place, parameter) in self.parameters.iter().enumerate() {
             let by_keyword = || kwargs.iter().find(|(name, _)| *name == parameter.name);
             let value = args.get(place).copied().or_else(|| by_keyword().map(|(_, value)| *value));
             match value {
                 Some(value) => {
-                    let comma = if text.len() > 1 { "," } else { "" };
-                    let name = Value::from(parameter.name.as_str());
+                    if text.len() > 1 {
+                        text.push(',');
+                    }
                     // Writing to a String cannot fail.
-                    write!(text, "{comma}{name}:{}", value.get()).unwrap_or_default();
+                    write!(text, "{}", Value::from(parameter.name.as_str())).unwrap_or_default();
+                    text.push(':');
+                    text.push_str(value.get());
                 }
                 None if parameter.required => missing.push(parameter.name.clone()),
                 None => {}

@@ -1,8 +1,9 @@
 //! Answers that succeed.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::domain::Job;
 
@@ -12,6 +13,11 @@ use super::wait::Wait;
 
 /// Whoever waits for a job that starts later asks again after so many seconds at most.
 const SCHEDULED_SECONDS_MAX: i64 = 60;
+
+const FUTURITY_STATE: HeaderName = HeaderName::from_static("futurity-state");
+const FUTURITY_DONE: HeaderName = HeaderName::from_static("futurity-done");
+/// Header fields of a job's answer, with those that every answer has.
+const JOB_HEADERS: usize = 12;
 
 /// A value as JSON text.
 pub(super) fn to_json<T: Serialize>(value: &T) -> String {
@@ -61,18 +67,22 @@ pub(super) fn not_modified(job: &Job, wait: &Wait) -> Response {
 }
 
 fn job_text(status: StatusCode, text: String, job: &Job, wait: &Wait) -> Response {
-    let mut response = json_text(status, text);
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    let (etag, cache) = if job.is_done() {
-        (format!("\"{}\"", job.version), "private, max-age=3600, immutable")
+    headers.reserve(JOB_HEADERS);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let (weak, cache, done) = if job.is_done() {
+        ("", "private, max-age=3600, immutable", "true")
     } else {
-        (format!("W/\"{}\"", job.version), "no-store")
+        ("W/", "no-store", "false")
     };
-    insert(headers, header::ETAG, &etag);
-    insert(headers, header::CACHE_CONTROL, cache);
-    headers.insert("futurity-state", HeaderValue::from_static(job.state.as_str()));
-    let done = if job.is_done() { "true" } else { "false" };
-    headers.insert("futurity-done", HeaderValue::from_static(done));
+    let mut digits = itoa::Buffer::new();
+    let version = digits.format(job.version);
+    insert(headers, header::ETAG, &[weak, "\"", version, "\""].concat());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.insert(FUTURITY_STATE, HeaderValue::from_static(job.state.as_str()));
+    headers.insert(FUTURITY_DONE, HeaderValue::from_static(done));
     if !job.is_done() {
         headers.insert(header::RETRY_AFTER, retry_after_of(job, wait));
     }
@@ -94,8 +104,9 @@ pub(super) fn replayed(mut response: Response, is_replay: bool) -> Response {
 
 /// Says where the job is.
 pub(super) fn located(response: &mut Response, job: &Job) {
-    let location = format!("/v1/jobs/{}", job.spec.id);
-    insert(response.headers_mut(), header::LOCATION, &location);
+    let mut buffer = Uuid::encode_buffer();
+    let id: &str = job.spec.id.0.hyphenated().encode_lower(&mut buffer);
+    insert(response.headers_mut(), header::LOCATION, &["/v1/jobs/", id].concat());
 }
 
 /// Of a job that is to start later: not before then, or in a minute.
@@ -133,7 +144,7 @@ pub(super) fn text(content_type: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response()
 }
 
-fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // Numbers, words and ids of ours are always legal.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

@@ -1,5 +1,7 @@
 //! The fields of a request's body, read one by one: every fault gets its JSON Pointer.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -13,7 +15,7 @@ use super::problem::{Code, FieldError, Problem, invalid};
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     pointer: String,
-    remaining: Vec<(String, &'a RawValue)>,
+    remaining: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// What is wrong inside the fields that were taken.
     faults: Faults,
 }
@@ -62,8 +64,11 @@ impl<'a> Fields<'a> {
 
     /// A field that must be given.
     pub(super) fn required<T>(&mut self, name: &str, found: Option<T>) -> Option<T> {
+        if found.is_some() {
+            return found;
+        }
         let pointer = self.at(name);
-        if found.is_none() && !self.faults.values.iter().any(|error| error.pointer == pointer) {
+        if !self.faults.values.iter().any(|error| error.pointer == pointer) {
             self.refuse(name, "is required".to_owned());
         }
         found
@@ -167,13 +172,17 @@ pub(super) fn kind(value: &RawValue) -> &'static str {
     }
 }
 
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
+/// A name, copied only if it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Vec<(String, &'de RawValue)>;
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str("an object")
@@ -184,8 +193,8 @@ impl<'de> Deserialize<'de> for Entries<'de> {
                 mut map: A,
             ) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    entries.push((name, value));
                 }
                 Ok(entries)
             }

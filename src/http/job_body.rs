@@ -76,15 +76,15 @@ impl<'a> JobBody<'a> {
         it.flag("done", job.is_done());
         it.number("version", job.version);
         it.json("result", result);
-        it.value("error", &job.error.as_ref().map(JobErrorBody::of));
+        it.maybe("error", job.error.as_ref().map(JobErrorBody::of));
         it.number("attempt", job.attempt);
         it.number("max_attempts", spec.options.retry.max_attempts);
         match job.attempts.as_slice() {
-            [] => it.json("attempts", Some(&Json::empty_array())),
+            [] => it.none_of("attempts", "[]"),
             failed => it.value("attempts", &FailedAttemptBody::all(failed)),
         }
         it.number("interruptions", job.interruptions);
-        it.value("progress", &job.progress.as_ref().map(ProgressBody::of));
+        it.maybe("progress", job.progress.as_ref().map(ProgressBody::of));
         times(&mut it, job);
         match spec.options.retry_of {
             Some(JobId(id)) => it.value("retry_of", &id.hyphenated().to_string()),
@@ -118,8 +118,14 @@ fn call(it: &mut Object<'_>, spec: &Spec) {
         it.word("queue", &[spec.queue.as_str()]);
     }
     it.number("priority", spec.priority.get());
-    it.value("tags", &spec.tags.as_slice());
-    it.value("metadata", &MetadataBody(&spec.metadata));
+    match spec.tags.as_slice() {
+        [] => it.none_of("tags", "[]"),
+        tags => it.value("tags", &tags),
+    }
+    match spec.metadata.as_slice() {
+        [] => it.none_of("metadata", "{}"),
+        _ => it.value("metadata", &MetadataBody(&spec.metadata)),
+    }
     it.word("on_interrupt", &[spec.on_interrupt.as_str()]);
 }
 

@@ -21,18 +21,41 @@ pub(super) fn parse(body: &[u8]) -> Result<&RawValue, String> {
     Ok(raw)
 }
 
+/// The keys of one object. Most have few, and those are compared faster than they are hashed.
+#[derive(Debug, Default)]
+struct Keys<'t> {
+    few: Vec<Cow<'t, str>>,
+    many: HashSet<Cow<'t, str>>,
+}
+
+impl<'t> Keys<'t> {
+    const FEW: usize = 16;
+
+    /// Takes a key; false if it was there before.
+    fn insert(&mut self, key: Cow<'t, str>) -> bool {
+        if self.few.contains(&key) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key);
+            return true;
+        }
+        self.many.insert(key)
+    }
+}
+
 /// Walks a text that is known to be valid JSON; so a string ends where the next bare quote stands, and
 /// a string is a key exactly if it follows `{` or, in an object, a comma.
 fn check(text: &str) -> Result<(), String> {
     let bytes = text.as_bytes();
-    let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
+    let mut open: Vec<Option<Keys<'_>>> = Vec::new();
     let mut key_follows = false;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'{' | b'[' => {
                 key_follows = byte == b'{';
-                open.push(key_follows.then(HashSet::new));
+                open.push(key_follows.then(Keys::default));
                 if open.len() > DEPTH_MAX {
                     return Err(format!("the body is nested deeper than {DEPTH_MAX} levels"));
                 }
@@ -40,12 +63,14 @@ fn check(text: &str) -> Result<(), String> {
             b'}' | b']' => drop(open.pop()),
             b',' => key_follows = matches!(open.last(), Some(Some(_))),
             b'"' => {
-                let end = string_end(bytes, at);
+                let (end, is_escaped) = string_end(bytes, at);
                 let string = &text[at..end];
-                refuse_nul(string)?;
+                if is_escaped {
+                    refuse_nul(string)?;
+                }
                 if std::mem::take(&mut key_follows)
                     && let Some(Some(keys)) = open.last_mut()
-                    && !keys.insert(unquoted(string))
+                    && !keys.insert(unquoted(string, is_escaped))
                 {
                     return Err(format!("the key {string} stands twice in one object"));
                 }
@@ -59,17 +84,20 @@ fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Behind the closing quote of the string that begins at `start`.
-fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
+/// Behind the closing quote of the string that begins at `start`, and whether there is an escape in it.
+fn string_end(bytes: &[u8], start: usize) -> (usize, bool) {
+    let (mut at, mut is_escaped) = (start + 1, false);
     while let Some(&byte) = bytes.get(at) {
         match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
+            b'"' => return (at + 1, is_escaped),
+            b'\\' => {
+                is_escaped = true;
+                at += 2;
+            }
             _ => at += 1,
         }
     }
-    bytes.len()
+    (bytes.len(), is_escaped)
 }
 
 /// `\u0000` would end a text early in whatever is written in C.
@@ -86,18 +114,22 @@ fn refuse_nul(string: &str) -> Result<(), String> {
 }
 
 /// Two spellings of one key are the same key.
-fn unquoted(string: &str) -> Cow<'_, str> {
-    if string.contains('\\')
-        && let Ok(unescaped) = serde_json::from_str::<String>(string)
-    {
+fn unquoted(string: &str, is_escaped: bool) -> Cow<'_, str> {
+    if is_escaped && let Ok(unescaped) = serde_json::from_str::<String>(string) {
         return Cow::Owned(unescaped);
     }
-    Cow::Borrowed(string.trim_matches('"'))
+    Cow::Borrowed(string.get(1..string.len() - 1).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An object of so many keys, and one of them again.
+    fn many_keys(count: usize, again: usize) -> String {
+        let keys = (0..count).chain([again]).map(|key| format!("\"k{key}\":1"));
+        format!("{{{}}}", keys.collect::<Vec<_>>().join(","))
+    }
 
     #[test]
     fn good_bodies_pass_and_bad_ones_say_why() {
@@ -107,6 +139,7 @@ mod tests {
             r#"["a","a",{"\"":1,"\\":2,"":3}]"#.to_owned(),
             r#"{"a":"x,\"a\":1","b":"\\u0000"}"#.to_owned(),
             "1e400".to_owned(),
+            many_keys(40, 40),
             deep(DEPTH_MAX),
         ];
         for body in good {
@@ -116,6 +149,8 @@ mod tests {
             (r#"{"a":1,"a":2}"#.to_owned(), "twice"),
             (r#"{"a":1,"\u0061":2}"#.to_owned(), "twice"),
             (r#"[{"x":{"b":[],"c":{},"b":0}}]"#.to_owned(), "twice"),
+            (many_keys(40, 3), "twice"),
+            (many_keys(40, 30), "twice"),
             (r#"{"a":"\u0000"}"#.to_owned(), "U+0000"),
             (r#"{"\u0000":1}"#.to_owned(), "U+0000"),
             (deep(DEPTH_MAX + 1), "deeper"),

@@ -14,8 +14,6 @@ mod repeats;
 mod upkeep;
 mod values;
 
-use rusqlite::Connection;
-
 use crate::domain::{Job, Ordinal, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
@@ -60,12 +58,11 @@ fn disagree(text: String) -> Error {
 impl<'a> Group<'a> {
     /// Begins a transaction. Dropped without [`Group::commit`], it must be rolled back.
     pub(super) fn begin(
-        connection: &'a Connection,
+        sql: Statements<'a>,
         ledger: &'a mut Ledger,
         counters: Counters,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let sql = Statements::new(connection);
         sql.begin()?;
         Ok(Self {
             sql,

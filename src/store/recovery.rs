@@ -8,6 +8,7 @@ use crate::domain::{Invalid, Ordinal, Priority, QueueName, Timestamp};
 use super::group::{Counters, Group};
 use super::ledger::{KeptQueue, Ledger, Slot};
 use super::sqlite::OpenError;
+use super::sqlite::write::{Held, Statements};
 use super::{Config, Error, QueueSettings, read};
 
 /// Jobs recovered in one transaction.
@@ -42,21 +43,34 @@ pub(super) async fn recover(
     readers: &SqlitePool,
     now: Timestamp,
 ) -> Result<Found, OpenError> {
-    let mut counters = new_epoch(connection)?;
-    let mut kept = counters;
-    let mut group = Group::begin(connection, ledger, counters, now)?;
-    group.index_all()?;
-    counters = group.commit(&mut kept)?.counters;
+    let counters = new_epoch(connection)?;
+    let mut found = Found { counters, kept: counters, recovered: 0 };
+    found.commit(connection, (ledger, now), |group| group.index_all())?;
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
         let jobs = read::at(readers, portion, read::View::Whole).await?;
-        let mut group = Group::begin(connection, ledger, counters, now)?;
-        for job in jobs {
-            group.recover(&job)?;
-        }
-        counters = group.commit(&mut kept)?.counters;
+        let settle = |group: &mut Group<'_>| jobs.iter().try_for_each(|job| group.recover(job));
+        found.commit(connection, (ledger, now), settle)?;
+        found.recovered += portion.len();
     }
-    Ok(Found { counters, kept, recovered: running.len() })
+    Ok(found)
+}
+
+impl Found {
+    /// Commits what `change` does.
+    fn commit(
+        &mut self,
+        connection: &Connection,
+        (ledger, now): (&mut Ledger, Timestamp),
+        change: impl FnOnce(&mut Group<'_>) -> Result<(), Error>,
+    ) -> Result<(), OpenError> {
+        let held = Held::prepare(connection)?;
+        let sql = Statements::new(connection, &held);
+        let mut group = Group::begin(sql, ledger, self.counters, now)?;
+        change(&mut group)?;
+        self.counters = group.commit(&mut self.kept)?.counters;
+        Ok(())
+    }
 }
 
 fn new_epoch(connection: &Connection) -> rusqlite::Result<Counters> {

@@ -14,7 +14,7 @@ use super::group::{Counters, Done, Group, PORTION_AMONG_OTHERS};
 use super::ledger::Ledger;
 use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::sqlite::checkpoint::{self, Checkpointer};
-use super::sqlite::write::Statements;
+use super::sqlite::write::{Held, Statements};
 use super::sqlite::{self, OpenError};
 use super::{Config, Error, Event, Opened, Store, recovery};
 
@@ -40,7 +40,6 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
     let (committed, commits) = Commits::channel();
     let writer = Writer {
-        connection,
         ledger,
         counters: found.counters,
         kept: found.kept,
@@ -53,15 +52,15 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         committed,
         checkpointer,
     };
-    let closed = start(writer)?;
+    let closed = start(writer, connection)?;
     Ok(Opened { store: Store { changes, readers }, commits, closed, recovered: found.recovered })
 }
 
 /// Gives the writer a thread of its own: it waits for the disk, and for nothing else.
-fn start(writer: Writer) -> Result<oneshot::Receiver<()>, OpenError> {
+fn start(writer: Writer, connection: Connection) -> Result<oneshot::Receiver<()>, OpenError> {
     let (ended, closed) = oneshot::channel();
     let run = move || {
-        writer.run();
+        writer.run(connection);
         if ended.send(()).is_err() {
             tracing::debug!("nobody waited for the writer's end");
         }
@@ -71,7 +70,6 @@ fn start(writer: Writer) -> Result<oneshot::Receiver<()>, OpenError> {
 }
 
 struct Writer {
-    connection: Connection,
     ledger: Ledger,
     counters: Counters,
     /// How far the counters are reserved in the database.
@@ -100,43 +98,54 @@ enum Then {
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(mut self, connection: Connection) {
+        match Held::prepare(&connection) {
+            Ok(held) => self.serve(Statements::new(&connection, &held)),
+            Err(error) => {
+                tracing::error!(%error, "the database failed; the server stops");
+                self.tell(Vec::new(), vec![Event::Broken]);
+            }
+        }
+        // The last connection to close takes the log into the database.
+        self.checkpointer.close();
+        if let Err((_connection, error)) = connection.close() {
+            tracing::warn!(%error, "the database did not close cleanly");
+        }
+    }
+
+    /// Writes group after group, until it is told to close or the database fails.
+    fn serve(&mut self, sql: Statements<'_>) {
         // The first group has no members: it claims what waited when the last server ended.
-        let mut then = self.commit(Vec::new());
+        let mut then = self.commit(sql, Vec::new());
         while then == Then::GoOn {
             let (members, last) = self.next_group();
-            then = self.commit(members);
+            then = self.commit(sql, members);
             if last {
-                then = self.finish(then);
+                then = self.finish(sql, then);
             }
         }
         if then == Then::Break {
             // Whoever waits, now or later, hears that the store is closed.
             self.tell(Vec::new(), vec![Event::Broken]);
         } else {
-            self.leave();
-        }
-        // The last connection to close takes the log into the database.
-        self.checkpointer.close();
-        if let Err((_connection, error)) = self.connection.close() {
-            tracing::warn!(%error, "the database did not close cleanly");
+            self.leave(sql);
         }
     }
 
     /// Gives back what is reserved of the counters, and takes the log into the database.
-    fn leave(&self) {
-        if let Err(error) = Statements::new(&self.connection).keep(self.counters) {
+    fn leave(&self, sql: Statements<'_>) {
+        if let Err(error) = sql.keep(self.counters) {
             tracing::warn!(%error, "the next start leaves some numbers out");
         }
-        if let Err(error) = checkpoint::passive(&self.connection) {
+        if let Err(error) = checkpoint::passive(sql.connection()) {
             tracing::warn!(%error, "the last checkpoint failed; the next start repeats it");
         }
     }
 
     /// Writes what is still being written ahead; whoever waits for it was told that it would be.
-    fn finish(&mut self, mut then: Then) -> Then {
+    fn finish(&mut self, sql: Statements<'_>, mut then: Then) -> Then {
         while then == Then::GoOn && !self.staged.is_empty() {
-            then = self.commit(Vec::new());
+            then = self.commit(sql, Vec::new());
         }
         if then == Then::GoOn { Then::Close } else { then }
     }
@@ -179,15 +188,15 @@ impl Writer {
     }
 
     /// Commits `members`, with pieces of what is written ahead, and answers them.
-    fn commit(&mut self, mut members: Vec<Box<Change>>) -> Then {
+    fn commit(&mut self, sql: Statements<'_>, mut members: Vec<Box<Change>>) -> Then {
         while self.staged.front().is_some_and(Staged::is_whole) {
             members.extend(self.staged.pop_front().map(Staged::into_change));
         }
-        match self.try_commit(&mut members, GROUP_PIECES_MAX) {
+        match self.try_commit(sql, &mut members, GROUP_PIECES_MAX) {
             Ok(events) => {
                 self.cancels_later &= members.is_empty();
                 self.tell(members, events);
-                self.checkpointer.committed(&self.connection);
+                self.checkpointer.committed(sql.connection());
                 Then::GoOn
             }
             Err(error @ Error::OutcomeUnknown(_)) => {
@@ -199,7 +208,7 @@ impl Writer {
                 tracing::error!(%error, "a group was rolled back; its members are tried one by one");
                 self.give_up_staged(&error);
                 self.cancels_later = true;
-                self.commit_singly(members)
+                self.commit_singly(sql, members)
             }
         }
     }
@@ -213,10 +222,10 @@ impl Writer {
         }
     }
 
-    fn commit_singly(&mut self, members: Vec<Box<Change>>) -> Then {
+    fn commit_singly(&mut self, sql: Statements<'_>, members: Vec<Box<Change>>) -> Then {
         for member in members {
             let mut alone = vec![member];
-            match self.try_commit(&mut alone, 0) {
+            match self.try_commit(sql, &mut alone, 0) {
                 Ok(events) => self.tell(alone, events),
                 Err(error) => {
                     tracing::error!(%error, "a change was rolled back");
@@ -239,19 +248,25 @@ impl Writer {
     /// Writes one group and gives what it did.
     fn try_commit(
         &mut self,
+        sql: Statements<'_>,
         members: &mut [Box<Change>],
         pieces: usize,
     ) -> Result<Vec<Event>, Error> {
-        let written = self.write(members, pieces);
+        let written = self.write(sql, members, pieces);
         if written.is_err() {
-            Statements::new(&self.connection).roll_back();
+            sql.roll_back();
             self.ledger.roll_back();
         }
         written
     }
 
-    fn write(&mut self, members: &mut [Box<Change>], pieces: usize) -> Result<Vec<Event>, Error> {
-        let mut group = Group::begin(&self.connection, &mut self.ledger, self.counters, self.now)?;
+    fn write(
+        &mut self,
+        sql: Statements<'_>,
+        members: &mut [Box<Change>],
+        pieces: usize,
+    ) -> Result<Vec<Event>, Error> {
+        let mut group = Group::begin(sql, &mut self.ledger, self.counters, self.now)?;
         for payload in &self.abandoned {
             group.abandon(*payload)?;
         }

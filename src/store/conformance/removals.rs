@@ -8,6 +8,7 @@ use crate::store::group::{Counters, Group};
 use crate::store::ledger::Ledger;
 use crate::store::removal::DAY_MS;
 use crate::store::sqlite::open_writer;
+use crate::store::sqlite::write::{Held, Statements};
 use crate::store::{Cleaned, Forgetting, Shrunk, Submission, Swept};
 use uuid::Uuid;
 
@@ -76,7 +77,9 @@ impl Shelf {
         ];
         let counters = Counters { epoch: 1, ordinal: 0, seq: 0, payload: 0, indexed_to: 0 };
         let mut ledger = Ledger::new(&self.config);
-        let mut group = Group::begin(&connection, &mut ledger, counters, NOW).expect("a group");
+        let held = Held::prepare(&connection).expect("statements");
+        let sql = Statements::new(&connection, &held);
+        let mut group = Group::begin(sql, &mut ledger, counters, NOW).expect("a group");
         group.apply(&mut members).expect("applied");
         group.commit(&mut counters.clone()).expect("a commit");
         members.into_iter().for_each(|member| member.answer(None));
