@@ -14,8 +14,7 @@ create table jobs_anew (
     options text,
     -- What the client sent with an id of its own choice, to tell a repeated request from another one.
     fingerprint blob,
-    state text not null check (state = 'pending' or state = 'running' or state = 'succeeded' or state = 'failed'
-        or state = 'cancelled'),
+    state text not null,
     version integer not null,
     seq integer not null,
     finished_seq integer,
@@ -43,10 +42,15 @@ create table jobs_anew (
     error text,
     -- Whether it is in the index that belongs to its state. A job that starts at once is not, until the indexes reach it.
     indexed integer not null default 1,
-    check ((state = 'succeeded' or state = 'failed' or state = 'cancelled') = (finished_at is not null)),
-    check ((finished_at is null) = (finished_seq is null)),
-    check ((state = 'failed') = (error is not null)),
-    check (state != 'running' or (epoch is not null and started_at is not null))
+    -- The commonest states first, and each text compared once.
+    check (case state
+        when 'pending' then finished_at is null and finished_seq is null and error is null
+        when 'running' then epoch is not null and started_at is not null
+            and finished_at is null and finished_seq is null and error is null
+        when 'succeeded' then finished_at is not null and finished_seq is not null and error is null
+        when 'failed' then finished_at is not null and finished_seq is not null and error is not null
+        when 'cancelled' then finished_at is not null and finished_seq is not null and error is null
+        else false end)
 ) strict;
 
 insert into jobs_anew (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq,
