@@ -14,12 +14,15 @@ mod repeats;
 mod upkeep;
 mod values;
 
+use std::borrow::Cow;
+
 use crate::domain::{Job, Ordinal, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
-use super::sqlite::write::{Guard, Statements};
+use super::sqlite::write::Statements;
+use super::sqlite::write::jobs::Guard;
 use super::{Cause, Ended, Error, Event};
 
 pub(super) use counters::Counters;
@@ -196,10 +199,13 @@ impl<'a> Group<'a> {
         let seq = self.counters.next_seq();
         let arguments = payload::arguments(&it.spec);
         let arguments = self.store(&arguments, written_ahead)?;
-        let deadline = job.deadline(self.now);
-        let numbers = (seq, self.counters.epoch, self.is_indexed(&job));
-        self.sql.insert_job(&job, deadline, numbers, &arguments)?;
-        self.waits_for(&job, deadline);
+        if job.state == State::Running {
+            self.sql.insert_started(&job, (seq, self.counters.epoch), &arguments)?;
+        } else {
+            let deadline = job.deadline(self.now);
+            self.sql.insert_waiting(&job, deadline, seq, &arguments)?;
+            self.waits_for(&job, deadline);
+        }
         if let Some(identity) = &it.identity {
             self.remember(&job, identity)?;
         }
@@ -311,9 +317,15 @@ impl<'a> Group<'a> {
         debug_assert!(from.may_become(to), "{from} may not become {to}");
         let seq = self.counters.next_seq();
         next.finished_seq = next.is_done().then_some(seq);
-        let deadline = next.deadline(self.now);
         let indexed = self.is_indexed(next);
-        if self.sql.end_job(next, deadline, (guard, seq, indexed), result)? {
+        let deadline = next.deadline(self.now);
+        let is_as_assumed = match result {
+            Some(result) if from == State::Running => {
+                self.sql.succeed(next, (seq, indexed), result)?
+            }
+            _ => self.sql.end_job(next, deadline, (guard, seq, indexed), result)?,
+        };
+        if is_as_assumed {
             self.waits_for(next, deadline);
             return Ok(());
         }
@@ -353,11 +365,13 @@ impl<'a> Group<'a> {
 }
 
 /// The job as its attempt knows it, with the cancel that the attempt may not have heard of yet.
-fn with_cancel(job: &Job, running: Running) -> Job {
+fn with_cancel(job: &Job, running: Running) -> Cow<'_, Job> {
     match (job.cancel_requested_at, running.cancel_requested_at) {
-        (None, Some(at)) => {
-            Job { cancel_requested_at: Some(at), version: job.version + 1, ..job.clone() }
-        }
-        (Some(_), _) | (None, None) => job.clone(),
+        (None, Some(at)) => Cow::Owned(Job {
+            cancel_requested_at: Some(at),
+            version: job.version + 1,
+            ..job.clone()
+        }),
+        (Some(_), _) | (None, None) => Cow::Borrowed(job),
     }
 }

@@ -7,6 +7,7 @@ use super::{migrate, open_writer};
 
 /// The statements stand in the source as they are sent; only what is between quotes is SQL.
 const WRITE: &str = include_str!("write.rs");
+const JOBS: &str = include_str!("write/jobs.rs");
 const DOOMED: &str = include_str!("write/doomed.rs");
 const READ_QUEUES: &str = include_str!("../read/queues.rs");
 const READ: &str = include_str!("../read.rs");
@@ -68,7 +69,8 @@ async fn a_group_finds_its_jobs_by_their_place() {
     let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
     searches(WRITE, "update jobs set state = 'running'", &by_place).await;
     searches(WRITE, "update jobs set version = version + 1", &by_place).await;
-    searches(WRITE, "update jobs set state = ?4", &by_place).await;
+    searches(JOBS, "update jobs set state = 'succeeded'", &by_place).await;
+    searches(JOBS, "update jobs set state = ?4", &by_place).await;
     searches(WRITE, "insert into callbacks", &["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"])
         .await;
 }
@@ -101,20 +103,26 @@ async fn no_write_of_a_job_fills_a_table_of_its_own() {
     let path = dir.path().join("plan.db").into();
     migrate(&path).await.expect("a database");
     let connection = open_writer(&path).expect("a connection");
-    for begin in
-        ["insert into jobs (", "update jobs set state = 'running'", "update jobs set state = ?4"]
-    {
-        let explain = format!("explain {}", statement(WRITE, begin));
+    let mut hot: Vec<_> = JOBS
+        .split('"')
+        .filter(|text| {
+            text.starts_with("insert into jobs (") || text.starts_with("update jobs set")
+        })
+        .collect();
+    assert_eq!(hot.len(), 4);
+    hot.push(statement(WRITE, "update jobs set state = 'running'"));
+    for sql in hot {
+        let explain = format!("explain {sql}");
         let mut explain = connection.prepare(&explain).expect("it is a statement");
         let steps: Vec<String> = explain
             .raw_query()
             .mapped(|row| row.get("opcode"))
             .map(|it| it.expect("a step"))
             .collect();
-        let returns = begin.contains("'running'");
+        let returns = sql.contains("returning");
         let fills = steps.iter().filter(|step| *step == "OpenEphemeral").count();
         // `returning` keeps its rows until the statement is done.
-        assert_eq!(fills, usize::from(returns), "{begin}: {steps:?}");
+        assert_eq!(fills, usize::from(returns), "{sql}: {steps:?}");
     }
 }
 

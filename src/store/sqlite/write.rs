@@ -5,23 +5,20 @@ pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
 mod idempotency;
 pub(in crate::store) mod indexing;
+pub(in crate::store) mod jobs;
 mod manual;
 mod queues;
 mod redelivery;
 pub(in crate::store) mod removal;
 
-use std::cell::RefCell;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
 
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension as _, Params, Result, Statement, ToSql, params,
-};
-
-use crate::domain::{Job, NewCallback, Ordinal, RunAt, State, Timestamp};
+use crate::domain::{NewCallback, Ordinal, Timestamp};
 use crate::store::change::DeliveryReport;
 use crate::store::group::Counters;
-use crate::store::payload::Stored;
 
-use super::rows;
+pub(in crate::store) use jobs::Held;
+use jobs::Hot;
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -29,11 +26,6 @@ const ROLL_BACK: &str = "rollback";
 const KEEP_COUNTERS: &str =
     "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1";
 
-const INSERT_JOB: &str =
-    "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall,
-    deadline_at, indexed)
-values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
     started_at = max(?4, created_at), deadline_at = null
@@ -42,18 +34,6 @@ returning attempt";
 const REQUEST_CANCEL: &str =
     "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
 where ordinal = ?1 and state = 'running' and cancel_requested_at is null";
-/// Of a job that waited only the database knows the version and the counts for sure, since whoever cancels it may have
-/// read it long before; of one that ran, its attempt.
-const END_JOB: &str =
-    "update jobs set state = ?4, version = coalesce(?5, version + 1), seq = ?6,
-    finished_seq = case when ?7 is null then null else ?6 end, finished_at = ?7,
-    started_at = case when ?4 = 'pending' then null else started_at end,
-    result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11,
-    interruptions = coalesce(?12, interruptions), crashes = coalesce(?13, crashes),
-    cancel_requested_at = ?14, failures = coalesce(?15, failures), expires_at = ?16, run_at = ?17, run_at_is_wall = 0,
-    deadline_at = ?18, indexed = ?19
-where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
-
 /// A callback reaches only a job that is there.
 const INSERT_CALLBACK: &str = "insert into callbacks (id, job, url, host, sealed, created_at)
 select ?2, j.ordinal, ?3, ?4, ?5, ?6 from jobs as j where j.ordinal = ?1";
@@ -77,45 +57,6 @@ const INSERT_UNLINKED: &str =
     "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
 const DELETE_UNLINKED: &str = "delete from unlinked_payloads where payload = ?";
 const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
-
-/// What the end of an attempt, or of the waiting, assumes of the row.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Guard {
-    pub(in crate::store) from: State,
-    pub(in crate::store) attempt: Option<u32>,
-}
-
-/// The two statements that nearly every commit runs, ready to run. To look one up among all, and to put it
-/// back, takes a tenth of what it does.
-#[derive(Debug)]
-pub(in crate::store) struct Held<'c> {
-    insert_job: RefCell<Statement<'c>>,
-    end_job: RefCell<Statement<'c>>,
-}
-
-impl<'c> Held<'c> {
-    pub(in crate::store) fn prepare(connection: &'c Connection) -> Result<Self> {
-        let insert_job = RefCell::new(connection.prepare(INSERT_JOB)?);
-        let end_job = RefCell::new(connection.prepare(END_JOB)?);
-        Ok(Self { insert_job, end_job })
-    }
-}
-
-/// [`Held`], but for how long the statements live: what uses them need not be tied to it.
-trait Hot: std::fmt::Debug {
-    fn insert_job(&self, values: &[&dyn ToSql]) -> Result<usize>;
-    fn end_job(&self, values: &[&dyn ToSql]) -> Result<usize>;
-}
-
-impl Hot for Held<'_> {
-    fn insert_job(&self, values: &[&dyn ToSql]) -> Result<usize> {
-        self.insert_job.borrow_mut().execute(values)
-    }
-
-    fn end_job(&self, values: &[&dyn ToSql]) -> Result<usize> {
-        self.end_job.borrow_mut().execute(values)
-    }
-}
 
 /// The writer's statements, prepared once for its connection.
 #[derive(Clone, Copy, Debug)]
@@ -158,40 +99,6 @@ impl<'a> Statements<'a> {
         self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
     }
 
-    pub(in crate::store) fn insert_job(
-        self,
-        job: &Job,
-        deadline: Option<Timestamp>,
-        (seq, epoch, indexed): (i64, i64, bool),
-        arguments: &Stored<'_>,
-    ) -> Result<()> {
-        let spec = &job.spec;
-        let values = params![
-            job.ordinal.0,
-            spec.id.0.as_bytes(),
-            spec.function.as_str(),
-            spec.queue.as_str(),
-            spec.priority.get(),
-            spec.on_interrupt.as_str(),
-            rows::labels(spec),
-            job.state.as_str(),
-            seq,
-            job.attempt,
-            (job.state == State::Running).then_some(epoch),
-            spec.created_at.0,
-            job.started_at.map(|at| at.0),
-            arguments.inline(),
-            arguments.payload(),
-            arguments.bytes(),
-            rows::options(&spec.options),
-            job.run_at.map(|it| it.at().0),
-            matches!(job.run_at, Some(RunAt::Wall(_))),
-            deadline.map(|at| at.0),
-            indexed,
-        ];
-        self.hot.insert_job(values).map(drop)
-    }
-
     /// The attempt that the claim begins; none if the job does not wait.
     pub(in crate::store) fn claim_job(
         self,
@@ -212,38 +119,6 @@ impl<'a> Statements<'a> {
         now: Timestamp,
     ) -> Result<bool> {
         self.run(REQUEST_CANCEL, [ordinal.0, seq, now.0]).map(|rows| rows == 1)
-    }
-
-    /// Makes of the job what `next` is; false if the guard does not hold.
-    pub(in crate::store) fn end_job(
-        self,
-        next: &Job,
-        deadline: Option<Timestamp>,
-        (guard, seq, indexed): (Guard, i64, bool),
-        result: Option<&Stored<'_>>,
-    ) -> Result<bool> {
-        let values = params![
-            next.ordinal.0,
-            guard.from.as_str(),
-            guard.attempt,
-            next.state.as_str(),
-            guard.attempt.map(|_| next.version),
-            seq,
-            next.finished_at.map(|at| at.0),
-            result.and_then(Stored::inline),
-            result.and_then(Stored::payload),
-            result.map(Stored::bytes),
-            next.error.as_ref().map(rows::error_text),
-            guard.attempt.map(|_| next.interruptions),
-            guard.attempt.map(|_| next.crashes),
-            next.cancel_requested_at.map(|at| at.0),
-            guard.attempt.map(|_| next.failures),
-            next.expires_at.map(|at| at.0),
-            next.run_at.map(|it| it.at().0),
-            deadline.map(|at| at.0),
-            indexed,
-        ];
-        self.hot.end_job(values).map(|rows| rows == 1)
     }
 
     pub(in crate::store) fn add_callback(self, job: Ordinal, it: &NewCallback) -> Result<()> {
