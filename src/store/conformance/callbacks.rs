@@ -103,11 +103,9 @@ async fn f14_a_callback_added_to_a_done_job_is_due_at_once() {
 async fn f14_a_callback_added_in_the_very_commit_of_the_end_is_not_lost() {
     let it = Shelf::of_workers(2).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
-    let (added, settled) =
-        tokio::join!(it.store.add_callback(first.ordinal, new(1)), it.settle(&first, returned()));
+    let (added, settled) = tokio::join!(biased; it.store.add_callback(first.ordinal, new(1)), it.settle(&first, returned()));
     assert!(added.is_ok() && settled.is_ok());
-    let (settled, added) =
-        tokio::join!(it.settle(&second, returned()), it.store.add_callback(second.ordinal, new(2)));
+    let (settled, added) = tokio::join!(biased; it.settle(&second, returned()), it.store.add_callback(second.ordinal, new(2)));
     assert!(added.is_ok() && settled.is_ok());
     let mut both = due(&it, NOW).await;
     both.sort_unstable();

@@ -148,7 +148,7 @@ async fn f19_a_mark_and_the_end_that_frees_a_slot_in_one_commit_agree() {
     it.told();
     let mark = Mark::Jobs([second.ordinal].into());
     let (marked, settled) =
-        tokio::join!(it.store.mark_cancelled(mark), it.settle(&running, returned()));
+        tokio::join!(biased; it.store.mark_cancelled(mark), it.settle(&running, returned()));
     assert!(marked.is_ok() && settled.is_ok());
     assert_eq!(it.told(), ["changed 1 succeeded", "cancelled [2]"]);
     let second = it.job(&second).await;
@@ -189,7 +189,7 @@ async fn f19_a_submit_in_a_group_that_has_cancelled_enough_takes_nobodys_slot() 
     // In one group or in several: what is submitted waits behind the others.
     let more = (903..=950).map(|number| it.submit(number));
     let (settled, submitted) =
-        tokio::join!(it.settle(&running, returned()), futures_util::future::join_all(more));
+        tokio::join!(biased; it.settle(&running, returned()), futures_util::future::join_all(more));
     assert!(settled.is_ok());
     assert!(submitted.iter().all(|job| job.state == State::Pending));
     assert_eq!(it.unmark(number).await, 900);

@@ -85,7 +85,7 @@ async fn f4_a_cancel_and_then_an_error_in_one_commit_is_cancelled() {
     let job = it.submit(1).await;
     it.told();
     let (asked, settled) =
-        tokio::join!(it.store.cancel(cancel(&job, true)), it.settle(&job, raised()));
+        tokio::join!(biased; it.store.cancel(cancel(&job, true)), it.settle(&job, raised()));
     assert_eq!((asked.expect("an answer"), settled.is_ok()), (Cancellation::Requested, true));
     assert_eq!(it.told(), ["cancel requested 1", "changed 1 cancelled"], "one commit");
     let job = it.job(&job).await;
@@ -98,7 +98,7 @@ async fn f4_a_cancel_and_then_a_value_in_one_commit_is_succeeded() {
     let it = Shelf::of_workers(1).await;
     let job = it.submit(1).await;
     let (asked, settled) =
-        tokio::join!(it.store.cancel(cancel(&job, true)), it.settle(&job, returned()));
+        tokio::join!(biased; it.store.cancel(cancel(&job, true)), it.settle(&job, returned()));
     assert_eq!((asked.expect("an answer"), settled.is_ok()), (Cancellation::Requested, true));
     let job = it.job(&job).await;
     assert_eq!((job.state, job.cancel_requested_at), (State::Succeeded, Some(NOW)));
@@ -109,7 +109,7 @@ async fn f4_an_end_and_then_a_cancel_in_one_commit_is_too_late() {
     let it = Shelf::of_workers(1).await;
     let job = it.submit(1).await;
     let (settled, asked) =
-        tokio::join!(it.settle(&job, raised()), it.store.cancel(cancel(&job, true)));
+        tokio::join!(biased; it.settle(&job, raised()), it.store.cancel(cancel(&job, true)));
     assert_eq!((settled.is_ok(), asked.expect("an answer")), (true, Cancellation::Done));
     let job = it.job(&job).await;
     assert_eq!((job.state, job.cancel_requested_at), (State::Failed, None));
@@ -120,8 +120,7 @@ async fn f19_a_job_cancelled_in_the_commit_that_frees_its_slot_is_never_started(
     let mut it = Shelf::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
-    let (cancelled, settled) =
-        tokio::join!(it.store.cancel(cancel(&second, false)), it.settle(&first, returned()));
+    let (cancelled, settled) = tokio::join!(biased; it.store.cancel(cancel(&second, false)), it.settle(&first, returned()));
     assert_eq!((cancelled.expect("an answer"), settled.is_ok()), (Cancellation::Cancelled, true));
     assert_eq!(it.told(), ["cancelled 2", "changed 1 succeeded"]);
     let second = it.job(&second).await;
@@ -134,7 +133,7 @@ async fn f4_a_job_claimed_in_the_same_commit_is_asked_to_stop_like_any_that_runs
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
     let (settled, asked) =
-        tokio::join!(it.settle(&first, returned()), it.store.cancel(cancel(&second, true)));
+        tokio::join!(biased; it.settle(&first, returned()), it.store.cancel(cancel(&second, true)));
     assert_eq!((settled.is_ok(), asked.expect("an answer")), (true, Cancellation::Requested));
     let told = it.told();
     assert!(told.contains(&"claimed [2]".to_owned()), "{told:?}");

@@ -97,7 +97,8 @@ async fn g6_an_attempt_is_settled_once_and_a_second_outcome_writes_nothing() {
 async fn g6_of_two_outcomes_in_one_commit_the_first_stands() {
     let it = Shelf::of_workers(1).await;
     let job = it.submit(1).await;
-    let (first, second) = tokio::join!(it.settle(&job, returned()), it.settle(&job, raised()));
+    let (first, second) =
+        tokio::join!(biased; it.settle(&job, returned()), it.settle(&job, raised()));
     assert!(first.is_ok());
     assert!(matches!(second, Err(Error::Superseded)), "{second:?}");
     let job = it.job(&job).await;

@@ -87,13 +87,14 @@ async fn f20_the_first_end_stands() {
 async fn f20_of_two_ends_in_one_group_the_first_stands() {
     let mut it = Shelf::of_workers(1).await;
     let job = it.manual(1).await;
-    let (first, second) = tokio::join!(it.complete(&job, value("1")), it.complete(&job, error()));
+    let (first, second) =
+        tokio::join!(biased; it.complete(&job, value("1")), it.complete(&job, error()));
     assert_eq!((first.map(|job| job.state), second), (Some(State::Succeeded), None));
     assert_eq!(it.told(), ["changed 1 succeeded"]);
 
     let job = it.manual(2).await;
     let (cancelled, late) =
-        tokio::join!(it.store.cancel(cancel(&job, false)), it.complete(&job, value("1")));
+        tokio::join!(biased; it.store.cancel(cancel(&job, false)), it.complete(&job, value("1")));
     assert_eq!((cancelled.expect("one"), late), (Cancellation::Cancelled, None));
     assert_eq!(it.told(), ["cancelled 2"]);
     let job = it.job(&job).await;

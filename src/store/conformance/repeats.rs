@@ -180,6 +180,7 @@ async fn g8_what_was_written_ahead_for_a_repetition_or_a_conflict_is_deleted() {
     let chunks = it.number("select count(*) from chunks").await;
     assert!(chunks > 1, "it is kept in pieces");
     let (again, other, id, twin) = tokio::join!(
+        biased;
         once(1, both("k", 1)),
         once(2, keyed("k", 2)),
         once(1, chosen(2)),
@@ -199,7 +200,7 @@ async fn a_chosen_id_that_conflicts_fails_alone_and_gives_its_slot_back() {
     let mut it = Shelf::of_workers(3).await;
     let first = it.once(1, chosen(1)).await.expect("a job");
     it.told();
-    let (twin, second) = tokio::join!(it.once(1, chosen(2)), it.once(2, chosen(2)));
+    let (twin, second) = tokio::join!(biased; it.once(1, chosen(2)), it.once(2, chosen(2)));
     assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
     let second = second.expect("a job");
     assert_eq!(it.told(), [format!("started {}", second.ordinal.0)], "the twin never starts");
@@ -212,7 +213,7 @@ async fn a_chosen_id_that_conflicts_fails_alone_and_gives_its_slot_back() {
 #[tokio::test]
 async fn g8_of_two_with_the_same_id_in_one_group_the_first_is_the_job() {
     let mut it = Shelf::of_workers(2).await;
-    let (first, second) = tokio::join!(it.once(1, chosen(1)), it.once(1, chosen(2)));
+    let (first, second) = tokio::join!(biased; it.once(1, chosen(1)), it.once(1, chosen(2)));
     assert_eq!(first.expect("a job").state, State::Running);
     assert!(matches!(second, Err(Error::IdConflict)), "{second:?}");
     assert_eq!(it.told(), ["started 1"]);

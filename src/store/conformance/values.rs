@@ -50,6 +50,7 @@ async fn large_and_small_ones_at_once_do_not_mix() {
     let it = Shelf::of_workers(100).await;
     let submit = |number, bytes| it.store.submit(submission(spec_of(number, bytes)));
     let (a, b, c, d) = tokio::join!(
+        biased;
         submit(1, 3 * 1_024 * KIB),
         submit(2, 100),
         submit(3, 2_000),
@@ -85,6 +86,7 @@ async fn a_list_leaves_out_values_above_16_kib() {
 async fn closing_writes_what_is_being_written_ahead() {
     let it = Shelf::of_workers(100).await;
     let (kept, ()) = tokio::join!(
+        biased;
         it.store.submit(submission(spec_of(1, 5 * 1_024 * KIB))),
         it.store.clone().close()
     );

@@ -11,14 +11,16 @@ mod queues;
 mod redelivery;
 pub(in crate::store) mod removal;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension as _, Params, Result, ToSql, params,
+};
 
 use crate::domain::{NewCallback, Ordinal, Timestamp};
 use crate::store::change::DeliveryReport;
 use crate::store::group::Counters;
 
 pub(in crate::store) use jobs::Held;
-use jobs::Hot;
+use jobs::Which;
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -57,6 +59,11 @@ const INSERT_UNLINKED: &str =
     "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
 const DELETE_UNLINKED: &str = "delete from unlinked_payloads where payload = ?";
 const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
+
+/// [`Held`], but for how long the statements live: what uses them need not be tied to it.
+trait Hot: std::fmt::Debug {
+    fn run(&self, which: Which, values: &[&dyn ToSql]) -> Result<usize>;
+}
 
 /// The writer's statements, prepared once for its connection.
 #[derive(Clone, Copy, Debug)]

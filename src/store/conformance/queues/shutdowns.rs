@@ -93,6 +93,7 @@ async fn e14_thousands_are_cancelled_in_portions_and_nobody_else_is_held_up() {
     it.told();
     let last = jobs.iter().max_by_key(|job| job.ordinal).expect("the last");
     let (shut, other, cancelled) = tokio::join!(
+        biased;
         it.asks("default", CANCEL),
         it.store.submit(of("other", MANY + 1)),
         it.store.cancel(cancel(last, false)),
@@ -126,7 +127,8 @@ async fn e15_a_second_shutdown_does_not_take_the_cancelling_back() {
     let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     it.ask(QueueChange::Pause).await;
     it.submit_many(MANY).await;
-    let (first, second) = tokio::join!(it.asks("default", CANCEL), it.asks("default", SHUT_DOWN));
+    let (first, second) =
+        tokio::join!(biased; it.asks("default", CANCEL), it.asks("default", SHUT_DOWN));
     assert_eq!(first.expect("a queue").cancelled as u64, MANY);
     let second = second.expect("a queue");
     assert!(second.queue.pending > 0, "the first is not through when the second comes");
@@ -142,6 +144,7 @@ async fn e14_a_queue_that_is_opened_again_runs_what_comes_later_and_cancels_what
     it.ask(QueueChange::Pause).await;
     it.submit_many(MANY).await;
     let (shut, open, resumed, new) = tokio::join!(
+        biased;
         it.asks("default", CANCEL),
         it.asks("default", workers(1)),
         it.asks("default", QueueChange::Resume),
@@ -165,7 +168,7 @@ async fn e14_a_job_that_ran_at_the_shutdown_runs_again_after_an_interruption() {
     let jobs = it.submit_many(MANY).await;
     let running = jobs.iter().find(|job| job.state == State::Running).expect("the first");
     let (shut, settled) =
-        tokio::join!(it.asks("default", CANCEL), it.settle(running, Outcome::Stopped));
+        tokio::join!(biased; it.asks("default", CANCEL), it.settle(running, Outcome::Stopped));
     assert_eq!((shut.expect("a queue").cancelled as u64, settled.is_ok()), (MANY - 1, true));
     it.until_nothing_waits().await;
     let again = it.job(running).await;
@@ -188,7 +191,7 @@ async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_mea
     let running = it.store.jobs_at(&[last]).await.expect("it reads").remove(0);
     assert_eq!(running.state, State::Running);
     let (shut, settled) =
-        tokio::join!(it.asks("default", CANCEL), it.settle(&running, Outcome::Stopped));
+        tokio::join!(biased; it.asks("default", CANCEL), it.settle(&running, Outcome::Stopped));
     assert_eq!((shut.expect("a queue").cancelled as u64, settled.is_ok()), (MANY, true));
     while it.number("select count(*) from jobs where state = 'pending'").await > 1 {
         it.tells().await;
@@ -229,7 +232,8 @@ async fn a_group_that_is_rolled_back_restores_queues_and_lanes() {
     it.told();
     let before = it.queue("default").await;
     // Both in one group, and then each by itself.
-    let (paused, failed) = tokio::join!(it.asks("other", workers(1)), it.asks("default", CANCEL));
+    let (paused, failed) =
+        tokio::join!(biased; it.asks("other", workers(1)), it.asks("default", CANCEL));
     paused.expect("a new queue");
     failed.expect_err("the database refuses");
     assert_eq!(it.queue("default").await, before, "neither shut down nor emptied");

@@ -11,7 +11,7 @@ use crate::domain::{Job, RunAt, State, Timestamp};
 use crate::store::payload::Stored;
 use crate::store::sqlite::rows;
 
-use super::Statements;
+use super::{Hot, Statements};
 
 const INSERT_STARTED: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
@@ -73,11 +73,6 @@ pub(super) enum Which {
     InsertWaiting,
     Succeed,
     End,
-}
-
-/// [`Held`], but for how long the statements live: what uses them need not be tied to it.
-pub(super) trait Hot: std::fmt::Debug {
-    fn run(&self, which: Which, values: &[&dyn ToSql]) -> Result<usize>;
 }
 
 impl Hot for Held<'_> {
