@@ -123,8 +123,7 @@ impl Signature {
                     if text.len() > 1 {
                         text.push(',');
                     }
-                    // Writing to a String cannot fail.
-                    write!(text, "{}", Value::from(parameter.name.as_str())).unwrap_or_default();
+                    push_quoted(&mut text, &parameter.name);
                     text.push(':');
                     text.push_str(value.get());
                 }
@@ -134,6 +133,18 @@ impl Signature {
         }
         text.push('}');
         if missing.is_empty() { Ok(Json::trusted(text)) } else { Err(missing) }
+    }
+}
+
+/// Adds a name as a JSON string. Most are words that need no escape.
+fn push_quoted(text: &mut String, name: &str) {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        text.push('"');
+        text.push_str(name);
+        text.push('"');
+    } else {
+        // Writing to a String cannot fail.
+        write!(text, "{}", Value::from(name)).unwrap_or_default();
     }
 }
 

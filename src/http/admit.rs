@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use tower::Service as _;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::engine::keys::Verdict;
 use super::problem::{Code, Problem, of_framework};
 use super::{App, Desk};
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest path with query.
 const URI_BYTES_MAX: usize = 8 * 1024;
 /// Most header fields, and their size together.
@@ -58,7 +59,7 @@ impl App {
                 answered
             }
         };
-        response.headers_mut().insert("x-request-id", request_id);
+        response.headers_mut().insert(REQUEST_ID, request_id);
         response
     }
 }
@@ -139,7 +140,7 @@ fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// A client's id if it is one that a log can carry; else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get("x-request-id").filter(|id| {
+    let given = headers.get(REQUEST_ID).filter(|id| {
         let length = id.len();
         (1..=REQUEST_ID_LENGTH_MAX).contains(&length)
             && id.as_bytes().iter().all(u8::is_ascii_graphic)

@@ -1,8 +1,8 @@
 //! The header `Idempotency-Key`, and what makes two requests the same.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderValue;
 use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Fingerprint, IdempotencyKey, Identity, JobId, OwnedKey};
@@ -10,7 +10,7 @@ use crate::domain::{Fingerprint, IdempotencyKey, Identity, JobId, OwnedKey};
 use super::admit::KeyOwner;
 use super::problem::{Code, Problem};
 
-const HEADER: &str = "idempotency-key";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The request's idempotency key, if it has one.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Keyed {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let mut given = parts.headers.get_all(HEADER).iter();
+        let mut given = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(value) = given.next() else { return Ok(Self(None)) };
         if given.next().is_some() {
             return Err(Problem::new(Code::BadRequest, "the header Idempotency-Key stands twice"));

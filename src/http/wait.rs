@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::domain::Timestamp;
 
 use super::Desk;
 use super::extract::Query;
 use super::problem::{Code, FieldError, Problem};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// A wait, clamped to what the server allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Wait {
             })?;
             return Ok(Self { duration: duration.min(wait_max), now, preferred_seconds: None });
         }
-        let preferred = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        let preferred = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
         let applied = preferred
             .flat_map(|list| list.split(','))
             .find_map(preferred_wait)

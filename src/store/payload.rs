@@ -49,7 +49,7 @@ impl Stored<'_> {
 pub(super) fn arguments(spec: &Spec) -> String {
     let args = spec.args.as_ref().map_or("[]", Json::as_str);
     let kwargs = spec.kwargs.as_ref().map_or("{}", Json::as_str);
-    format!("[{args},{kwargs}]")
+    ["[", args, ",", kwargs, "]"].concat()
 }
 
 /// A change whose value is being written ahead, one piece after the other.
