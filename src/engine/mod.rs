@@ -333,9 +333,13 @@ impl Engine {
         !self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// The time of the one clock.
+    /// The one clock.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub fn clock(&self) -> Clock {
+        self.shared.clock
+    }
+
+    fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
 

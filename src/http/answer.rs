@@ -113,7 +113,7 @@ pub(super) fn located(response: &mut Response, job: &Job) {
 fn retry_after_of(job: &Job, wait: &Wait) -> HeaderValue {
     match job.run_at {
         Some(run_at) => {
-            let seconds = (run_at.at().millis_since(wait.now) + 999) / 1_000;
+            let seconds = (run_at.at().millis_since(wait.clock.now()) + 999) / 1_000;
             HeaderValue::from(seconds.clamp(1, SCHEDULED_SECONDS_MAX))
         }
         None => retry_after(wait.is_wanted()),

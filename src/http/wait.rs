@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::domain::Timestamp;
+use crate::engine::Clock;
 
 use super::Desk;
 use super::extract::Query;
@@ -13,12 +13,12 @@ use super::problem::{Code, FieldError, Problem};
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// A wait, clamped to what the server allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     /// How long.
     pub(super) duration: Duration,
-    /// When the request came.
-    pub(super) now: Timestamp,
+    /// Tells the time of the answer.
+    pub(super) clock: Clock,
     /// Whole seconds that were preferred by header, as they are applied.
     preferred_seconds: Option<u64>,
 }
@@ -27,13 +27,13 @@ impl Wait {
     /// Reads the wait of a request. The parameter takes fractions, and wins; 0 and less do not wait,
     /// as in Python (F8).
     pub(super) fn read(query: &Query, headers: &HeaderMap, desk: &Desk) -> Result<Self, Problem> {
-        let (now, wait_max) = (desk.engine.now(), desk.config.wait_max);
+        let (clock, wait_max) = (desk.engine.clock(), desk.config.wait_max);
         if let Some(text) = query.get("wait") {
             let duration = seconds(text).ok_or_else(|| {
                 let detail = format!("'{text}' is not a number of seconds");
                 Problem::from(FieldError { pointer: "/wait".to_owned(), detail })
             })?;
-            return Ok(Self { duration: duration.min(wait_max), now, preferred_seconds: None });
+            return Ok(Self { duration: duration.min(wait_max), clock, preferred_seconds: None });
         }
         let preferred = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
         let applied = preferred
@@ -41,12 +41,12 @@ impl Wait {
             .find_map(preferred_wait)
             .map(|seconds| seconds.min(wait_max.as_secs()));
         let duration = applied.map(Duration::from_secs).unwrap_or_default();
-        Ok(Self { duration, now, preferred_seconds: applied })
+        Ok(Self { duration, clock, preferred_seconds: applied })
     }
 
     /// None at all.
     pub(super) fn none(desk: &Desk) -> Self {
-        Self { duration: Duration::ZERO, now: desk.engine.now(), preferred_seconds: None }
+        Self { duration: Duration::ZERO, clock: desk.engine.clock(), preferred_seconds: None }
     }
 
     /// Whether the request waits at all.
