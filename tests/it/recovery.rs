@@ -109,10 +109,14 @@ async fn heavy_f4_a_cancel_that_was_acknowledged_before_a_kill_holds_after_it() 
             let job = server.get(path).await.expect(200).json();
             assert_eq!(job["state"], "cancelled", "the cancel was acknowledged: {job}");
         }
-        let again = server.get("/v1/jobs?state=running&page_size=1000").await.json();
-        for job in again["jobs"].as_array().expect("a list") {
-            assert_eq!(job["cancel_requested_at"], Value::Null, "asked to stop, and runs: {job}");
-            server.post(&format!("{}/cancel", path_of(job)), &json!({"wait_seconds": 30})).await;
+        // Those that have not started again yet are listed before those that have.
+        for state in ["pending", "running"] {
+            let again = server.get(&format!("/v1/jobs?state={state}&page_size=1000")).await.json();
+            for job in again["jobs"].as_array().expect("a list") {
+                assert_eq!(job["cancel_requested_at"], Value::Null, "asked to stop: {job}");
+                let cancel = format!("{}/cancel", path_of(job));
+                server.post(&cancel, &json!({"wait_seconds": 30})).await;
+            }
         }
         server.stop().await;
         if caught > 0 {
