@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-growth doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check bench bench-growth bench-waiters doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ bench: ## throughput of the durable path beside a bare echo, in a release build
 bench-growth: ## a server with two million jobs beside one with next to none, in a release build
 	@echo "==> bench-growth"
 	@cargo bench --locked --bench growth
+
+bench-waiters: ## ten thousand requests that wait for one job, in a release build
+	@echo "==> bench-waiters"
+	@cargo bench --locked --bench waiters
 
 doc: ## the documentation; a broken link fails
 	@echo "==> documentation"

@@ -9,18 +9,14 @@
 
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
-#[path = "../throughput/client.rs"]
-mod client;
-#[path = "../throughput/disk.rs"]
-mod disk;
+#[path = "../common/mod.rs"]
+mod common;
 mod fill;
-#[path = "../throughput/machine.rs"]
-mod machine;
 mod measures;
 mod report;
 mod server;
-#[path = "../throughput/stats.rs"]
-mod stats;
+#[path = "../common/usage.rs"]
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,12 +24,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::disk::WorkDirectory;
+use crate::common::disk::WorkDirectory;
+use crate::common::origin::{self, Origin};
 use crate::fill::Amount;
-use crate::machine::{Build, Machine};
 use crate::measures::Subject;
 use crate::report::Report;
 
@@ -89,18 +84,17 @@ fn run(options: &Options) -> Result<()> {
             _ = terminate.recv() => bail!("terminated"),
         }
     })?;
-    let json = options
-        .json
-        .clone()
-        .unwrap_or_else(|| target.join(format!("bench/growth-{}.json", report.unix_seconds)));
+    let json = options.json.clone().unwrap_or_else(|| {
+        target.join(format!("bench/growth-{}.json", report.origin.unix_seconds))
+    });
     report.print();
-    report.write(&json)?;
+    origin::write(&report, &json)?;
     println!("raw rounds in {}", json.display());
     Ok(())
 }
 
 async fn measure(options: &Options, target: &Path) -> Result<Report> {
-    let (machine, build) = (Machine::read(), Build::read());
+    let mut origin = Origin::now();
     let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
     let directory = WorkDirectory::create(&parent)?;
     let sync = directory.measure_sync(Duration::from_secs(1))?;
@@ -114,11 +108,10 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         eprintln!("round {} of {}", nth + 1, options.rounds);
         rounds.push(measures::round(&mut grown, &mut empty, requests, nth % 2 == 0).await?);
     }
+    origin.file_system = directory.mount()?;
+    origin.server = grown.command_line()?;
     Ok(Report {
-        unix_seconds: Timestamp::now().as_second(),
-        machine,
-        build,
-        file_system: directory.mount()?,
+        origin,
         sync,
         amount,
         fill_seconds: grown.fill_seconds,

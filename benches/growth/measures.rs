@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
+use crate::common::stats::{Latency, micros};
 use crate::fill::{self, Amount};
 use crate::server::Server;
-use crate::stats::{Latency, micros};
+use crate::usage;
 
 /// Jobs that are done on both servers, to be read and waited for.
 const OWN: usize = 1_000;
@@ -65,6 +67,9 @@ pub struct Figures {
     /// For each job of a queue that drains, with all else behind it.
     pub drain_ms: f64,
     pub start_ms: f64,
+    /// Of a server that nobody asks for anything.
+    pub idle_ms: f64,
+    pub resident_mib: f64,
 }
 
 /// Both servers, once.
@@ -97,7 +102,10 @@ impl Subject {
         server.expect(200, "POST", "/v1/jobs?wait=60", Some(&echo)).await?;
         let sleep = json!({"function": "sleep", "args": [A_DAY], "queue": "deep"});
         let blocker = id(&server.expect(202, "POST", "/v1/jobs", Some(&sleep)).await?.0)?;
-        server.expect(202, "POST", "/v1/jobs", Some(&sleep)).await?;
+        // What is copied has a time to start by, so that a million of them are waited for as well.
+        let mut waiting = sleep.clone();
+        waiting["start_timeout_seconds"] = json!(30 * A_DAY);
+        server.expect(202, "POST", "/v1/jobs", Some(&waiting)).await?;
         server.stop().await?;
         let begun = Instant::now();
         fill::multiply(&data.join("futurity.db"), amount)?;
@@ -114,11 +122,16 @@ impl Subject {
         Ok(it)
     }
 
+    pub fn command_line(&self) -> Result<String> {
+        Ok(self.server.as_ref().context("no server")?.command_line().to_owned())
+    }
+
     pub fn database_bytes(&self) -> Result<u64> {
         Ok(std::fs::metadata(self.data.join("futurity.db"))?.len())
     }
 
     async fn figures(&mut self, requests: usize) -> Result<Figures> {
+        let (idle_ms, resident_mib) = self.at_rest().await?;
         self.server_mut()?.connect_anew().await?;
         let echo = json!({"function": "echo", "args": [1]});
         let submit = self.repeat(requests, Kind::submit(&echo), |_| "/v1/jobs".to_owned());
@@ -150,7 +163,18 @@ impl Subject {
             wait_many: self.wait_many(few).await?,
             drain_ms: self.drain(requests).await?,
             start_ms: self.kill_and_start().await?,
+            idle_ms,
+            resident_mib,
         })
+    }
+
+    /// The processor time of a second in which nobody asks for anything, in milliseconds, and the memory.
+    async fn at_rest(&mut self) -> Result<(f64, f64)> {
+        let process = self.server_mut()?.process_id();
+        let before = usage::cpu_time(process)?;
+        sleep(Duration::from_secs(1)).await;
+        let used = usage::cpu_time(process)?.saturating_sub(before);
+        Ok((used.as_secs_f64() * 1_000.0, usage::resident_kib(process)? / 1_024.0))
     }
 
     async fn page(&mut self, times: usize, path: &str) -> Result<Latency> {

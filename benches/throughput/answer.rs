@@ -5,7 +5,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::cell::Made;
-use crate::client::Response;
+use crate::common::client::Response;
 use crate::scenario::Scenario;
 
 /// The only argument of each call, and so its result.

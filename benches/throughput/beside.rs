@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::answer;
-use crate::client::Connection;
-use crate::stats::{Latency, Spread, micros};
+use crate::common::client::Connection;
+use crate::common::stats::{Latency, Spread, micros};
 
 /// What is computed: so many calls of `math.factorial` with this argument.
 const LOADS: [(u32, usize); 2] = [(3_000, 1_000), (30_000, 200)];

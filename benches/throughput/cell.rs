@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::answer::Answers;
+use crate::common::stats::micros;
 use crate::scenario::{Client, FIRST_NUMBER, Scenario, WAIT_SECONDS};
-use crate::stats::micros;
 
 /// Beyond this a cell has got out of hand; a connection makes some 20,000 exchanges a second.
 const EXCHANGE_LIMIT: usize = 5_000_000;

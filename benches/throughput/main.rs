@@ -12,14 +12,12 @@
 mod answer;
 mod beside;
 mod cell;
-mod client;
-mod disk;
-mod machine;
+#[path = "../common/mod.rs"]
+mod common;
+mod echo;
 mod report;
 mod rounds;
 mod scenario;
-mod servers;
-mod stats;
 mod targets;
 mod verify;
 
@@ -28,16 +26,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cell::Numbers;
-use crate::disk::WorkDirectory;
-use crate::machine::{Build, Machine};
+use crate::common::disk::WorkDirectory;
+use crate::common::origin::{self, Origin};
+use crate::common::process::Process;
+use crate::echo::Echo;
 use crate::report::{Report, summarise};
 use crate::rounds::{Bench, Settings};
-use crate::servers::Server;
 
+/// What the server is given beyond its defaults, and why.
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/throughput/futurity.toml");
 /// Of `--gate`, when a target was not met; a wrong answer ends with 1.
 const GATE_SHUT: u8 = 3;
 
@@ -100,9 +100,9 @@ fn run(options: &Options) -> Result<ExitCode> {
             _ = terminate.recv() => bail!("terminated"),
         }
     })?;
-    let json = options.json.clone().unwrap_or_else(|| raw_file(target, report.unix_seconds));
+    let json = options.json.clone().unwrap_or_else(|| raw_file(target, report.origin.unix_seconds));
     report.print();
-    report.write(&json)?;
+    origin::write(&report, &json)?;
     println!("raw rounds in {}", json.display());
     let shut = options.gate && !report.met();
     Ok(if shut { ExitCode::from(GATE_SHUT) } else { ExitCode::SUCCESS })
@@ -114,14 +114,14 @@ fn raw_file(target: &Path, unix_seconds: i64) -> PathBuf {
 }
 
 async fn measure(options: &Options, target: &Path) -> Result<Report> {
-    let unix_seconds = Timestamp::now().as_second();
-    let (machine, build, settings) = (Machine::read(), Build::read(), options.settings());
+    let (mut origin, settings) = (Origin::now(), options.settings());
     let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
     let directory = WorkDirectory::create(&parent)?;
-    let log = raw_file(target, unix_seconds).with_extension("log");
+    let log = raw_file(target, origin.unix_seconds).with_extension("log");
     std::fs::create_dir_all(log.parent().context("no directory for the log")?)?;
-    let echo = Server::echo(&options.echo_executable()?).await?;
-    let futurity = Server::futurity(&directory.path().join("data"), &log).await?;
+    let executable = options.echo_executable()?;
+    let echo = Echo::start(&executable).await?;
+    let futurity = Process::start(&directory.path().join("data"), Some(CONFIG), &log).await?;
     let bench =
         Bench { settings: &settings, echo: &echo, futurity: &futurity, directory: &directory };
     let numbers = Numbers::new();
@@ -132,14 +132,12 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         rounds.push(round.with_context(|| format!("see the server's log, {}", log.display()))?);
     }
     let beside = beside::measure(futurity.address).await?;
+    origin.file_system = directory.mount()?;
+    origin.server.clone_from(&futurity.command_line);
     Ok(Report {
-        unix_seconds,
+        origin,
         beside,
-        machine,
-        build,
-        file_system: directory.mount()?,
-        server: futurity.command_line.clone(),
-        echo: echo.command_line.clone(),
+        echo: executable.display().to_string(),
         summary: summarise(&rounds, &settings.connections),
         targets: targets::judge(&rounds),
         rounds,
@@ -170,8 +168,8 @@ impl Options {
 
     fn echo_executable(&self) -> Result<PathBuf> {
         match &self.echo {
-            Some(echo) => servers::check_echo(echo).map(|()| echo.clone()),
-            None => servers::find_echo(),
+            Some(echo) => echo::check(echo).map(|()| echo.clone()),
+            None => echo::find(),
         }
     }
 }

@@ -1,26 +1,19 @@
 //! What a run leaves: the table on standard output and the raw rounds as JSON.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::beside::Beside;
-use crate::machine::{Build, Machine};
+use crate::common::origin::Origin;
+use crate::common::stats::Spread;
 use crate::rounds::{Measured, Round, Settings};
 use crate::scenario::Scenario;
-use crate::stats::Spread;
 use crate::targets::{Judged, ROUNDS_TO_JUDGE, Verdict};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    pub unix_seconds: i64,
-    pub machine: Machine,
-    pub build: Build,
+    #[serde(flatten)]
+    pub origin: Origin,
     pub settings: Settings,
-    pub file_system: String,
-    pub server: String,
     pub echo: String,
     pub rounds: Vec<Round>,
     pub beside: Vec<Beside>,
@@ -42,14 +35,6 @@ pub struct Line {
 }
 
 impl Report {
-    pub fn write(&self, file: &Path) -> Result<()> {
-        if let Some(parent) = file.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(file, serde_json::to_vec_pretty(self)?)
-            .with_context(|| format!("cannot write {}", file.display()))
-    }
-
     pub fn met(&self) -> bool {
         self.targets.iter().all(|judged| judged.verdict == Verdict::Met)
     }
@@ -65,19 +50,11 @@ impl Report {
     }
 
     fn print_origin(&self) {
-        let Machine { processor, cores, kernel, load } = &self.machine;
-        let dirty = if self.build.dirty { " (dirty)" } else { "" };
-        let debug = if self.build.optimised { "" } else { ", NOT OPTIMISED: no figure counts" };
         let Settings { rounds, warm_up_seconds, measured_seconds, connections } = &self.settings;
-        println!("machine   {processor}, {cores} cores, Linux {kernel}, load before {load}");
-        println!("commit    {}{dirty}", self.build.commit);
-        println!("versions  {}, {}{debug}", self.build.rustc, self.build.packages.join(", "));
-        println!(
-            "settings  {rounds} rounds, {measured_seconds} s a cell after {warm_up_seconds:.2} s of \
-             warm-up, at {connections:?} connections; client and servers on the same cores"
-        );
-        println!("disk      {}", self.file_system);
-        println!("server    {}", self.server);
+        self.origin.print(&format!(
+            "{rounds} rounds, {measured_seconds} s a cell after {warm_up_seconds:.2} s of warm-up, at \
+             {connections:?} connections"
+        ));
         println!("echo      {}", self.echo);
     }
 

@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use crate::beside;
 use crate::cell::{Cell, Numbers};
-use crate::client::Connection;
-use crate::disk::WorkDirectory;
+use crate::common::client::Connection;
+use crate::common::disk::WorkDirectory;
+use crate::common::process::Process;
+use crate::common::stats::Latency;
+use crate::echo::Echo;
 use crate::scenario::{BACKLOG, Scenario};
-use crate::servers::Server;
-use crate::stats::Latency;
 use crate::verify::{Seen, drain};
 
 const SYNC_DURATION: Duration = Duration::from_secs(1);
@@ -29,8 +30,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Bench<'a> {
     pub settings: &'a Settings,
-    pub echo: &'a Server,
-    pub futurity: &'a Server,
+    pub echo: &'a Echo,
+    pub futurity: &'a Process,
     pub directory: &'a WorkDirectory,
 }
 

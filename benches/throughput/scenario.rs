@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::answer::{self, Answers};
-use crate::client::Connection;
+use crate::common::client::Connection;
 
 /// Longer than any job of this benchmark should take, in seconds.
 pub const WAIT_SECONDS: u64 = 30;

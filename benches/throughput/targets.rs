@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use crate::common::stats::Spread;
 use crate::rounds::Round;
 use crate::scenario::Scenario;
-use crate::stats::Spread;
 
 /// With fewer rounds a verdict is no more than a hint.
 pub const ROUNDS_TO_JUDGE: usize = 5;

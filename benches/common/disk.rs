@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::stats::{Latency, micros};
+use super::stats::{Latency, micros};
 
 /// File system types of statfs(2).
 const TMPFS: u64 = 0x0102_1994;

@@ -1,0 +1,153 @@
+//! One round: a server of its own, ten thousand connections, one job that all wait for, and its end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::common::client::Connection;
+use crate::common::process::Process;
+use crate::common::stats::{Latency, micros};
+use crate::crowd::{Body, Crowd};
+use crate::usage;
+
+const RESULT: u64 = 42;
+/// A server that has used less than a hundredth of this in it has nothing left to do.
+const IDLE_WINDOW: Duration = Duration::from_millis(100);
+const IDLE_LOOKS: usize = 300;
+/// For one waiter's request to arrive: some hundred times what it takes.
+const ONE_ARRIVES: Duration = Duration::from_millis(5);
+
+/// The figures of one round.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Round {
+    /// From the first byte of the request that settles the job to the answer of each waiter.
+    pub many: Latency,
+    /// To the answer of the request itself.
+    pub settled_ms: f64,
+    /// The same connections ask for the job, now done, without waiting: from the first request.
+    pub asked: Latency,
+    /// The server's resident memory for each connection that has asked once, with its waiter.
+    pub waiter_kib: f64,
+    /// The part of it that a connection costs which is open and does nothing.
+    pub connection_kib: f64,
+    /// As `many`, with one waiter, over so many jobs.
+    pub one: Latency,
+    /// As `settled_ms`, with one waiter.
+    pub one_settled: Latency,
+}
+
+/// A client beside the crowd.
+struct Hand {
+    address: SocketAddr,
+    connection: Connection,
+}
+
+/// One round on the empty `data`, and the server's command line.
+pub async fn round(data: &Path, waiters: usize, repeats: usize) -> Result<(Round, String)> {
+    let server = Process::start(data, None, &data.with_extension("log")).await?;
+    let process = server.child.id();
+    let mut hand =
+        Hand { address: server.address, connection: Connection::open(server.address).await? };
+    let (one, one_settled) = hand.settle_one_by_one(repeats).await.context("one waiter")?;
+
+    let id = hand.manual_job().await?;
+    until_idle(process).await?;
+    let empty = usage::resident_kib(process)?;
+    let crowd = Crowd::open(server.address, waiters).await?;
+    let idle = usage::resident_kib(process)?;
+    let asking = crowd.ask(hand.get(&format!("/v1/jobs/{id}?wait=60")));
+    until_idle(process).await?;
+    let waiting = usage::resident_kib(process)?;
+
+    let begun = Instant::now();
+    hand.settle(&id).await?;
+    let settled_ms = begun.elapsed().as_secs_f64() * 1_000.0;
+    let body = Body { id: &id, result: RESULT };
+    let (crowd, told) = asking.answered(begun, body).await.context("many waiters")?;
+
+    let begun = Instant::now();
+    let asking = crowd.ask(hand.get(&format!("/v1/jobs/{id}")));
+    let (_, asked) = asking.answered(begun, body).await.context("many that ask")?;
+    let each = |kib: f64| kib / f64::from(u32::try_from(waiters).unwrap_or(u32::MAX));
+    let round = Round {
+        many: summary(told)?,
+        settled_ms,
+        asked: summary(asked)?,
+        waiter_kib: each(waiting - empty),
+        connection_kib: each(idle - empty),
+        one,
+        one_settled,
+    };
+    Ok((round, server.command_line.clone()))
+}
+
+impl Hand {
+    async fn settle_one_by_one(&mut self, repeats: usize) -> Result<(Latency, Latency)> {
+        let (mut waited, mut settled) = (Vec::new(), Vec::new());
+        let mut crowd = Crowd::open(self.address, 1).await?;
+        for _ in 0..repeats {
+            let id = self.manual_job().await?;
+            let asking = crowd.ask(self.get(&format!("/v1/jobs/{id}?wait=60")));
+            sleep(ONE_ARRIVES).await;
+            let begun = Instant::now();
+            self.settle(&id).await?;
+            settled.push(micros(begun.elapsed()));
+            let body = Body { id: &id, result: RESULT };
+            let (again, mut latency) = asking.answered(begun, body).await?;
+            waited.append(&mut latency);
+            crowd = again;
+        }
+        Ok((summary(waited)?, summary(settled)?))
+    }
+
+    async fn manual_job(&mut self) -> Result<String> {
+        let job = self.send("POST", "/v1/jobs", r#"{"manual": true}"#, 202);
+        let job = job.await?;
+        job["id"].as_str().map(str::to_owned).context("a job without an id")
+    }
+
+    async fn settle(&mut self, id: &str) -> Result<()> {
+        self.send("PUT", &format!("/v1/jobs/{id}/result"), &RESULT.to_string(), 200).await?;
+        Ok(())
+    }
+
+    async fn send(&mut self, method: &str, path: &str, body: &str, status: u16) -> Result<Value> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let answer = self.connection.exchange(request.as_bytes()).await?;
+        let text = String::from_utf8_lossy(answer.body);
+        ensure!(answer.status == status, "{method} {path}: {} {text}", answer.status);
+        Ok(serde_json::from_slice(answer.body)?)
+    }
+
+    fn get(&self, path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)
+    }
+}
+
+fn summary(mut micros: Vec<u32>) -> Result<Latency> {
+    Latency::of(&mut micros).context("nothing was measured")
+}
+
+/// Until the server has read all it was sent: it does nothing any more.
+async fn until_idle(process: u32) -> Result<()> {
+    let mut before = usage::cpu_time(process)?;
+    for _ in 0..IDLE_LOOKS {
+        sleep(IDLE_WINDOW).await;
+        let now = usage::cpu_time(process)?;
+        if now.saturating_sub(before) < IDLE_WINDOW / 100 {
+            return Ok(());
+        }
+        before = now;
+    }
+    anyhow::bail!("the server does not come to rest")
+}
