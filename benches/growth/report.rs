@@ -28,7 +28,8 @@ pub struct Line {
     what: &'static str,
     grown: Spread,
     empty: Spread,
-    ratio: Spread,
+    /// None where nothing was measured that can be divided by.
+    ratio: Option<Spread>,
 }
 
 type Figure = fn(&Figures) -> Option<f64>;
@@ -57,7 +58,9 @@ pub fn summarise(rounds: &[Round]) -> Vec<Line> {
             what,
             grown: Spread::of(pairs.iter().map(|(grown, _)| *grown))?,
             empty: Spread::of(pairs.iter().map(|(_, empty)| *empty))?,
-            ratio: Spread::of(pairs.iter().map(|(grown, empty)| grown / empty))?,
+            ratio: Spread::of(
+                pairs.iter().filter(|(_, empty)| *empty > 0.0).map(|(grown, empty)| grown / empty),
+            ),
         })
     };
     FIGURES.iter().filter_map(line).collect()
@@ -80,13 +83,10 @@ impl Report {
             "p50, ms unless said", "grown", "empty", "ratio", "(min to max)"
         );
         for Line { what, grown, empty, ratio } in &self.summary {
-            println!(
-                "{what:34} {:>9.3} {:>9.3} {:>8.2} {:>18}",
-                grown.median,
-                empty.median,
-                ratio.median,
-                format!("({:.2} to {:.2})", ratio.min, ratio.max)
-            );
+            let ratio = ratio.map_or_else(String::new, |Spread { median, min, max }| {
+                format!("{median:>8.2} {:>18}", format!("({min:.2} to {max:.2})"))
+            });
+            println!("{what:34} {:>9.3} {:>9.3} {ratio}", grown.median, empty.median);
         }
     }
 }

@@ -57,7 +57,11 @@ impl Shelf {
     }
 
     async fn open(dir: TempDir, config: Config) -> Self {
-        let opened = Store::open(config.clone(), NOW).await.expect("a store");
+        Self::open_at(NOW, dir, config).await
+    }
+
+    async fn open_at(now: Timestamp, dir: TempDir, config: Config) -> Self {
+        let opened = Store::open(config.clone(), now).await.expect("a store");
         let Opened { store, mut commits, closed, recovered } = opened;
         let (heard, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -71,10 +75,14 @@ impl Shelf {
 
     /// The next server on the same file: this one is dropped without a word.
     async fn reopened(self) -> Self {
+        self.reopened_at(NOW).await
+    }
+
+    async fn reopened_at(self, now: Timestamp) -> Self {
         let Self { store, events, closed, config, dir, .. } = self;
         drop((store, events));
         closed.await.expect("the writer ends by itself");
-        Self::open(dir, config).await
+        Self::open_at(now, dir, config).await
     }
 
     /// Submits example number `number`.

@@ -4,19 +4,23 @@
 //! `PROPTEST_CASES` sets how many sequences are tried, for a longer run.
 
 mod reference;
+mod steps;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::{
     Arc, BTreeMap, CancelOrder, Config, Error, Job, NOW, Ordinal, Outcome, Pool, QueueName,
-    QueueSettings, Settlement, Shelf, Spec, Submission, TempDir, cancel, example, raised, returned,
-    settlement, submission,
+    QueueSettings, Settlement, Shelf, Spec, Submission, TempDir, Timestamp, cancel, example,
+    raised, returned, settlement, submission,
 };
-use crate::domain::{FunctionName, OnInterrupt, Priority, State};
-use crate::store::{Filter, QueueChange, QueueOrder};
+use crate::domain::{
+    Clocks, FunctionName, JobError, OnInterrupt, Options, Priority, Retry, RunAt, State,
+};
+use crate::store::{Alarm, Filter, Moment, QueueChange, QueueOrder, Swept};
 
-use reference::{Lane, Reference, SLOTS, View, WORKERS};
+use reference::{Reference, SLOTS, View, WORKERS};
+use steps::{Asked, End, Lane, Limits, Start, Step, a_step};
 
 const QUEUES: [&str; 2] = ["default", "narrow"];
 const POOLS: [Pool; 2] = [Pool::Tasks, Pool::Threads];
@@ -24,90 +28,11 @@ const POOLS: [Pool; 2] = [Pool::Tasks, Pool::Threads];
 const FUNCTIONS: [&str; 2] = ["echo", "spin"];
 const STEPS_MAX: usize = 40;
 
-/// One thing that is asked of the store, or that happens to it. An [`Index`] picks among the jobs that there are.
-#[derive(Clone, Debug)]
-enum Step {
-    Submit {
-        priority: i64,
-        lane: Lane,
-        once: bool,
-    },
-    Settle {
-        of: Index,
-        end: End,
-    },
-    /// An outcome of an attempt that is over, or that never was.
-    Superseded {
-        of: Index,
-        attempt: u32,
-    },
-    /// By one who read the job now, or when it was submitted.
-    Cancel {
-        of: Index,
-        terminate: bool,
-        stale: bool,
-    },
-    /// Code that was given up returns: its slot is free.
-    Release,
-    /// A queue is paused or not; that outlives its server.
-    Pause {
-        queue: usize,
-        paused: bool,
-    },
-    /// So do its workers.
-    Workers {
-        queue: usize,
-        workers: usize,
-    },
-    /// SIGTERM: nothing is claimed, what runs is put back, the store is closed.
-    Stop,
-    /// The store is dropped, so that its writer ends by itself.
-    Vanish,
-    /// kill -9: the next server finds the files as they are.
-    Crash,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Returned,
-    Raised,
-    Cancelled,
-    /// Cancelled, and the code still holds its slot.
-    GivenUp,
-    Stopped,
-}
-
-fn a_step() -> impl Strategy<Value = Step> {
-    let lane = (0..2_usize, 0..2_usize).prop_map(|(queue, pool)| Lane { queue, pool });
-    let end = prop_oneof![
-        3 => Just(End::Returned),
-        2 => Just(End::Raised),
-        1 => Just(End::Cancelled),
-        1 => Just(End::GivenUp),
-        2 => Just(End::Stopped),
-    ];
-    prop_oneof![
-        12 => (-1..=1_i64, lane, prop::bool::weighted(0.2))
-            .prop_map(|(priority, lane, once)| Step::Submit { priority, lane, once }),
-        10 => (any::<Index>(), end).prop_map(|(of, end)| Step::Settle { of, end }),
-        2 => (any::<Index>(), 0..3_u32).prop_map(|(of, attempt)| Step::Superseded { of, attempt }),
-        6 => (any::<Index>(), any::<bool>(), any::<bool>())
-            .prop_map(|(of, terminate, stale)| Step::Cancel { of, terminate, stale }),
-        3 => Just(Step::Release),
-        2 => (0..2_usize, any::<bool>()).prop_map(|(queue, paused)| Step::Pause { queue, paused }),
-        2 => (0..2_usize, 1..4_usize)
-            .prop_map(|(queue, workers)| Step::Workers { queue, workers }),
-        1 => Just(Step::Stop),
-        1 => Just(Step::Vanish),
-        2 => Just(Step::Crash),
-    ]
-}
-
 proptest! {
     // A quarter of what proptest does unasked: some 15 seconds in a debug build.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
     #[test]
-    fn s3_s5_e2_f19_g1_g5_g12_the_store_does_what_the_model_does(
+    fn s3_s5_e2_f19_g1_g5_g12_g19_g20_the_store_does_what_the_model_does(
         steps in prop::collection::vec(a_step(), 1..STEPS_MAX),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -145,23 +70,25 @@ impl Pair {
         };
         let shelf = Shelf::open(dir, config).await;
         let (submitted, started) = (Vec::new(), BTreeMap::new());
-        Self { shelf, reference: Reference::new(), submitted, started }
+        Self { shelf, reference: Reference::new(NOW.0), submitted, started }
     }
 
     async fn after(mut self, step: Step) -> Result<Self, TestCaseError> {
+        let now = self.now();
+        // A server takes the time from the wall.
+        let next_start = Timestamp(self.reference.wall);
         match step {
-            Step::Submit { priority, lane, once } => {
-                let number = self.submitted.len() as u64 + 1;
-                let job = self.shelf.store.submit(asked(number, priority, lane, once)).await;
+            Step::Submit(asked) => {
+                let job = self.shelf.store.submit(self.submission(asked)).await;
                 self.submitted.push(job.expect("an accepted job"));
-                self.reference.submit(priority, lane, once);
+                self.reference.submit(asked);
             }
             Step::Settle { of, end } => self.settle(of, end).await?,
             Step::Superseded { of, attempt } => self.superseded(of, attempt).await?,
             Step::Cancel { of, terminate, stale } => self.cancel(of, terminate, stale).await?,
             Step::Release => {
                 if let Some(Lane { queue, pool }) = self.reference.release() {
-                    self.shelf.store.release(queue_name(queue), POOLS[pool], NOW).await;
+                    self.shelf.store.release(queue_name(queue), POOLS[pool], now).await;
                 }
             }
             Step::Pause { queue, paused } => {
@@ -174,26 +101,60 @@ impl Pair {
                 self.order(queue, QueueChange::Set { max_workers, max_pending: None }).await;
                 self.reference.employ(queue, workers);
             }
+            Step::Pass(ms) => {
+                self.reference.now += ms;
+                self.reference.wall += ms;
+                self.come_due().await?;
+            }
+            Step::Jump(ms) => {
+                self.reference.wall += ms;
+                self.come_due().await?;
+            }
+            Step::Clean => self.clean().await?,
             Step::Stop => {
                 self.stop().await;
-                self.shelf = self.shelf.closed_and_opened().await;
+                self.shelf = self.shelf.closed_and_opened(next_start).await;
                 prop_assert_eq!(self.shelf.recovered, 0);
                 self.reference.start_again();
             }
             Step::Vanish => {
-                self.shelf = self.shelf.reopened().await;
+                self.shelf = self.shelf.reopened_at(next_start).await;
                 self.start_again()?;
             }
             Step::Crash => {
-                self.shelf = self.shelf.after_kill_nine().await;
+                self.shelf = self.shelf.after_kill_nine(next_start).await;
                 self.start_again()?;
             }
         }
         Ok(self)
     }
 
+    fn now(&self) -> Timestamp {
+        Timestamp(self.reference.now)
+    }
+
+    async fn come_due(&mut self) -> Result<(), TestCaseError> {
+        let moment = Moment { now: self.now(), wall: Timestamp(self.reference.wall) };
+        let alarm = self.shelf.store.come_due(moment).await.expect("an answer");
+        self.reference.come_due();
+        let (deadline, wall) = self.reference.alarm();
+        let expected = Alarm { deadline: deadline.map(Timestamp), wall: wall.map(Timestamp) };
+        prop_assert_eq!(alarm, expected);
+        Ok(())
+    }
+
+    async fn clean(&mut self) -> Result<(), TestCaseError> {
+        let (mut removed, mut from) = (0, Some(Swept::NOTHING));
+        while let Some(next) = from {
+            let cleaned = self.shelf.store.clean(self.now(), next).await.expect("an answer");
+            (removed, from) = (removed + cleaned.removed, cleaned.next);
+        }
+        prop_assert_eq!(removed, self.reference.clean());
+        Ok(())
+    }
+
     async fn order(&self, queue: usize, change: QueueChange) {
-        let order = QueueOrder { queue: queue_name(queue), change, now: NOW };
+        let order = QueueOrder { queue: queue_name(queue), change, now: self.now() };
         self.shelf.store.order_queue(order).await.expect("a queue");
     }
 
@@ -219,10 +180,14 @@ impl Pair {
         let outcome = match end {
             End::Returned => returned(),
             End::Raised => raised(),
+            End::RaisedForGood => {
+                Outcome::Raised(JobError::new("ValueError", "never").retryable(false))
+            }
             End::Cancelled | End::GivenUp => Outcome::Cancelled,
             End::Stopped => Outcome::Stopped,
         };
         Settlement {
+            now: self.now(),
             pool: POOLS[self.reference.lane(number).pool],
             frees_slot: !matches!(end, End::GivenUp),
             ..settlement(&self.started[&number], outcome)
@@ -252,7 +217,7 @@ impl Pair {
             job = self.shelf.job(&job).await;
         }
         let pool = POOLS[self.reference.lane(number).pool];
-        let order = CancelOrder { pool, ..cancel(&job, terminate) };
+        let order = CancelOrder { pool, now: self.now(), ..cancel(&job, terminate) };
         let done = self.shelf.store.cancel(order).await.expect("an answer");
         prop_assert_eq!(done, self.reference.cancel(number, terminate), "job {}", number);
         Ok(())
@@ -270,45 +235,86 @@ impl Pair {
         }
     }
 
+    /// One of the jobs that are still there.
     fn pick(&self, of: Index) -> Option<usize> {
-        let there_are = self.submitted.len();
-        (there_are > 0).then(|| of.index(there_are))
+        let there: Vec<usize> = self.reference.views().map(|(number, _)| number).collect();
+        (!there.is_empty()).then(|| *of.get(&there))
     }
 
     /// Holds every job against what it should be.
     async fn compare(&mut self) -> Result<(), TestCaseError> {
         self.shelf.everything_so_far_is_committed().await;
         let page = self.shelf.store.list(&Filter::default(), None, 1_000).await.expect("a page");
-        let mut jobs = page.jobs;
-        jobs.reverse();
-        let seen: Vec<View> = jobs.iter().map(view).collect();
-        let expected: Vec<View> = self.reference.views().cloned().collect();
-        prop_assert_eq!(seen, expected);
+        let number = |job: &Job| {
+            let place = self.submitted.binary_search_by_key(&job.ordinal, |job| job.ordinal);
+            place.expect("a job that was submitted")
+        };
+        let jobs: BTreeMap<usize, Job> =
+            page.jobs.into_iter().map(|job| (number(&job), job)).collect();
+        let seen: Vec<(usize, View)> =
+            jobs.iter().map(|(number, job)| (*number, view(job))).collect();
+        let expected = self.reference.views().map(|(number, view)| (number, view.clone()));
+        prop_assert_eq!(seen, expected.collect::<Vec<_>>());
+        self.compare_queues().await?;
         let others = "select count(*) from jobs, counters
             where state = 'running' and jobs.epoch <> counters.epoch";
         prop_assert_eq!(self.shelf.number(others).await, 0, "a job runs of another server");
         for number in self.reference.running() {
             let known = self.started.get(&number).map_or(0, |job| job.attempt);
-            if jobs[number].attempt != known {
-                self.started.insert(number, jobs[number].clone());
+            if jobs[&number].attempt != known {
+                let job = self.shelf.job(&jobs[&number]).await;
+                prop_assert_eq!(job.attempts.len(), usize::try_from(job.failures).expect("few"));
+                self.started.insert(number, job);
             }
         }
         Ok(())
+    }
+
+    async fn compare_queues(&self) -> Result<(), TestCaseError> {
+        for queue in 0..QUEUES.len() {
+            let found = self.shelf.store.queue(queue_name(queue)).await.expect("a queue");
+            let (pending, oldest) = self.reference.waiting(queue);
+            prop_assert_eq!(found.pending, pending, "jobs that wait in queue {}", queue);
+            let oldest = oldest.map(|number| self.submitted[number].ordinal);
+            prop_assert_eq!(found.oldest, oldest, "the oldest in queue {}", queue);
+        }
+        Ok(())
+    }
+
+    fn submission(&self, asked: Asked) -> Submission {
+        let Asked { priority, lane, once, start, limits } = asked;
+        let number = self.submitted.len() as u64 + 1;
+        let spec = Spec {
+            function: FunctionName::new(FUNCTIONS[lane.pool]).expect("a name"),
+            queue: queue_name(lane.queue),
+            priority: Priority::new(priority).expect("a priority"),
+            on_interrupt: if once { OnInterrupt::Fail } else { OnInterrupt::Rerun },
+            options: options(limits),
+            created_at: self.now(),
+            ..example::spec(number)
+        };
+        let Reference { now, wall, .. } = &self.reference;
+        let run_at = match start {
+            Start::AtOnce => None,
+            Start::After(wait) => Some(RunAt::Counted(Timestamp(now + wait))),
+            Start::At(wait) => Some(RunAt::Wall(Timestamp(wall + wait))),
+        };
+        Submission { pool: POOLS[lane.pool], run_at, ..submission(spec) }
     }
 }
 
 impl Shelf {
     /// The next server on the same file, after this one was told to stop.
-    async fn closed_and_opened(self) -> Self {
+    async fn closed_and_opened(self, now: Timestamp) -> Self {
         let Self { store, events, closed, config, dir, .. } = self;
         drop(events);
         store.close().await;
         closed.await.expect("the writer ends when it is told to");
-        Self::open(dir, config).await
+        Self::open_at(now, dir, config).await
     }
 
     /// A server on what kill -9 leaves of this one: its files, as they are while it lives.
-    async fn after_kill_nine(self) -> Self {
+    async fn after_kill_nine(self, now: Timestamp) -> Self {
         let left = TempDir::new().expect("a directory");
         // The log first: a checkpoint that runs meanwhile takes pages from it into the database, never back.
         for name in ["futurity.db-wal", "futurity.db"] {
@@ -317,7 +323,7 @@ impl Shelf {
         let config = Config { path: left.path().join("futurity.db").into(), ..self.config };
         drop((self.store, self.events));
         self.closed.await.expect("the writer ends by itself");
-        Self::open(left, config).await
+        Self::open_at(now, left, config).await
     }
 
     /// A change that changes nothing is answered after all that came before it, the claims of a start included.
@@ -332,22 +338,22 @@ fn queue_name(number: usize) -> QueueName {
     QueueName::new(QUEUES[number]).expect("a name")
 }
 
-fn asked(number: u64, priority: i64, lane: Lane, once: bool) -> Submission {
-    let spec = Spec {
-        function: FunctionName::new(FUNCTIONS[lane.pool]).expect("a name"),
-        queue: queue_name(lane.queue),
-        priority: Priority::new(priority).expect("a priority"),
-        on_interrupt: if once { OnInterrupt::Fail } else { OnInterrupt::Rerun },
-        ..example::spec(number)
-    };
-    Submission { pool: POOLS[lane.pool], ..submission(spec) }
+fn options(limits: Limits) -> Options {
+    let Limits { start, total, max_attempts, retention } = limits;
+    Options {
+        retry: Retry { max_attempts, initial_ms: 10, factor: 2.0, max_ms: 25, jitter: 0.0 },
+        clocks: Clocks { start_timeout_ms: start, total_timeout_ms: total, ..Clocks::default() },
+        retention_ms: retention.unwrap_or(Options::RETENTION_MS),
+        ..Options::default()
+    }
 }
 
 /// What can be seen of a job as it was read. What goes together is checked on the way.
 fn view(job: &Job) -> View {
     assert_eq!(job.finished_at.is_some(), job.is_done(), "{job:?}");
     assert_eq!(job.result.is_some(), job.state == State::Succeeded, "{job:?}");
-    let names = ["ValueError", "interrupted", "crash_loop"];
+    assert_eq!(job.expires_at.is_some(), job.is_done(), "{job:?}");
+    let names = ["ValueError", "interrupted", "crash_loop", "start_timeout", "total_timeout"];
     let error = job.error.as_ref().map(|error| {
         let known = names.into_iter().find(|name| *name == error.kind.as_str());
         known.unwrap_or("an error that nothing here raises")
@@ -356,8 +362,10 @@ fn view(job: &Job) -> View {
         state: job.state,
         version: job.version,
         attempt: job.attempt,
+        failures: job.failures,
         interruptions: job.interruptions,
         crashes: job.crashes,
+        scheduled: job.run_at.is_some(),
         asked_to_stop: job.cancel_requested_at.is_some(),
         error,
     }

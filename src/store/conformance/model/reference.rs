@@ -3,19 +3,14 @@
 use crate::domain::State;
 use crate::store::Cancellation;
 
-use super::End;
+use super::steps::{Asked, End, Lane, Start};
 
 /// Jobs of each queue that run at once, until somebody says otherwise.
 pub(super) const WORKERS: [usize; 2] = [2, 1];
 /// Slots of each pool: fewer than the queues would like.
 pub(super) const SLOTS: [usize; 2] = [2, 1];
-
-/// Where a job waits and where it runs, by number.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
-    pub(super) queue: usize,
-    pub(super) pool: usize,
-}
+/// From the first, second and third failure to the next attempt: 10 doubled, and no more than 25.
+const WAITS: [i64; 3] = [10, 20, 25];
 
 /// What can be seen of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +18,33 @@ pub(super) struct View {
     pub(super) state: State,
     pub(super) version: i64,
     pub(super) attempt: u32,
+    pub(super) failures: u32,
     pub(super) interruptions: u32,
     pub(super) crashes: u32,
+    /// It waits for its time rather than for a slot.
+    pub(super) scheduled: bool,
     pub(super) asked_to_stop: bool,
     pub(super) error: Option<&'static str>,
 }
 
+/// A moment for which a job waits.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Counted(i64),
+    Wall(i64),
+}
+
 #[derive(Debug)]
 struct Entry {
-    priority: i64,
-    lane: Lane,
-    /// It asked to run at most once.
-    once: bool,
+    asked: Asked,
+    created_at: i64,
+    run_at: Option<Moment>,
+    /// From when on it could have started.
+    waits_since: i64,
+    /// Of the attempt that runs or ran last, unless another is to follow.
+    started_at: Option<i64>,
+    expires_at: Option<i64>,
+    gone: bool,
     view: View,
 }
 
@@ -47,20 +57,24 @@ pub(super) struct Reference {
     stopping: bool,
     workers: [usize; 2],
     paused: [bool; 2],
+    pub(super) now: i64,
+    pub(super) wall: i64,
 }
 
 impl Reference {
-    pub(super) fn new() -> Self {
-        let (entries, held) = (Vec::new(), Vec::new());
-        Self { entries, held, stopping: false, workers: WORKERS, paused: [false; 2] }
+    pub(super) fn new(now: i64) -> Self {
+        let (entries, held, stopping) = (Vec::new(), Vec::new(), false);
+        Self { entries, held, stopping, workers: WORKERS, paused: [false; 2], now, wall: now }
     }
 
-    pub(super) fn views(&self) -> impl Iterator<Item = &View> {
-        self.entries.iter().map(|entry| &entry.view)
+    /// Jobs that are still there.
+    pub(super) fn views(&self) -> impl Iterator<Item = (usize, &View)> {
+        let there = self.entries.iter().enumerate().filter(|(_, entry)| !entry.gone);
+        there.map(|(number, entry)| (number, &entry.view))
     }
 
     pub(super) fn lane(&self, number: usize) -> Lane {
-        self.entries[number].lane
+        self.entries[number].asked.lane
     }
 
     pub(super) fn view(&self, number: usize) -> &View {
@@ -68,21 +82,51 @@ impl Reference {
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = usize> {
-        (0..self.entries.len()).filter(|number| self.entries[*number].view.state == State::Running)
+        self.of_state(State::Running)
+    }
+
+    fn of_state(&self, state: State) -> impl Iterator<Item = usize> {
+        (0..self.entries.len()).filter(move |number| self.entries[*number].view.state == state)
+    }
+
+    /// Jobs of a queue that wait, and the first of those that wait for a slot.
+    pub(super) fn waiting(&self, queue: usize) -> (usize, Option<usize>) {
+        let here = |number: &usize| self.lane(*number).queue == queue;
+        let mut for_a_slot = self.of_state(State::Pending).filter(here);
+        let oldest = for_a_slot.find(|number| self.entries[*number].run_at.is_none());
+        (self.of_state(State::Pending).filter(here).count(), oldest)
     }
 
     /// Submit and claim are one change, if there is a slot.
-    pub(super) fn submit(&mut self, priority: i64, lane: Lane, once: bool) {
+    pub(super) fn submit(&mut self, asked: Asked) {
+        let run_at = match asked.start {
+            Start::AtOnce => None,
+            Start::After(wait) => Some(Moment::Counted(self.now + wait)),
+            Start::At(wait) => Some(Moment::Wall(self.wall + wait)),
+        };
         let view = View {
             state: State::Pending,
             version: 1,
             attempt: 0,
+            failures: 0,
             interruptions: 0,
             crashes: 0,
+            scheduled: run_at.is_some(),
             asked_to_stop: false,
             error: None,
         };
-        self.entries.push(Entry { priority, lane, once, view });
+        let (created_at, waits_since) = (self.now, self.now);
+        let (started_at, expires_at, gone) = (None, None, false);
+        self.entries.push(Entry {
+            asked,
+            created_at,
+            run_at,
+            waits_since,
+            started_at,
+            expires_at,
+            gone,
+            view,
+        });
         if let Some(number) = self.next() {
             self.start(number);
             self.entries[number].view.version = 1;
@@ -92,40 +136,42 @@ impl Reference {
 
     /// Ends the running attempt of a job.
     pub(super) fn settle(&mut self, number: usize, end: End) {
+        let now = self.now;
         let entry = &mut self.entries[number];
-        let view = &mut entry.view;
-        view.version += 1;
+        entry.view.version += 1;
         match end {
-            End::Returned => view.state = State::Succeeded,
-            End::Cancelled | End::GivenUp => view.state = State::Cancelled,
+            End::Returned => entry.done(State::Succeeded, now),
+            End::Cancelled | End::GivenUp => entry.done(State::Cancelled, now),
             // A cancel that came before wins over everything but a value.
-            End::Raised | End::Stopped if view.asked_to_stop => view.state = State::Cancelled,
-            End::Raised => {
-                view.state = State::Failed;
-                view.error = Some("ValueError");
+            End::Raised | End::RaisedForGood | End::Stopped if entry.view.asked_to_stop => {
+                entry.done(State::Cancelled, now);
             }
-            End::Stopped => entry.interrupt(),
+            End::Raised | End::RaisedForGood => {
+                entry.raise(now, matches!(end, End::RaisedForGood));
+            }
+            End::Stopped => entry.interrupt(now),
         }
         if matches!(end, End::GivenUp) {
-            self.held.push(self.entries[number].lane);
+            self.held.push(self.entries[number].asked.lane);
         }
         self.start_all();
     }
 
     pub(super) fn cancel(&mut self, number: usize, terminate: bool) -> Cancellation {
-        let view = &mut self.entries[number].view;
-        match view.state {
+        let now = self.now;
+        let entry = &mut self.entries[number];
+        match entry.view.state {
             State::Pending => {
-                view.state = State::Cancelled;
-                view.asked_to_stop = true;
-                view.version += 1;
+                entry.done(State::Cancelled, now);
+                entry.view.asked_to_stop = true;
+                entry.view.version += 1;
                 Cancellation::Cancelled
             }
             State::Running if !terminate => Cancellation::Running,
             State::Running => {
                 // Asked twice is asked once.
-                view.version += i64::from(!view.asked_to_stop);
-                view.asked_to_stop = true;
+                entry.view.version += i64::from(!entry.view.asked_to_stop);
+                entry.view.asked_to_stop = true;
                 Cancellation::Requested
             }
             State::Succeeded | State::Failed | State::Cancelled => Cancellation::Done,
@@ -154,24 +200,81 @@ impl Reference {
         self.stopping = true;
     }
 
-    /// The next server: what ran when the last one ended died with it.
+    /// Does what is due: by the server's clock first, then by the wall's; the earliest first.
+    pub(super) fn come_due(&mut self) {
+        let (now, wall) = (self.now, self.wall);
+        for number in self.due(now, Entry::deadline) {
+            self.comes_due(number, now, wall);
+        }
+        for number in self.due(wall, Entry::on_the_wall) {
+            self.comes_due(number, now, wall);
+        }
+    }
+
+    fn due(&self, by: i64, moment: impl Fn(&Entry) -> Option<i64>) -> Vec<usize> {
+        let waiting = self.of_state(State::Pending);
+        let moments = waiting.filter_map(|it| Some((moment(&self.entries[it])?, it)));
+        let mut due: Vec<(i64, usize)> = moments.filter(|(at, _)| *at <= by).collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, number)| number).collect()
+    }
+
+    fn comes_due(&mut self, number: usize, now: i64, wall: i64) {
+        let entry = &mut self.entries[number];
+        if entry.total_deadline().is_some_and(|at| at <= now) {
+            return entry.time_is_over("total_timeout", now);
+        }
+        let may_start = match entry.run_at {
+            Some(Moment::Counted(at)) => at <= now,
+            Some(Moment::Wall(at)) => at <= wall,
+            None => return entry.time_is_over("start_timeout", now),
+        };
+        if may_start {
+            entry.run_at = None;
+            entry.waits_since = now;
+            entry.view.scheduled = false;
+            entry.view.version += 1;
+            self.start_all();
+        }
+    }
+
+    /// The next moment at which something is due, by the server's clock and by the wall's.
+    pub(super) fn alarm(&self) -> (Option<i64>, Option<i64>) {
+        let waiting = || self.of_state(State::Pending).map(|number| &self.entries[number]);
+        (
+            waiting().filter_map(Entry::deadline).min(),
+            waiting().filter_map(Entry::on_the_wall).min(),
+        )
+    }
+
+    /// Forgets what is over; how many that are.
+    pub(super) fn clean(&mut self) -> usize {
+        let now = self.now;
+        let over = |entry: &&mut Entry| {
+            !entry.gone && entry.expires_at.is_some_and(|expires_at| expires_at <= now)
+        };
+        self.entries.iter_mut().filter(over).map(|entry| entry.gone = true).count()
+    }
+
+    /// The next server: what ran when the last one ended died with it. It takes the time from the wall.
     pub(super) fn start_again(&mut self) {
         self.held.clear();
         self.stopping = false;
+        self.now = self.wall;
+        let now = self.now;
         let ran: Vec<usize> = self.running().collect();
         for number in ran {
             let entry = &mut self.entries[number];
             entry.view.version += 1;
             if entry.view.asked_to_stop {
-                entry.view.state = State::Cancelled;
+                entry.done(State::Cancelled, now);
                 continue;
             }
             entry.view.crashes += 1;
             if entry.view.crashes < 3 {
-                entry.interrupt();
+                entry.interrupt(now);
             } else {
-                entry.view.state = State::Failed;
-                entry.view.error = Some("crash_loop");
+                entry.fail("crash_loop", now);
             }
         }
         self.start_all();
@@ -184,39 +287,102 @@ impl Reference {
     }
 
     fn start(&mut self, number: usize) {
-        let view = &mut self.entries[number].view;
-        view.state = State::Running;
-        view.attempt += 1;
-        view.version += 1;
+        let entry = &mut self.entries[number];
+        entry.started_at = Some(self.now);
+        entry.view.state = State::Running;
+        entry.view.attempt += 1;
+        entry.view.version += 1;
     }
 
     /// Of all that wait and have a slot in queue and pool, the most urgent, then the oldest.
     fn next(&self) -> Option<usize> {
         let waiting = self.entries.iter().enumerate().filter(|(_, it)| {
+            let Lane { queue, pool } = it.asked.lane;
             it.view.state == State::Pending
-                && !self.paused[it.lane.queue]
-                && self.taken(|lane| lane.queue == it.lane.queue) < self.workers[it.lane.queue]
-                && self.taken(|lane| lane.pool == it.lane.pool) < SLOTS[it.lane.pool]
+                && it.run_at.is_none()
+                && !self.paused[queue]
+                && self.taken(|lane| lane.queue == queue) < self.workers[queue]
+                && self.taken(|lane| lane.pool == pool) < SLOTS[pool]
         });
-        let next = waiting.min_by_key(|(number, it)| (-it.priority, *number));
+        let next = waiting.min_by_key(|(number, it)| (-it.asked.priority, *number));
         next.filter(|_| !self.stopping).map(|(number, _)| number)
     }
 
     fn taken(&self, here: impl Fn(Lane) -> bool) -> usize {
-        let running = self.running().filter(|number| here(self.entries[*number].lane)).count();
+        let running = self.running().filter(|number| here(self.lane(*number))).count();
         running + self.held.iter().filter(|lane| here(**lane)).count()
     }
 }
 
 impl Entry {
-    /// The attempt is over and counts for nothing: it runs again, unless it asked not to.
-    fn interrupt(&mut self) {
-        self.view.interruptions += 1;
-        if self.once {
-            self.view.state = State::Failed;
-            self.view.error = Some("interrupted");
-        } else {
-            self.view.state = State::Pending;
+    fn total_deadline(&self) -> Option<i64> {
+        self.asked.limits.total.map(|limit| self.created_at + limit)
+    }
+
+    /// When the server's clock next changes something about it. What has started once may start again at any time.
+    fn deadline(&self) -> Option<i64> {
+        let start = match self.run_at {
+            Some(Moment::Counted(at)) => Some(at),
+            Some(Moment::Wall(_)) => None,
+            None => self
+                .asked
+                .limits
+                .start
+                .filter(|_| self.view.attempt == 0)
+                .map(|limit| self.waits_since + limit),
+        };
+        start.into_iter().chain(self.total_deadline()).min()
+    }
+
+    fn on_the_wall(&self) -> Option<i64> {
+        match self.run_at {
+            Some(Moment::Wall(at)) => Some(at),
+            Some(Moment::Counted(_)) | None => None,
         }
+    }
+
+    fn raise(&mut self, now: i64, for_good: bool) {
+        self.view.failures += 1;
+        if for_good || self.view.failures >= self.asked.limits.max_attempts {
+            return self.fail("ValueError", now);
+        }
+        let failures = usize::try_from(self.view.failures).expect("few");
+        self.run_at = Some(Moment::Counted(now + WAITS[failures - 1]));
+        self.view.scheduled = true;
+        self.wait_again();
+    }
+
+    /// The attempt is over and counts for nothing: it runs again, unless it asked not to.
+    fn interrupt(&mut self, now: i64) {
+        self.view.interruptions += 1;
+        if self.asked.once {
+            self.fail("interrupted", now);
+        } else {
+            self.wait_again();
+        }
+    }
+
+    fn wait_again(&mut self) {
+        self.view.state = State::Pending;
+        self.started_at = None;
+    }
+
+    fn time_is_over(&mut self, error: &'static str, now: i64) {
+        self.view.version += 1;
+        self.fail(error, now);
+    }
+
+    fn fail(&mut self, error: &'static str, now: i64) {
+        self.view.error = Some(error);
+        self.done(State::Failed, now);
+    }
+
+    /// A job never ends before it began, whatever was done to the clock.
+    fn done(&mut self, state: State, now: i64) {
+        self.view.state = state;
+        self.view.scheduled = false;
+        self.run_at = None;
+        let retention = self.asked.limits.retention.unwrap_or(7 * 86_400_000);
+        self.expires_at = Some(now.max(self.started_at.unwrap_or(now)) + retention);
     }
 }
