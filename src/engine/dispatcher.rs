@@ -71,6 +71,7 @@ impl Engine {
                 self.shared.running.cancel(order.job.ordinal, grace);
                 self.shared.waiters.changed(order.job.spec.id);
             }
+            Event::MayStart(ids) => ids.iter().for_each(|id| self.shared.waiters.changed(*id)),
             Event::Waits(alarm) => self.shared.timer.set(alarm),
             Event::DeliveriesDue => self.shared.deliveries_due.notify_one(),
             Event::Broken => self.shared.broken.cancel(),

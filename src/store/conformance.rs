@@ -4,6 +4,7 @@ mod callbacks;
 mod cancel_many;
 mod cancels;
 mod claims;
+mod clocks;
 mod indexing;
 mod manual;
 mod model;
@@ -125,6 +126,14 @@ impl Shelf {
         told
     }
 
+    /// Changes the database behind the writer's back.
+    fn execute(&self, sql: &str) {
+        let path = self.dir.path().join("futurity.db");
+        let connection = rusqlite::Connection::open(path).expect("a connection");
+        connection.busy_timeout(std::time::Duration::from_secs(30)).expect("a time-out");
+        connection.execute_batch(sql).expect("it is done");
+    }
+
     /// One number of the database.
     async fn number(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.store.readers).await.expect("a number")
@@ -192,6 +201,7 @@ fn in_words(event: &Event) -> String {
         }
         Event::Gone(ids) => format!("gone {}", ids.len()),
         Event::CancelRequested(order) => format!("cancel requested {}", order.job.ordinal.0),
+        Event::MayStart(ids) => format!("may start {}", ids.len()),
         Event::Waits(alarm) => {
             let at = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
             format!("waits {} {}", at(alarm.deadline), at(alarm.wall))

@@ -16,7 +16,7 @@ mod values;
 
 use std::borrow::Cow;
 
-use crate::domain::{Job, Ordinal, State, Timestamp, cancel_pending, settle};
+use crate::domain::{Job, JobId, Ordinal, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
@@ -40,6 +40,8 @@ pub(super) struct Group<'a> {
     claimed: Vec<Ordinal>,
     /// Jobs that waited and were cancelled many at a time.
     cancelled: Vec<Ended>,
+    /// Jobs whose time has come.
+    startable: Vec<JobId>,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -75,6 +77,7 @@ impl<'a> Group<'a> {
             events: Vec::new(),
             claimed: Vec::new(),
             cancelled: Vec::new(),
+            startable: Vec::new(),
             portion_left: doomed::PORTION,
             makes_due: false,
         })
@@ -117,6 +120,9 @@ impl<'a> Group<'a> {
         self.ledger.commit();
         if !self.claimed.is_empty() {
             self.events.push(Event::Claimed(self.claimed));
+        }
+        if !self.startable.is_empty() {
+            self.events.push(Event::MayStart(self.startable));
         }
         if !self.cancelled.is_empty() {
             self.events.push(Event::CancelledMany(self.cancelled));

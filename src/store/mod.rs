@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
     CallbackId, DeliveryState, Identity, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool,
-    QueueName, RunAt, Spec, State, Timestamp,
+    QueueName, RunAt, Spec, Timestamp,
 };
 
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
@@ -40,7 +40,7 @@ pub use change::{
     Submission,
 };
 pub use clocks::{Alarm, Moment};
-pub use commits::Commits;
+pub use commits::{Commits, Ended, Event};
 pub use manual::Completion;
 pub use read::{DueDelivery, Filter, Page, Standing};
 pub use redelivery::Redelivery;
@@ -200,63 +200,6 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         sqlite::of_writer(error)
     }
-}
-
-/// A job that is done, as it stands in the order of all changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Its name.
-    pub id: JobId,
-    /// Its place.
-    pub ordinal: Ordinal,
-    /// How it ended.
-    pub state: State,
-    /// Its end's place in the order of all changes.
-    pub seq: i64,
-}
-
-impl Ended {
-    /// The end of `job`; none if it is not done.
-    #[must_use]
-    pub fn of(job: &Job) -> Option<Self> {
-        let (id, ordinal, state) = (job.spec.id, job.ordinal, job.state);
-        job.finished_seq.map(|seq| Self { id, ordinal, state, seq })
-    }
-}
-
-/// What a commit did that the rest of the service must hear of.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// This job's first attempt was claimed with its submission, which had these bound arguments; whoever
-    /// hears it must run it, once.
-    Started(Job, Json),
-    /// These jobs were claimed from the backlog; the same, after loading them.
-    Claimed(Vec<Ordinal>),
-    /// This job is done, or an interruption made it wait again.
-    Changed(Job),
-    /// This job was cancelled before it started.
-    Cancelled(Ended),
-    /// These jobs were cancelled, or their time was over, while they waited, many at a time.
-    CancelledMany(Vec<Ended>),
-    /// This queue was shut down, and now every job of it is done, or it is open again.
-    Drained(QueueName),
-    /// These running jobs were asked to stop.
-    AskedMany {
-        /// Which.
-        jobs: Vec<(Ordinal, JobId)>,
-        /// How long each may take.
-        grace_seconds: f64,
-    },
-    /// These jobs, which were done, are there no more.
-    Gone(Vec<JobId>),
-    /// This running job was asked to stop.
-    CancelRequested(CancelOrder),
-    /// A job waits now for one of these moments.
-    Waits(Alarm),
-    /// Deliveries have become due.
-    DeliveriesDue,
-    /// The writer had to stop: nothing can be promised any more.
-    Broken,
 }
 
 /// The store. Cheap to clone.

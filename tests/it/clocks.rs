@@ -158,6 +158,88 @@ async fn total_timeout_ends_what_waits_and_what_runs_and_is_never_retried() {
 }
 
 #[tokio::test]
+async fn a_scheduled_job_counts_in_max_pending_and_goes_with_a_bulk_cancel() {
+    let server = TestServer::start().await;
+    let two = json!({"max_workers": 1, "max_pending": 2});
+    let request = server.request(reqwest::Method::PUT, "/v1/queues/two").json(&two);
+    server.send(request).await;
+    let later = json!({"function": "echo", "queue": "two", "delay_seconds": 3600});
+    let jobs = [server.submit(&later).await, server.submit(&later).await];
+    let full = server.post("/v1/jobs", &later).await.expect(429);
+    assert_eq!(full.code(), "queue_full");
+    let all = json!({"queue": "two"});
+    let cancelled = server.post("/v1/jobs/cancel", &all).await.expect(200).json();
+    assert_eq!(cancelled["cancelled"], 2, "{cancelled}");
+    for job in &jobs {
+        assert_eq!(server.get(&path(job)).await.json()["state"], "cancelled");
+    }
+    let depth = server.get("/v1/queues/two").await.expect(200).json()["depth"].clone();
+    assert_eq!(depth, json!({"pending": 0, "running": 0}));
+    server.submit(&later).await;
+}
+
+#[tokio::test]
+async fn a_job_that_was_due_while_no_server_ran_starts_with_the_next_one() {
+    let server = TestServer::start().await;
+    let hour = json!({"function": "echo", "args": ["late"], "delay_seconds": 3600});
+    let tired = json!({"function": "echo", "delay_seconds": 7200, "total_timeout_seconds": 1800});
+    let (hour, tired) = (server.submit(&hour).await, server.submit(&tired).await);
+    let dir = server.stop(Duration::ZERO).await;
+    let tomorrow = jiff::Timestamp::now().as_millisecond() + 86_400_000;
+    let server =
+        TestServer::on(dir, |config| config, move |builder| builder.wall_clock(move || tomorrow));
+    let server = server.await;
+    assert_eq!(server.wait(&hour).await["result"], "late");
+    assert_eq!(server.wait(&tired).await["error"]["type"], "total_timeout");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_change_hears_that_a_job_waits_for_a_slot_now() {
+    let (server, _gate) = one_worker().await;
+    server.submit(&json!({"function": "gate", "queue": "one"})).await;
+    let asked = json!({"function": "echo", "queue": "one", "delay_seconds": 0.3});
+    let job = server.submit(&asked).await;
+    let request = server.request(reqwest::Method::GET, &format!("{}?wait=30", path(&job)));
+    let known = format!("\"{}\"", job["version"]);
+    let now = server.send(request.header("if-none-match", known)).await.expect(200).json();
+    assert_eq!((&now["state"], &now["run_at"]), (&json!("pending"), &Value::Null));
+    assert_ne!(now["version"], job["version"]);
+}
+
+#[tokio::test]
+async fn a_manual_job_that_nobody_completes_in_time_fails_as_total_timeout() {
+    let server = TestServer::start().await;
+    let job = server.done(&json!({"manual": true, "total_timeout_seconds": 0.2})).await;
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("failed"), &json!(0)));
+    assert_eq!(job["error"]["type"], "total_timeout");
+    let request = server.request(reqwest::Method::PUT, &format!("{}/result", path(&job)));
+    let late = server.send(request.json(&json!(1))).await.expect(409);
+    assert_eq!(late.code(), "invalid_state");
+}
+
+#[tokio::test]
+async fn f4_a_cancel_that_comes_after_the_time_and_before_the_end_is_kept() {
+    let (asked, mut was_asked) = tokio::sync::watch::channel(false);
+    let (gate, _) = tokio::sync::watch::channel(false);
+    let opened = gate.clone();
+    let slow = task(move |call: Call, _: Nothing| {
+        let (asked, mut opened) = (asked.clone(), opened.subscribe());
+        async move {
+            call.cancelled().await;
+            asked.send_replace(true);
+            drop(opened.wait_for(|open| *open).await);
+            Err::<(), _>(JobError::new("Stopped", "as it was asked to"))
+        }
+    });
+    let server = TestServer::with(|config| config, |builder| builder.function("slow", slow)).await;
+    let job = server.submit(&json!({"function": "slow", "run_timeout_seconds": 0.1})).await;
+    was_asked.wait_for(|asked| *asked).await.expect("the function lives");
+    server.post(&format!("{}/cancel", path(&job)), &json!({})).await.expect(202);
+    gate.send_replace(true);
+    assert_eq!(server.wait(&job).await["state"], "cancelled");
+}
+
+#[tokio::test]
 async fn f12_a_functions_own_timeout_error_is_raised_and_none_of_ours() {
     let own = task(|_call: Call, _: Nothing| async move {
         Err::<(), _>(JobError::new("TimeoutError", "mine"))

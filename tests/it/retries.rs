@@ -133,3 +133,15 @@ async fn a_failed_job_is_submitted_again_as_a_new_one_that_names_it() {
     let refused = server.post(&format!("/v1/jobs/{id}/retry"), &json!({})).await.expect(409);
     assert_eq!(refused.code(), "invalid_state");
 }
+
+#[tokio::test]
+async fn a_job_whose_function_is_gone_cannot_be_submitted_again_and_says_so() {
+    let gone = task(|_: Call, _: Nothing| async { Err::<(), _>(JobError::new("Bad", "no")) });
+    let server = TestServer::with(|config| config, |builder| builder.function("gone", gone)).await;
+    let failed = server.done(&json!({"function": "gone"})).await;
+    let dir = server.stop(std::time::Duration::ZERO).await;
+    let server = TestServer::on(dir, |config| config, |builder| builder).await;
+    let path = format!("/v1/jobs/{}/retry", failed["id"].as_str().expect("an id"));
+    let refused = server.post(&path, &json!({})).await.expect(422);
+    assert!(refused.json()["detail"].as_str().expect("a text").contains("gone"));
+}

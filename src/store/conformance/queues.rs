@@ -50,13 +50,6 @@ impl Shelf {
         assert_eq!(submitted.len() as u64, count);
         submitted
     }
-
-    fn execute(&self, sql: &str) {
-        let path = self.dir.path().join("futurity.db");
-        let connection = rusqlite::Connection::open(path).expect("a connection");
-        connection.busy_timeout(std::time::Duration::from_secs(30)).expect("a time-out");
-        connection.execute_batch(sql).expect("it is done");
-    }
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ impl Group<'_> {
         if !self.sql.may_start(row.ordinal, seq, deadline)? {
             return Err(disagree(format!("job {} does not wait for its time", row.ordinal.0)));
         }
+        self.startable.push(row.id);
         self.ledger.unschedule(&row.queue);
         let slot = Slot { queue: row.queue.clone(), pool: self.ledger.home(&row.function) };
         self.ledger.readmit(slot, row.priority, row.ordinal);

@@ -1,0 +1,112 @@
+//! What time brings: at once as much as a group may, in the order of the moments, and nothing by halves.
+
+use futures_util::future::join_all;
+
+use crate::domain::{Clocks, Options, RunAt};
+use crate::store::{Alarm, Moment, QueueChange, QueueOrder};
+
+use super::{
+    Error, Job, NOW, QueueSettings, Shelf, Spec, State, Submission, Timestamp, example, submission,
+};
+
+/// Two and a half groups of jobs that come due.
+const MANY: u64 = 2_500;
+const LATER: Timestamp = Timestamp(NOW.0 + 10);
+
+/// Example number `number`, to start when the server's clock shows `at`.
+fn counted(number: u64, at: Timestamp) -> Submission {
+    Submission { run_at: Some(RunAt::Counted(at)), ..submission(example::spec(number)) }
+}
+
+fn at(now: Timestamp) -> Moment {
+    Moment { now, wall: now }
+}
+
+impl Shelf {
+    async fn submit_all(&self, all: impl Iterator<Item = Submission>) -> Vec<Job> {
+        let jobs = join_all(all.map(|it| self.store.submit(it))).await;
+        jobs.into_iter().map(|job| job.expect("a job")).collect()
+    }
+
+    async fn due(&self, moment: Moment) -> Alarm {
+        self.store.come_due(moment).await.expect("an answer")
+    }
+}
+
+#[tokio::test]
+async fn thousands_that_come_due_at_once_start_in_several_groups_and_in_the_order_of_submission() {
+    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let jobs = it.submit_all((1..=MANY).map(|number| counted(number, LATER))).await;
+    assert_eq!(it.due(at(Timestamp(LATER.0 - 1))).await.deadline, Some(LATER));
+    it.told();
+    for waiting in [1_500, 500, 0] {
+        let alarm = it.due(at(LATER)).await;
+        assert_eq!(alarm.deadline.is_some(), waiting > 0, "there is more to do at once");
+        let scheduled = it.number("select count(*) from jobs where run_at is not null").await;
+        assert_eq!(scheduled, waiting);
+    }
+    let first = format!("claimed [{}]", jobs[0].ordinal.0);
+    assert_eq!(it.told(), [&first, "may start 1000", "may start 1000", "may start 500"]);
+    let queue = it.store.queue(jobs[0].spec.queue.clone()).await.expect("a queue");
+    assert_eq!((queue.pending, queue.oldest), (2_499, Some(jobs[1].ordinal)));
+}
+
+#[tokio::test]
+async fn thousands_that_waited_too_long_end_and_whoever_waits_is_told_of_each() {
+    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    it.submit(1).await;
+    let clocks = Clocks { start_timeout_ms: Some(10), ..Clocks::default() };
+    let options = Options { clocks, ..Options::default() };
+    let all = (2..=MANY).map(|number| submission(Spec { options, ..example::spec(number) }));
+    let jobs = it.submit_all(all).await;
+    it.told();
+    let mut told = 0;
+    while it.due(at(LATER)).await.deadline.is_some() {
+        told += it.told().iter().map(|words| words.matches(',').count() + 1).sum::<usize>();
+    }
+    told += it.told().iter().map(|words| words.matches(',').count() + 1).sum::<usize>();
+    assert_eq!(told, jobs.len());
+    assert_eq!(it.number("select count(*) from jobs where state = 'failed'").await, 2_499);
+    let queue = it.store.queue(jobs[0].spec.queue.clone()).await.expect("a queue");
+    assert_eq!((queue.pending, queue.running, queue.oldest), (0, 1, None));
+}
+
+#[tokio::test]
+async fn g24_what_comes_due_in_a_group_that_fails_waits_as_before_and_comes_due_again() {
+    let it = Shelf::of_workers(1).await;
+    let jobs = it.submit_all((1..=2).map(|number| counted(number, LATER))).await;
+    // The first has its slot already when the second one fails.
+    it.execute(
+        "create trigger no before update of run_at on jobs when new.ordinal = 2
+        begin select raise(abort, 'no'); end",
+    );
+    let refused = it.store.come_due(at(LATER)).await;
+    assert!(matches!(refused, Err(Error::Sql(_))), "{refused:?}");
+    for job in &jobs {
+        assert_eq!(it.job(job).await, *job);
+    }
+    let queue = it.store.queue(jobs[0].spec.queue.clone()).await.expect("a queue");
+    assert_eq!((queue.pending, queue.running, queue.oldest), (2, 0, None));
+
+    it.execute("drop trigger no");
+    assert_eq!(it.due(at(LATER)).await, Alarm::default());
+    assert_eq!(it.state(&jobs[0]).await, State::Running);
+    let queue = it.store.queue(jobs[0].spec.queue.clone()).await.expect("a queue");
+    assert_eq!((queue.pending, queue.running, queue.oldest), (1, 1, Some(jobs[1].ordinal)));
+}
+
+#[tokio::test]
+async fn e14_a_job_whose_time_comes_while_its_queue_is_being_cancelled_never_starts() {
+    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let jobs = it.submit_all((1..=MANY).map(|number| counted(number, LATER))).await;
+    let change = QueueChange::ShutDown { cancel_futures: true };
+    let order = QueueOrder { queue: jobs[0].spec.queue.clone(), change, now: NOW };
+    // One group cancels some of them, and the time of the others comes in the same one.
+    let (shut, _) = tokio::join!(biased; it.store.order_queue(order), it.store.come_due(at(LATER)));
+    assert_eq!(shut.expect("a queue").cancelled, 2_500);
+    for _ in 0..10 {
+        it.due(at(LATER)).await;
+    }
+    assert_eq!(it.number("select max(attempt) from jobs").await, 0, "none was ever started");
+    assert_eq!(it.number("select count(*) from jobs where state = 'cancelled'").await, 2_500);
+}
