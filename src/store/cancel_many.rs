@@ -134,10 +134,10 @@ impl Store {
         limit: usize,
     ) -> Result<Unfinished, Error> {
         let limit_kept = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut connection = self.readers.acquire().await?;
-        let indexed_to = sqlx::query_scalar(SELECT_INDEXED_TO).fetch_one(&mut *connection).await?;
+        // One snapshot of all: what is done meanwhile would move the rows that were examined.
+        let mut snapshot = self.readers.begin().await?;
+        let indexed_to = sqlx::query_scalar(SELECT_INDEXED_TO).fetch_one(&mut *snapshot).await?;
         let indexed_to = Ordinal(indexed_to);
-        // The end of the index may rise meanwhile: what lies before where it was stays in it.
         let (select, select_examined, end) = if after < indexed_to {
             (SELECT_UNFINISHED, SELECT_EXAMINED, to.min(indexed_to))
         } else {
@@ -154,7 +154,7 @@ impl Store {
             .bind(end.0)
             .bind(EXAMINED_MAX)
             .bind(limit_kept)
-            .fetch_all(&mut *connection)
+            .fetch_all(&mut *snapshot)
             .await?;
         let jobs = found.iter().map(unfinished).collect::<Result<Vec<_>, Error>>()?;
         if jobs.len() == limit {
@@ -162,7 +162,7 @@ impl Store {
             return Ok((jobs, last));
         }
         let examined = sqlx::query_as(select_examined).bind(after.0).bind(end.0).bind(EXAMINED_MAX);
-        let (last, count): (Option<i64>, i64) = examined.fetch_one(&mut *connection).await?;
+        let (last, count): (Option<i64>, i64) = examined.fetch_one(&mut *snapshot).await?;
         let last = last.filter(|_| count == EXAMINED_MAX).map(Ordinal);
         Ok((jobs, last.or_else(|| (end < to).then_some(end))))
     }

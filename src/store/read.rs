@@ -5,7 +5,7 @@ mod queues;
 mod repeats;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
@@ -133,10 +133,16 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        let query = || sqlx::query(SELECT_JOB).bind(id.0.as_bytes().to_vec());
         let mut connection = self.readers.acquire().await?;
-        let query = sqlx::query(SELECT_JOB).bind(id.0.as_bytes().to_vec());
-        match query.fetch_optional(&mut *connection).await? {
-            Some(row) => Ok(Some(filled(&mut connection, &row, View::Whole).await?)),
+        let found = query().fetch_optional(&mut *connection).await?;
+        let Some(row) = found else { return Ok(None) };
+        if !is_spread(&row)? {
+            return Ok(Some(filled(&mut connection, &row, View::Whole).await?));
+        }
+        let mut snapshot = connection.begin().await?;
+        match query().fetch_optional(&mut *snapshot).await? {
+            Some(row) => Ok(Some(filled(&mut snapshot, &row, View::Whole).await?)),
             None => Ok(None),
         }
     }
@@ -161,7 +167,7 @@ impl Store {
         page_size: usize,
     ) -> Result<Page, Error> {
         let below = below.map_or(i64::MAX, |ordinal| ordinal.0);
-        let mut connection = self.readers.acquire().await?;
+        let mut snapshot = self.readers.begin().await?;
         // One more than asked for tells whether another page follows.
         let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
         let found = sqlx::query(SELECT_PAGE)
@@ -174,16 +180,16 @@ impl Store {
             .bind(filter.created_after.map(|at| at.0))
             .bind(filter.created_before.map(|at| at.0))
             .bind(limit)
-            .fetch_all(&mut *connection)
+            .fetch_all(&mut *snapshot)
             .await?;
         let mut jobs = Vec::with_capacity(found.len().min(page_size));
         for row in found.iter().take(page_size) {
-            jobs.push(filled(&mut connection, row, View::Brief).await?);
+            jobs.push(filled(&mut snapshot, row, View::Brief).await?);
         }
         let next = if found.len() > page_size {
             jobs.last().map(|job| job.ordinal)
         } else {
-            examined_to(&mut connection, below).await?
+            examined_to(&mut snapshot, below).await?
         };
         Ok(Page { jobs, next })
     }
@@ -242,17 +248,24 @@ pub(super) async fn at(
     let places: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
     let places =
         serde_json::to_string(&places).map_err(|error| Error::Damaged(error.to_string()))?;
-    let mut connection = readers.acquire().await?;
-    let found = sqlx::query(SELECT_AT).bind(places).fetch_all(&mut *connection).await?;
+    let mut snapshot = readers.begin().await?;
+    let found = sqlx::query(SELECT_AT).bind(places).fetch_all(&mut *snapshot).await?;
     let mut jobs = Vec::with_capacity(found.len());
     for row in &found {
-        jobs.push(filled(&mut connection, row, view).await?);
+        jobs.push(filled(&mut snapshot, row, view).await?);
     }
     Ok(jobs)
 }
 
-/// The job of `row`, with the values that are kept beside it. A payload never changes once it is
-/// linked, so it may be read after the row.
+/// Whether something of a job is kept beside its row. Then both are read in one snapshot: between two
+/// reads the job may fail once more, or go.
+fn is_spread(row: &SqliteRow) -> Result<bool, Error> {
+    let (arguments, result): (Option<i64>, Option<i64>) = (row.try_get(19)?, row.try_get(21)?);
+    let failures: i64 = row.try_get(24)?;
+    Ok(arguments.is_some() || result.is_some() || failures > 0)
+}
+
+/// The job of `row`, with what is kept beside it.
 async fn filled(
     connection: &mut SqliteConnection,
     row: &SqliteRow,

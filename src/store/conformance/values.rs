@@ -1,6 +1,8 @@
 //! Arguments and results of every size come back as they were given, byte by byte.
 
-use super::{Job, Json, Outcome, Shelf, Spec, example, returned, submission};
+use crate::store::Filter;
+
+use super::{Job, Json, NOW, Ordinal, Outcome, Shelf, Spec, example, returned, submission};
 
 const KIB: usize = 1_024;
 /// Around each size at which a value is kept in another way.
@@ -75,7 +77,7 @@ async fn a_list_leaves_out_values_above_16_kib() {
         let result = Outcome::Returned(Json::trusted(text_of(bytes)));
         it.settle(&job, result).await.expect("a running job");
     }
-    let page = it.store.list(&crate::store::Filter::default(), None, 10).await.expect("a page");
+    let page = it.store.list(&Filter::default(), None, 10).await.expect("a page");
     let [large, small] = page.jobs.as_slice() else { panic!("{} jobs", page.jobs.len()) };
     assert!(small.spec.args.is_some() && small.result.is_some() && !small.result_omitted);
     assert!(large.spec.args.is_none() && large.spec.kwargs.is_none());
@@ -117,4 +119,35 @@ async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_st
     let next = it.store.submit(submission(spec_of(3, 300 * KIB))).await.expect("a job");
     assert!(it.job(&next).await.spec.args == next.spec.args, "its number is taken by nobody else");
     it.settle(&next, returned()).await.expect("a running job");
+}
+
+/// A job is several rows, and whoever reads it while it goes finds all of them or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_goes_while_it_is_read_is_whole_or_gone() {
+    let it = Shelf::of_workers(400).await;
+    let mut jobs = Vec::new();
+    for number in 1..=400 {
+        let job = it.store.submit(submission(spec_of(number, 2_000))).await.expect("a job");
+        it.settle(&job, Outcome::Returned(Json::trusted(text_of(2_000)))).await.expect("it runs");
+        jobs.push(job);
+    }
+    let (store, ids) = (it.store.clone(), jobs.iter().map(|job| job.spec.id).collect::<Vec<_>>());
+    let forgetting = tokio::spawn(async move {
+        for id in ids {
+            store.forget(id, NOW).await.expect("an answer");
+        }
+    });
+    let mut left = jobs.len();
+    while left > 0 {
+        let page = it.store.list(&Filter::default(), None, 1_000).await.expect("a page");
+        assert!(page.jobs.len() <= left);
+        left = page.jobs.len();
+        for job in &jobs {
+            let read = it.store.job(job.spec.id).await.expect("it is whole or gone");
+            assert!(read.is_none_or(|read| read.result.is_some()));
+        }
+        let places: Vec<Ordinal> = jobs.iter().map(|job| job.ordinal).collect();
+        it.store.jobs_at(&places).await.expect("they are whole or gone");
+    }
+    forgetting.await.expect("all are gone");
 }
