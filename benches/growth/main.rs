@@ -108,6 +108,7 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         eprintln!("round {} of {}", nth + 1, options.rounds);
         rounds.push(measures::round(&mut grown, &mut empty, requests, nth % 2 == 0).await?);
     }
+    let emptied = grown.empty_deep_queue(requests).await.context("a cancel of all that waits")?;
     origin.file_system = directory.mount()?;
     origin.server = grown.command_line()?;
     Ok(Report {
@@ -117,6 +118,7 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         fill_seconds: grown.fill_seconds,
         database_bytes: grown.database_bytes()?,
         requests,
+        emptied,
         summary: report::summarise(&rounds),
         rounds,
     })

@@ -72,6 +72,19 @@ pub struct Figures {
     pub resident_mib: f64,
 }
 
+/// What happens to submits while all that waits is cancelled in one request.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Emptied {
+    /// As the answer said.
+    pub cancelled: u64,
+    pub seconds: f64,
+    /// Submits to another queue, one after another: before it, and while it lasted.
+    pub before: Latency,
+    pub meanwhile: Latency,
+    /// Of those meanwhile.
+    pub submits: usize,
+}
+
 /// Both servers, once.
 #[derive(Debug, Serialize)]
 pub struct Round {
@@ -124,6 +137,34 @@ impl Subject {
 
     pub fn command_line(&self) -> Result<String> {
         Ok(self.server.as_ref().context("no server")?.command_line().to_owned())
+    }
+
+    /// Cancels the deep queue, and submits to another one until that is done.
+    pub async fn empty_deep_queue(&mut self, requests: usize) -> Result<Emptied> {
+        let server = self.server_mut()?;
+        server.connect_anew().await?;
+        let echo = json!({"function": "echo", "args": [1]});
+        let mut emptying = server.second_connection().await?;
+        let (before, _) =
+            self.repeat(requests, Kind::submit(&echo), |_| "/v1/jobs".to_owned()).await?;
+        let begun = Instant::now();
+        let emptying = tokio::spawn(async move {
+            let all = json!({"queue": "deep", "state": "pending"});
+            let (answer, _) = emptying.expect(200, "POST", "/v1/jobs/cancel", Some(&all)).await?;
+            Ok::<_, anyhow::Error>((answer, begun.elapsed()))
+        });
+        let mut meanwhile = Vec::new();
+        while !emptying.is_finished() {
+            meanwhile.push(micros(self.ask(Kind::submit(&echo), "/v1/jobs").await?.1));
+        }
+        let (answer, took) = emptying.await??;
+        Ok(Emptied {
+            cancelled: answer["cancelled"].as_u64().context("no count")?,
+            seconds: took.as_secs_f64(),
+            before,
+            submits: meanwhile.len(),
+            meanwhile: Latency::of(&mut meanwhile).context("it was over before a submit")?,
+        })
     }
 
     pub fn database_bytes(&self) -> Result<u64> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::common::origin::Origin;
 use crate::common::stats::{Latency, Spread};
 use crate::fill::Amount;
-use crate::measures::{Figures, Round};
+use crate::measures::{Emptied, Figures, Round};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -20,6 +20,7 @@ pub struct Report {
     pub requests: usize,
     pub rounds: Vec<Round>,
     pub summary: Vec<Line>,
+    pub emptied: Emptied,
 }
 
 /// One thing over all rounds: medians of the rounds' medians, and of their ratios.
@@ -88,5 +89,12 @@ impl Report {
             });
             println!("{what:34} {:>9.3} {:>9.3} {ratio}", grown.median, empty.median);
         }
+        let Emptied { cancelled, seconds, before, meanwhile, submits } = self.emptied;
+        println!("\n{cancelled} waiting jobs cancelled in one request: {seconds:.1} s");
+        for (what, it) in [("submits before it", before), ("submits meanwhile", meanwhile)] {
+            let Latency { p50_ms, p99_ms, max_ms } = it;
+            println!("{what:34} p50 {p50_ms:.3}, p99 {p99_ms:.3}, longest {max_ms:.3}");
+        }
+        println!("{:34} {submits}", "number of the latter");
     }
 }

@@ -1,5 +1,6 @@
 //! One server that is started, told to stop, killed, and started again on the same directory.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/growth/futuri
 pub struct Server {
     process: Process,
     data: PathBuf,
-    connection: Connection,
+    client: Client,
 }
 
 impl Server {
@@ -29,8 +30,8 @@ impl Server {
         let begun = Instant::now();
         let process = Process::start(data, Some(CONFIG), &data.with_extension("log")).await?;
         let took = begun.elapsed();
-        let connection = Connection::open(process.address).await?;
-        Ok((Self { process, data: data.to_owned(), connection }, took))
+        let client = Client::open(process.address).await?;
+        Ok((Self { process, data: data.to_owned(), client }, took))
     }
 
     /// SIGTERM, which puts back what runs.
@@ -66,8 +67,47 @@ impl Server {
 
     /// A new connection, for a server that was left alone longer than it keeps one open.
     pub async fn connect_anew(&mut self) -> Result<()> {
-        self.connection = Connection::open(self.process.address).await?;
+        self.client = Client::open(self.process.address).await?;
         Ok(())
+    }
+
+    /// Another client of this server.
+    pub async fn second_connection(&self) -> Result<Client> {
+        Client::open(self.process.address).await
+    }
+
+    /// As [`Client::exchange`].
+    pub async fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Vec<u8>, Duration)> {
+        self.client.exchange(method, path, body).await
+    }
+
+    /// As [`Client::expect`].
+    pub async fn expect(
+        &mut self,
+        status: u16,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Value, Duration)> {
+        self.client.expect(status, method, path, body).await
+    }
+}
+
+/// Asks one thing after another.
+#[derive(Debug)]
+pub struct Client {
+    address: SocketAddr,
+    connection: Connection,
+}
+
+impl Client {
+    async fn open(address: SocketAddr) -> Result<Self> {
+        Ok(Self { address, connection: Connection::open(address).await? })
     }
 
     /// Sends one request and gives status, body, and how long the answer took.
@@ -81,7 +121,7 @@ impl Server {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
-            self.process.address,
+            self.address,
             body.len()
         );
         let begun = Instant::now();
@@ -90,7 +130,7 @@ impl Server {
         Ok((answer.status, answer.body.to_vec(), begun.elapsed()))
     }
 
-    /// As [`Server::exchange`], for an answer that must have this status and be JSON.
+    /// As [`Client::exchange`], for an answer that must have this status and be JSON.
     pub async fn expect(
         &mut self,
         status: u16,
