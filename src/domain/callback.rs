@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::Timestamp;
+use super::{Timestamp, When};
 
 /// A callback's name. It is also the `webhook-id` of its delivery: one event for each callback, the
 /// same in every attempt.
@@ -130,7 +130,9 @@ pub struct Callback {
     pub url: String,
     /// When it was added.
     pub created_at: Timestamp,
-    /// Its delivery; none until the job is done.
+    /// What it waits for, if it is a batch's; a job's waits for its end.
+    pub when: Option<When>,
+    /// Its delivery; none until that has come about.
     pub delivery: Option<Delivery>,
 }
 

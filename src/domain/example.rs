@@ -22,6 +22,7 @@ pub fn spec(number: u64) -> Spec {
         tags: Tags::default(),
         metadata: Metadata::default(),
         options: Options::default(),
+        batch: None,
         created_at: Timestamp(1_000),
     }
 }

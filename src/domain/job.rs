@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Invalid, JobError, Json, Options, RunAt, State, Timestamp};
+use super::{Invalid, JobError, Json, Membership, Options, RunAt, State, Timestamp};
 
 /// A job's name for the rest of its life: a UUID, of version 7 where we make it, so that new rows
 /// stand together on disk.
@@ -273,6 +273,8 @@ pub struct Spec {
     pub metadata: Metadata,
     /// What most jobs leave out.
     pub options: Options,
+    /// The batch that it belongs to.
+    pub batch: Option<Membership>,
     /// When it was submitted.
     pub created_at: Timestamp,
 }
@@ -326,7 +328,7 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
     /// Its place in the order of all changes when it was done.
     pub finished_seq: Option<i64>,
-    /// When it is forgotten.
+    /// When it is forgotten; a job of a batch goes with its batch.
     pub expires_at: Option<Timestamp>,
     /// When it was first asked to stop.
     pub cancel_requested_at: Option<Timestamp>,

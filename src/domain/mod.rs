@@ -1,5 +1,6 @@
 //! The ground floor: what a job is and what may happen to it. Pure: no I/O, no clock, no SQL, no tasks.
 
+pub mod batch;
 pub mod callback;
 pub mod clocks;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod signature;
 pub mod state;
 pub mod timestamp;
 
+pub use batch::{Batch, BatchId, Counts, Membership, OnError, When};
 pub use callback::{Callback, CallbackId, Delivery, DeliveryState, NewCallback};
 pub use clocks::{Due, backoff_ms};
 pub use error::{ErrorType, JobError};

@@ -116,12 +116,14 @@ fn failed(job: &Job, error: JobError, now: Timestamp) -> Job {
 fn done(job: &Job, state: State, now: Timestamp) -> Job {
     // The clock may have been set back since the start; a job never ends before it began.
     let finished_at = now.max(job.started_at.unwrap_or(now));
+    // The jobs of a batch go with it.
+    let expires_at = finished_at.plus_millis(job.spec.options.retention_ms);
     Job {
         state,
         version: job.version + 1,
         run_at: None,
         finished_at: Some(finished_at),
-        expires_at: Some(finished_at.plus_millis(job.spec.options.retention_ms)),
+        expires_at: job.spec.batch.is_none().then_some(expires_at),
         ..job.clone()
     }
 }

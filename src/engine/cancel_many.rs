@@ -85,6 +85,19 @@ impl Engine {
         }
     }
 
+    /// Cancels those that pass `filter` between two places: what waits, and what runs is asked to stop. Something
+    /// else keeps them from starting.
+    pub(super) async fn cancel_all_within(
+        &self,
+        filter: Filter,
+        (after, to): (Ordinal, Ordinal),
+    ) -> Result<(), Error> {
+        let search = Search::Filtered { filter: filter.clone(), after: Some(after), to };
+        let (meant, mode) = (Meant::Filter(filter), CancelMode::Terminate);
+        let asked = CancelMany { meant, mode, dry_run: false };
+        self.cancel_found(search, &asked).await.map(drop)
+    }
+
     async fn cancel_found(
         &self,
         mut search: Search,

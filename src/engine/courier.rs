@@ -11,7 +11,7 @@ use crate::outbound::{
     Client, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Overflow, Request,
     Response, Secret, sign,
 };
-use crate::store::{self, DeliveryReport, DueDelivery};
+use crate::store::{self, DeliveryReport, DueDelivery, Told};
 
 use super::Engine;
 use super::seal::Confidence;
@@ -189,11 +189,7 @@ impl Engine {
         let body = match &due.body {
             Some(body) => body.clone(),
             None => {
-                let jobs = self.shared.store.jobs_at(&[due.job]).await?;
-                let job = jobs.first().ok_or_else(|| {
-                    store::Error::Damaged("a delivery without its job".to_owned())
-                })?;
-                let body = (self.shared.config.render)(job);
+                let body = self.render(due.of).await?;
                 self.shared.store.keep_delivery_body(due.callback, body.clone()).await?;
                 body
             }
@@ -201,6 +197,24 @@ impl Engine {
         let given = confidence.secret.as_deref().and_then(|secret| Secret::parse(secret).ok());
         let secrets = vec![given.unwrap_or_else(|| self.shared.secret.clone())];
         Ok(Prepared { body, secrets, headers: confidence.headers })
+    }
+}
+
+impl Engine {
+    /// The body that tells of a job that is done, or of a batch as it stands now.
+    async fn render(&self, of: Told) -> Result<String, store::Error> {
+        let render = &self.shared.config.render;
+        let missing = || store::Error::Damaged("a delivery tells of what is not there".to_owned());
+        match of {
+            Told::Job(job) => {
+                let jobs = self.shared.store.jobs_at(&[job]).await?;
+                Ok((render.job)(jobs.first().ok_or_else(missing)?))
+            }
+            Told::Batch(batch, when) => {
+                let batch = self.shared.store.batch_at(batch).await?.ok_or_else(missing)?;
+                Ok((render.batch)(&batch, when))
+            }
+        }
     }
 }
 

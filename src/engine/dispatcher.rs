@@ -65,6 +65,8 @@ impl Engine {
                     self.shared.waiters.changed(id);
                 }
             }
+            Event::Batch(id) => self.shared.waiters.batch_changed(id),
+            Event::BatchCancelling(batch) => self.go_on_cancelling(batch),
             Event::Gone(ids) => self.shared.recent.forget(&ids),
             Event::CancelRequested(order) => {
                 let grace = Duration::try_from_secs_f64(order.grace_seconds).unwrap_or_default();

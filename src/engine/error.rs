@@ -1,6 +1,8 @@
 //! Why the engine did not do what was asked.
 
-use crate::domain::{CallbackId, Invalid, Job, JobId, QueueName, State};
+use uuid::Uuid;
+
+use crate::domain::{BatchId, CallbackId, Invalid, Job, JobId, QueueName, State};
 use crate::store;
 
 /// Errors of the service; HTTP gives each its status and its words.
@@ -9,9 +11,38 @@ pub enum Error {
     /// No job has this id.
     #[error("there is no job {0}")]
     NotFound(JobId),
-    /// The job was done and its time is over (F22).
-    #[error("job {0} has expired: it was kept as long as it had to be, and is gone")]
-    Expired(JobId),
+    /// No batch has this id.
+    #[error("there is no batch {0}")]
+    BatchNotFound(BatchId),
+    /// The job or batch of this id was done and its time is over (F22).
+    #[error("{0} has expired: it was kept as long as it had to be, and is gone")]
+    Expired(Uuid),
+    /// A call of a batch does not fit the function, in Python's words.
+    #[error("call {call}: {detail}")]
+    InvalidCall {
+        /// Which one, from 0.
+        call: usize,
+        /// Whether the egress policy denies an address in it.
+        is_denied: bool,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The batch has more jobs than can be named in one request.
+    #[error("batch {id} has {total} jobs, and a wait may name {most}; read its results instead")]
+    BatchTooLarge {
+        /// The batch.
+        id: BatchId,
+        /// Its jobs.
+        total: i64,
+        /// Most jobs of a wait.
+        most: usize,
+    },
+    /// The batch takes no more calls.
+    #[error("the batch takes no more calls: it was closed, or cancelled")]
+    BatchClosed,
+    /// A job of a batch goes with it.
+    #[error("job {0} belongs to a batch, and goes with it")]
+    OfBatch(JobId),
     /// Only what is done can be forgotten.
     #[error("job {0} is not done; cancel it first, or wait for its end")]
     NotDone(JobId),
@@ -30,7 +61,7 @@ pub enum Error {
     #[error("there is no callback {0}")]
     CallbackNotFound(CallbackId),
     /// There is nothing to tell yet.
-    #[error("the job of callback {0} is not done; it is told when it is")]
+    #[error("what callback {0} waits for has not come about; it is told when it has")]
     CallbackWaits(CallbackId),
     /// It is being told.
     #[error("a delivery of callback {0} is pending already; wait for its end")]
@@ -43,10 +74,10 @@ pub enum Error {
     IdConflict,
     /// Another request has this idempotency key.
     #[error(
-        "the idempotency key was given to another request, which made job {0}; draw a new key for a new request, \
-         or send that one unchanged to get its job"
+        "the idempotency key was given to another request, which made {0}; draw a new key for a new request, \
+         or send that one unchanged to get what it made"
     )]
-    KeyMismatch(JobId),
+    KeyMismatch(Uuid),
     /// Only a manual job can be completed from outside.
     #[error("the job is not manual: its function gives it its end")]
     NotManual(Box<Job>),
@@ -151,6 +182,7 @@ pub(super) fn of_store(error: store::Error) -> Error {
         store::Error::IdConflict => Error::IdConflict,
         store::Error::KeyMismatch(id) => Error::KeyMismatch(id),
         store::Error::Expired(id) => Error::Expired(id),
+        store::Error::BatchClosed => Error::BatchClosed,
         // Whoever submits looks for the job itself.
         internal @ (store::Error::Superseded
         | store::Error::Repeated(_)

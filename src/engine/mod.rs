@@ -1,6 +1,8 @@
 //! The service without HTTP: submit, get, list, wait, cancel, and what is told to callbacks.
 
 mod attempt;
+mod batch_results;
+mod batches;
 mod cancel_many;
 mod cleaner;
 pub mod clock;
@@ -33,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::callback::Schedule;
-use crate::domain::{Callback, Job, JobId, Ordinal, Pool, State, Timestamp};
+use crate::domain::{Batch, Callback, Job, JobId, Ordinal, Pool, State, Timestamp, When};
 use crate::outbound::Client;
 use crate::outbound::Secret;
 use crate::runtime::{Registry, Runtime};
@@ -41,11 +43,13 @@ use crate::store::{self, CancelOrder, Opened, Store};
 
 pub use crate::runtime::Function;
 pub use crate::store::Ended;
-pub use crate::store::{Cancellation, Filter, Page};
+pub use crate::store::{BatchPage, Cancellation, Filter, Order, Page};
+pub use batch_results::{BatchResult, BatchResults};
+pub use batches::{BatchCall, NewBatch, SubmittedBatch};
 pub use cancel_many::{CancelMany, Meant};
 pub use clock::{Clock, Wall};
 pub use error::{Caller, Error};
-pub use event::type_of as event_type;
+pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use manual::Completed;
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
@@ -64,8 +68,17 @@ pub struct Config {
     pub waiters_max: usize,
     /// When deliveries are tried.
     pub schedule: Schedule,
-    /// Makes a delivery's body of a job that is done: the form on the wire is not our business.
-    pub render: fn(&Job) -> String,
+    /// Makes the bodies of deliveries: the form on the wire is not our business.
+    pub render: Render,
+}
+
+/// What makes the body of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Render {
+    /// Of a job that is done.
+    pub job: fn(&Job) -> String,
+    /// Of a batch, of which this has come about.
+    pub batch: fn(&Batch, When) -> String,
 }
 
 /// What the floors below give to the engine.
@@ -176,6 +189,7 @@ impl Engine {
         engine.shared.timer.set(store::Alarm { deadline: long_ago, wall: long_ago });
         engine.shared.tasks.spawn(timers::run(engine.clone()));
         engine.shared.tasks.spawn(cleaner::run(engine.clone()));
+        engine.shared.tasks.spawn(batches::resume_cancels(engine.clone()));
         engine
     }
 

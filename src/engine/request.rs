@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::domain::{
     CallbackId, FunctionName, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt, Options,
-    Pool, Priority, QueueName, RunAt, Spec, Start, Tags,
+    Pool, Priority, QueueName, RunAt, Spec, Start, Tags, Timestamp,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
-use crate::runtime::Refusal;
+use crate::runtime::{Function, Refusal};
 use crate::store::Submission;
 
 use super::seal::Confidence;
@@ -106,14 +106,7 @@ impl Engine {
             callbacks.push(self.checked_callback(Some(place), asked)?);
         }
         let created_at = self.now();
-        let run_at = match new.start {
-            Start::AtOnce => None,
-            Start::After(0) => None,
-            Start::After(milliseconds) => {
-                Some(RunAt::Counted(created_at.plus_millis(milliseconds)))
-            }
-            Start::At(at) => (at > self.shared.wall.now()).then_some(RunAt::Wall(at)),
-        };
+        let run_at = self.run_at(new.start, created_at);
         let spec = Spec {
             id: new.id.unwrap_or_else(|| JobId(Uuid::now_v7())),
             function: callee.name,
@@ -128,6 +121,7 @@ impl Engine {
             tags: new.tags,
             metadata: new.metadata,
             options: new.options,
+            batch: None,
             created_at,
         };
         Ok(Submission {
@@ -140,17 +134,32 @@ impl Engine {
         })
     }
 
+    /// When a job that is submitted at `created_at` may start; none: at once.
+    pub(super) fn run_at(&self, start: Start, created_at: Timestamp) -> Option<RunAt> {
+        match start {
+            Start::AtOnce | Start::After(0) => None,
+            Start::After(milliseconds) => {
+                Some(RunAt::Counted(created_at.plus_millis(milliseconds)))
+            }
+            Start::At(at) => (at > self.shared.wall.now()).then_some(RunAt::Wall(at)),
+        }
+    }
+
+    /// The function of that name.
+    pub(super) fn known_function(&self, name: &str) -> Result<&Arc<Function>, Error> {
+        self.function(name).ok_or_else(|| {
+            let known = self.functions().map(|function| function.name.to_string()).collect();
+            Error::UnknownFunction { name: name.to_owned(), known }
+        })
+    }
+
     /// The function with its bound arguments. A manual job calls none.
     fn callee(&self, new: &NewJob) -> Result<Callee, Error> {
         if new.options.manual {
             let name = manual::label(new.function.as_deref()).map_err(Error::InvalidLabel)?;
             return Ok(Callee { name, pool: Pool::Absent, arguments: Json::empty_object() });
         }
-        let name = new.function.as_deref().unwrap_or_default();
-        let Some(function) = self.function(name) else {
-            let known = self.functions().map(|function| function.name.to_string()).collect();
-            return Err(Error::UnknownFunction { name: name.to_owned(), known });
-        };
+        let function = self.known_function(new.function.as_deref().unwrap_or_default())?;
         let bound = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
             Refusal::Invalid(detail) => Error::InvalidArguments(detail),
             Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },

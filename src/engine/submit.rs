@@ -38,7 +38,7 @@ impl Engine {
         };
         match self.shared.store.submit(submission).await {
             Ok(job) => Ok(Submitted { job, is_replay: false }),
-            Err(store::Error::Repeated(id)) => self.replay(id, Duration::ZERO).await,
+            Err(store::Error::Repeated(id)) => self.replay(JobId(id), Duration::ZERO).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -67,7 +67,7 @@ impl Engine {
             Err(store::Error::Repeated(id)) => {
                 // Its job may have another id than the one that was subscribed to.
                 drop(waiter);
-                self.replay(id, deadline.saturating_duration_since(Instant::now())).await
+                self.replay(JobId(id), deadline.saturating_duration_since(Instant::now())).await
             }
             Err(error) => Err(error.into()),
         }

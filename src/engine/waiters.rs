@@ -1,15 +1,19 @@
 //! Who waits for which job. Whoever waits for one job gets it from memory when it is settled, and whoever
 //! waits for many hears which of them is done; each is woken once for a job.
 
+mod batches;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::{Job, JobId};
+use crate::domain::{BatchId, Job, JobId};
 use crate::store::Ended;
 
 use super::Error;
+
+pub(super) use batches::BatchWatch;
 
 /// Jobs that all waits together may watch.
 const WATCHED_MAX: usize = 1_000_000;
@@ -24,6 +28,7 @@ pub(super) struct Waiters {
 #[derive(Debug, Default)]
 struct Table {
     jobs: HashMap<JobId, BTreeMap<u64, Watcher>>,
+    batches: HashMap<BatchId, batches::Watched>,
     /// Entries of `jobs`, all told.
     watched: usize,
     requests: usize,
@@ -207,6 +212,7 @@ impl Watch {
 /// What a request watches.
 #[derive(Debug)]
 enum Watched {
+    Batch(BatchId),
     One(JobId),
     Many(Arc<[JobId]>),
 }
@@ -224,6 +230,7 @@ impl Drop for Place {
         let mut table = lock(&self.table);
         table.requests -= 1;
         match &self.watched {
+            Watched::Batch(id) => table.leave_batch(*id),
             Watched::One(id) => table.leave(*id, self.number),
             Watched::Many(ids) => ids.iter().for_each(|id| table.leave(*id, self.number)),
         }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::stream;
 
 use crate::engine::{Completion, Completions, Error};
 
 use super::Desk;
+use super::batch_results::streamed;
 use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
 use super::fields::Fields;
 use super::job_body::{JobBody, View};
 use super::problem::Problem;
-use super::wait_many::{ids, timeout};
+use super::wait_many::{named, timeout};
 
 /// Gives each job as it is done, those that are done already first, in the order of their ends. A reader
 /// that went away goes on with `after`, the last `seq` that it saw.
@@ -26,11 +26,11 @@ pub(super) async fn as_completed(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let mut fields = Fields::of("", body.required()?)?;
-    let ids = ids(&mut fields);
+    let named = named(&mut fields);
     let after: Option<i64> = fields.take("after", "a whole number");
     let wait = timeout(&mut fields);
     fields.faults().into_result()?;
-    let ids = ids.unwrap_or_default();
+    let ids = desk.ids_of(named).await?;
     let completions = desk.engine.as_completed(&ids, after.unwrap_or(0), wait).await?;
     Ok(lines(completions))
 }
@@ -47,13 +47,7 @@ fn lines(completions: Completions) -> Response {
         };
         Some((lines, completions))
     }));
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    let lines = HeaderValue::from_static("application/x-ndjson");
-    headers.insert(header::CONTENT_TYPE, lines);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    streamed(body)
 }
 
 fn printed(completion: &Completion) -> String {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::{
     Callback, Delivery, DeliveryState, FailedAttempt, Job, JobError, Json, Metadata, Progress,
-    Signature, Timestamp,
+    Signature, Timestamp, When,
 };
 use crate::engine::Function;
 use crate::engine::event_type;
@@ -161,6 +161,8 @@ pub(super) struct CancelBody<'a> {
 pub(super) struct CallbackBody<'a> {
     id: String,
     url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'a str>,
     state: &'a str,
     created_at: At,
     deliveries: Vec<DeliveryBody<'a>>,
@@ -190,6 +192,7 @@ impl<'a> CallbackBody<'a> {
         let delivery = callback.delivery.as_ref().map(|it| delivery(id.clone(), it));
         Self {
             url: &callback.url,
+            when: callback.when.map(When::as_str),
             state: callback.state().as_str(),
             created_at: At(callback.created_at),
             deliveries: delivery.into_iter().collect(),

@@ -16,13 +16,14 @@ use super::Desk;
 use super::answer;
 use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
 use super::fields::Fields;
-use super::list::moment;
+use super::list::{batch_id, moment};
 use super::problem::{Code, FieldError, Problem};
 
 /// Most ids of one request.
 const IDS_MAX: usize = 10_000;
 /// What a request may name beside `mode` and `dry_run`; it must name something.
-const MEANT: &str = "ids, or some of state, function, queue, tag, created_after and created_before";
+const MEANT: &str =
+    "ids, or some of state, function, queue, tag, batch, created_after and created_before";
 
 /// What became of many.
 #[derive(Serialize)]
@@ -105,6 +106,7 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
         tag: fields.checked("tag", "a string", tag),
         created_after: fields.checked("created_after", "a string", |it: String| moment(&it)),
         created_before: fields.checked("created_before", "a string", |it: String| moment(&it)),
+        batch: fields.checked("batch", "a string", |it: String| batch_id(&it)),
     }
 }
 

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{CallbackId, JobId};
+use crate::domain::{BatchId, CallbackId, JobId};
 
 use super::problem::{Code, Problem};
 use super::strict;
@@ -41,6 +41,18 @@ impl<S: Send + Sync> FromRequestParts<S> for CallbackPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         id_in_path(parts, state, "callback").await.map(|id| Self(CallbackId(id)))
+    }
+}
+
+/// The id of a batch in a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchPath(pub(super) BatchId);
+
+impl<S: Send + Sync> FromRequestParts<S> for BatchPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        id_in_path(parts, state, "batch").await.map(|id| Self(BatchId(id)))
     }
 }
 
@@ -104,6 +116,8 @@ pub(super) struct JsonBody<const LIMIT: usize>(Bytes);
 
 /// A submission may have 1 MiB, and so may the result of a manual job.
 pub(super) const SUBMISSION_BYTES_MAX: usize = 1024 * 1024;
+/// A batch may have 8 MiB.
+pub(super) const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Any other body may have 64 KiB.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 

@@ -86,6 +86,10 @@ impl<'a> JobBody<'a> {
         it.number("interruptions", job.interruptions);
         it.maybe("progress", job.progress.as_ref().map(ProgressBody::of));
         times(&mut it, job);
+        match spec.batch {
+            Some(of) => it.value("batch", &of.batch.to_string()),
+            None => it.null("batch"),
+        }
         match spec.options.retry_of {
             Some(JobId(id)) => it.value("retry_of", &id.hyphenated().to_string()),
             None => it.null("retry_of"),

@@ -8,7 +8,9 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::domain::{FunctionName, Invalid, Ordinal, QueueName, State, Timestamp};
+use uuid::Uuid;
+
+use crate::domain::{BatchId, FunctionName, Invalid, Ordinal, QueueName, State, Timestamp};
 use crate::engine::Filter;
 
 use super::Desk;
@@ -22,11 +24,12 @@ use super::wait::bad_query;
 
 const PAGE_SIZE_DEFAULT: usize = 50;
 const PAGE_SIZE_MAX: usize = 1_000;
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 10] = [
     "state",
     "function",
     "queue",
     "tag",
+    "batch",
     "created_after",
     "created_before",
     "fields",
@@ -70,10 +73,10 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
         tag: query.get("tag").map(str::to_owned),
         created_after: parameter(query, "created_after", moment)?,
         created_before: parameter(query, "created_before", moment)?,
+        batch: parameter(query, "batch", batch_id)?,
     })
 }
 
-/// A moment as RFC 3339 has it.
 /// A moment as RFC 3339 has it.
 pub(super) fn moment(text: &str) -> Result<Timestamp, Invalid> {
     let moment: jiff::Timestamp = text.parse().map_err(|_no_moment| {
@@ -82,7 +85,7 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, Invalid> {
     Ok(Timestamp(moment.as_millisecond()))
 }
 
-fn page_size(query: &Query) -> Result<usize, Problem> {
+pub(super) fn page_size(query: &Query) -> Result<usize, Problem> {
     let read = |text: &str| match text.parse() {
         Ok(size) if (1..=PAGE_SIZE_MAX).contains(&size) => Ok(size),
         _ => Err(Invalid::new(format!("must be a whole number from 1 to {PAGE_SIZE_MAX}"))),
@@ -90,7 +93,8 @@ fn page_size(query: &Query) -> Result<usize, Problem> {
     Ok(parameter(query, "page_size", read)?.unwrap_or(PAGE_SIZE_DEFAULT))
 }
 
-fn parameter<T>(
+/// A parameter of the query, read by `read`.
+pub(super) fn parameter<T>(
     query: &Query,
     name: &str,
     read: impl FnOnce(&str) -> Result<T, Invalid>,
@@ -116,15 +120,34 @@ fn read_token(token: &str, filter: &Filter) -> Result<Ordinal, Problem> {
     Ok(Ordinal(ordinal))
 }
 
+/// Where the next page of a list without filters begins.
+pub(super) fn read_plain_token(token: &str) -> Result<Ordinal, Problem> {
+    let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let ordinal = text.and_then(|text| text.parse().ok()).map(Ordinal);
+    ordinal.ok_or_else(|| bad_query("the page token is not one that this server gave".to_owned()))
+}
+
+/// The id of a batch.
+pub(super) fn batch_id(text: &str) -> Result<BatchId, Invalid> {
+    let id = Uuid::try_parse(text).map_err(|_not_a_uuid| {
+        Invalid::new(format!("'{text}' is no batch's id: an id is a UUID"))
+    })?;
+    Ok(BatchId(id))
+}
+
 fn fingerprint(filter: &Filter) -> String {
-    let Filter { state, function, queue, tag, created_after, created_before } = filter;
+    let Filter { state, function, queue, tag, created_after, created_before, batch } = filter;
+    let batch = batch.map(|id| id.to_string()).unwrap_or_default();
     let state = state.map_or("", State::as_str);
     let function = function.as_ref().map_or("", FunctionName::as_str);
     let queue = queue.as_ref().map_or("", QueueName::as_str);
     let moment = |at: &Option<Timestamp>| at.map(|at| at.0.to_string()).unwrap_or_default();
     let (after, before) = (moment(created_after), moment(created_before));
     // A tag may hold anything, so it comes last.
-    format!("{state}/{function}/{queue}/{after}/{before}/{}", tag.as_deref().unwrap_or_default())
+    format!(
+        "{state}/{function}/{queue}/{after}/{before}/{batch}/{}",
+        tag.as_deref().unwrap_or_default()
+    )
 }
 
 fn next_link(query: &Query, token: &str) -> String {

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::wait::bad_query;
 
 /// Every member that a job may have, in the order in which they are shown.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 33] = [
     "id",
     "function",
     "args",
@@ -36,6 +36,7 @@ const NAMES: [&str; 32] = [
     "queued_ms",
     "run_ms",
     "cancel_requested_at",
+    "batch",
     "retry_of",
     "urls",
     "args_omitted",

@@ -3,6 +3,9 @@
 mod admit;
 mod answer;
 mod as_completed;
+mod batch_body;
+mod batch_results;
+mod batches;
 mod body;
 mod callbacks;
 mod cancel_many;
@@ -40,6 +43,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::engine::Engine;
 use crate::engine::keys::Keys;
 
+pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
 pub use serve::serve;
 
@@ -88,6 +92,11 @@ impl App {
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/v1/jobs/{id}/retry", post(retry::retry))
             .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
+            .route("/v1/batches", post(batches::submit).get(batches::list))
+            .route("/v1/batches/{id}", get(batches::get))
+            .route("/v1/batches/{id}/results", get(batch_results::results))
+            .route("/v1/batches/{id}/cancel", post(batches::cancel))
+            .route("/v1/batches/{id}/callbacks", post(batches::callback).get(batches::callbacks))
             .route("/v1/callbacks/{id}", delete(forget::callback))
             .route("/v1/callbacks/{id}/redeliver", post(forget::redeliver))
             .route("/v1/functions", get(functions::list))

@@ -6,8 +6,9 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use uuid::Uuid;
 
-use crate::domain::{Invalid, Job, JobId};
+use crate::domain::{Invalid, Job};
 use crate::engine::{Caller, Error};
 
 use super::answer;
@@ -54,7 +55,7 @@ codes! {
     Unauthenticated "unauthenticated" 401 "A key is needed"
         "Send `Authorization: Bearer fut_…`. An operator makes a key with `futurity keys create`. A key that was revoked is not known any more."
     NotFound "not_found" 404 "There is nothing here"
-        "No route, job, function, queue or problem has this name. A job's id is a UUID."
+        "No route, job, batch, function, queue or problem has this name. An id is a UUID."
     MethodNotAllowed "method_not_allowed" 405 "This route does not take this method"
         "The `Allow` header lists those that it takes."
     RequestTimeout "request_timeout" 408 "The body did not arrive in time"
@@ -70,7 +71,7 @@ codes! {
     Expired "expired" 410 "The job has expired"
         "A job that is done is kept for its retention, and until its deliveries have ended. For a day after that it answers so, then as a job that never was."
     TooLarge "too_large" 413 "The body is too large"
-        "A submission, a result or a list of ids may have 1 MiB, any other body 64 KiB. Nothing was written."
+        "A submission, a result or a list of ids may have 1 MiB, a batch 8 MiB, any other body 64 KiB. Nothing was written."
     UriTooLong "uri_too_long" 414 "The address is too long"
         "A path with its query may have 8 KiB."
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be JSON"
@@ -117,7 +118,7 @@ struct Content {
     detail: String,
     errors: Vec<FieldError>,
     job: Option<Job>,
-    gone: Option<JobId>,
+    gone: Option<Uuid>,
     headers: HeaderMap,
 }
 
@@ -185,8 +186,8 @@ impl Problem {
         problem
     }
 
-    /// The answer to who asks for a job that is gone (F22).
-    fn of_gone(id: JobId, detail: String) -> Self {
+    /// The answer to who asks for a job or batch that is gone (F22).
+    fn of_gone(id: Uuid, detail: String) -> Self {
         let mut problem = Self::new(Code::Expired, detail);
         problem.0.gone = Some(id);
         problem
@@ -218,7 +219,7 @@ impl Problem {
             request_id,
             errors,
             error: raised.and_then(|job| job.error.as_ref()).map(JobErrorBody::of),
-            id: job.map(|job| job.spec.id).or(*gone).map(|id| id.to_string()),
+            id: job.map(|job| job.spec.id.0).or(*gone).map(|id| id.to_string()),
             state: job.map(|job| job.state.as_str()),
         });
         let mut response = (status(*code), text).into_response();
@@ -249,9 +250,13 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         let at = |pointer: &str, detail| vec![FieldError { pointer: pointer.to_owned(), detail }];
         match error {
-            Error::NotFound(_) | Error::CallbackNotFound(_) => Self::new(Code::NotFound, detail),
+            Error::NotFound(_) | Error::BatchNotFound(_) | Error::CallbackNotFound(_) => {
+                Self::new(Code::NotFound, detail)
+            }
             Error::Expired(id) => Self::of_gone(id, detail),
             Error::NotDone(_)
+            | Error::OfBatch(_)
+            | Error::BatchClosed
             | Error::NotRetried { .. }
             | Error::DeliveryOpen(_)
             | Error::CallbackWaits(_)
@@ -262,6 +267,10 @@ impl From<Error> for Problem {
             Error::InvalidLabel(_) => Self::of_fields(Code::InvalidValue, at("/function", detail)),
             Error::UnknownFunction { .. } => {
                 Self::of_fields(Code::UnknownFunction, at("/function", detail))
+            }
+            Error::InvalidCall { .. } => Self::new(Code::InvalidArguments, detail),
+            Error::BatchTooLarge { .. } => {
+                Self::of_fields(Code::InvalidValue, at("/batch", detail))
             }
             Error::InvalidArguments(_) => Self::new(Code::InvalidArguments, detail),
             Error::EgressDenied { of, detail } => match of {

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{
-    Invalid, JobId, Json, Metadata, OnInterrupt, Options, Priority, QueueName, Tags,
+    Invalid, JobId, Json, Metadata, OnInterrupt, Options, Priority, QueueName, Tags, When,
 };
-use crate::engine::{CallbackRequest, NewJob};
+use crate::engine::{BatchCall, CallbackRequest, NewJob};
 
 use super::clocks;
 use super::fields::{Faults, Fields, kind};
@@ -42,8 +42,16 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
     if !manual {
         function = fields.required("function", function);
     }
-    let args = container(&mut fields, "args", "an array").unwrap_or_else(Json::empty_array);
-    let kwargs = container(&mut fields, "kwargs", "an object").unwrap_or_else(Json::empty_object);
+    let BatchCall { args, kwargs } = call(&mut fields);
+    let new = options(&mut fields);
+    let callbacks = callbacks(&mut fields);
+    fields.faults().into_result()?;
+    let options = Options { manual, ..new.options };
+    Ok(NewJob { id, function, args, kwargs, options, callbacks, ..new })
+}
+
+/// Reads the options of a job: its place in its queue, its labels, its limits of time.
+fn options(fields: &mut Fields<'_>) -> NewJob {
     let queue = fields.checked("queue", "a string", |name: String| QueueName::new(&name));
     let priority = fields.checked("priority", "a whole number", Priority::new).unwrap_or_default();
     let on_interrupt = fields
@@ -57,24 +65,36 @@ pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
             Metadata::new(entries.into_iter().collect())
         })
         .unwrap_or_default();
-    let (options, start) = clocks::options(&mut fields);
-    let callbacks = callbacks(&mut fields);
-    fields.faults().into_result()?;
-    Ok(NewJob {
-        id,
-        function,
-        args,
-        kwargs,
+    let (options, start) = clocks::options(fields);
+    NewJob {
+        id: None,
+        function: None,
+        args: Json::empty_array(),
+        kwargs: Json::empty_object(),
         queue,
         priority,
         on_interrupt,
         tags,
         metadata,
-        options: Options { manual, ..options },
+        options,
         start,
         identity: None,
-        callbacks,
-    })
+        callbacks: Vec::new(),
+    }
+}
+
+/// Reads what the jobs of a batch have in common: the function, and the options of a job.
+pub(super) fn common(fields: &mut Fields<'_>) -> NewJob {
+    let function = fields.take("function", "a string");
+    let function = fields.required("function", function);
+    NewJob { function, ..options(fields) }
+}
+
+/// Reads a call of a batch.
+pub(super) fn call(fields: &mut Fields<'_>) -> BatchCall {
+    let args = container(fields, "args", "an array").unwrap_or_else(Json::empty_array);
+    let kwargs = container(fields, "kwargs", "an object").unwrap_or_else(Json::empty_object);
+    BatchCall { args, kwargs }
 }
 
 /// Reads the id that a client chose.
@@ -118,21 +138,37 @@ fn container(fields: &mut Fields<'_>, name: &str, expected: &str) -> Option<Json
 }
 
 fn callbacks(fields: &mut Fields<'_>) -> Vec<CallbackRequest> {
+    callbacks_by(fields, callback_at)
+}
+
+/// Reads the callbacks of a batch, and what each waits for.
+pub(super) fn batch_callbacks(fields: &mut Fields<'_>) -> Vec<(CallbackRequest, When)> {
+    callbacks_by(fields, batch_callback_at)
+}
+
+/// Reads a callback of a batch.
+pub(super) fn batch_callback(body: &RawValue) -> Result<(CallbackRequest, When), Problem> {
+    let (callback, faults) = batch_callback_at("", body)?;
+    faults.into_result()?;
+    Ok(callback)
+}
+
+fn callbacks_by<T>(
+    fields: &mut Fields<'_>,
+    read: impl Fn(&str, &RawValue) -> Result<(T, Faults), FieldError>,
+) -> Vec<T> {
     let Some(list) = fields.raw("callbacks") else { return Vec::new() };
     let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else {
         fields.refuse("callbacks", format!("must be an array, not {}", kind(list)));
         return Vec::new();
     };
     if list.len() > CALLBACKS_MAX {
-        fields.refuse(
-            "callbacks",
-            format!("at most {CALLBACKS_MAX}; more can be added to the job later"),
-        );
+        fields.refuse("callbacks", format!("at most {CALLBACKS_MAX}; more can be added later"));
         return Vec::new();
     }
     let mut callbacks = Vec::with_capacity(list.len());
     for (place, value) in list.into_iter().enumerate() {
-        match callback_at(&format!("/callbacks/{place}"), value) {
+        match read(&format!("/callbacks/{place}"), value) {
             Ok((callback, faults)) => {
                 fields.adopt(faults);
                 callbacks.push(callback);
@@ -145,6 +181,25 @@ fn callbacks(fields: &mut Fields<'_>) -> Vec<CallbackRequest> {
 
 fn callback_at(pointer: &str, value: &RawValue) -> Result<(CallbackRequest, Faults), FieldError> {
     let mut fields = Fields::of(pointer, value)?;
+    let callback = whom_to_tell(&mut fields);
+    Ok((callback, fields.faults()))
+}
+
+fn batch_callback_at(
+    pointer: &str,
+    value: &RawValue,
+) -> Result<((CallbackRequest, When), Faults), FieldError> {
+    let mut fields = Fields::of(pointer, value)?;
+    let callback = whom_to_tell(&mut fields);
+    let when = fields.checked("when", "a string", |word: String| {
+        When::parse(&word).ok_or_else(|| {
+            Invalid::new("must be \"all_completed\", \"first_completed\" or \"first_exception\"")
+        })
+    });
+    Ok(((callback, when.unwrap_or_default()), fields.faults()))
+}
+
+fn whom_to_tell(fields: &mut Fields<'_>) -> CallbackRequest {
     let url = fields.take("url", "a string");
     let url = fields.required("url", url).unwrap_or_default();
     let secret = fields.take("secret", "a string");
@@ -156,5 +211,5 @@ fn callback_at(pointer: &str, value: &RawValue) -> Result<(CallbackRequest, Faul
             Ok(headers.into_iter().collect())
         })
         .unwrap_or_default();
-    Ok((CallbackRequest { url, secret, headers }, fields.faults()))
+    CallbackRequest { url, secret, headers }
 }

@@ -46,7 +46,12 @@ impl Wait {
 
     /// None at all.
     pub(super) fn none(desk: &Desk) -> Self {
-        Self { duration: Duration::ZERO, clock: desk.engine.clock(), preferred_seconds: None }
+        Self::of(Duration::ZERO, desk)
+    }
+
+    /// One that is asked for in the body.
+    pub(super) fn of(duration: Duration, desk: &Desk) -> Self {
+        Self { duration, clock: desk.engine.clock(), preferred_seconds: None }
     }
 
     /// Whether the request waits at all.

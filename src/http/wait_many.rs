@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{Invalid, JobId};
+use crate::domain::{BatchId, Invalid, JobId};
 use crate::engine::{Ended, Engine, Error, ReturnWhen};
 
 use super::Desk;
@@ -19,6 +19,7 @@ use super::answer::{self, to_json};
 use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
 use super::fields::{Fields, kind};
 use super::job_body::{JobBody, View};
+use super::list::batch_id;
 use super::problem::{FieldError, Problem};
 use super::wait::wait_of;
 
@@ -36,7 +37,7 @@ pub(super) async fn wait(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let mut fields = Fields::of("", body.required()?)?;
-    let ids = ids(&mut fields);
+    let named = named(&mut fields);
     let when = fields.checked("return_when", "a string", |word: String| {
         ReturnWhen::parse(&word).ok_or_else(|| {
             Invalid::new("must be \"ALL_COMPLETED\", \"FIRST_COMPLETED\" or \"FIRST_EXCEPTION\"")
@@ -45,7 +46,7 @@ pub(super) async fn wait(
     let wait = timeout(&mut fields);
     fields.faults().into_result()?;
     let wait = wait.unwrap_or(Duration::MAX).min(desk.config.wait_max);
-    let ids = ids.unwrap_or_default();
+    let ids = desk.ids_of(named).await?;
     let waited = desk.engine.wait_many(&ids, when.unwrap_or_default(), wait).await?;
     let not_done: Vec<String> = waited.not_done.iter().map(JobId::to_string).collect();
     let rest =
@@ -56,10 +57,45 @@ pub(super) async fn wait(
     Ok(response)
 }
 
+/// Which jobs a request waits for.
+pub(super) enum Named {
+    /// These.
+    Ids(Vec<JobId>),
+    /// Those of this batch.
+    Batch(BatchId),
+}
+
+/// The field `ids`, or the field `batch` in its place.
+pub(super) fn named(fields: &mut Fields<'_>) -> Named {
+    let batch = fields.checked("batch", "a string", |id: String| batch_id(&id));
+    match batch {
+        None => Named::Ids(ids(fields).unwrap_or_default()),
+        Some(batch) => {
+            if fields.raw("ids").is_some() {
+                fields.refuse("ids", "batch is given as well; give one of them".to_owned());
+            }
+            Named::Batch(batch)
+        }
+    }
+}
+
+impl Desk {
+    /// The ids of the jobs that are named.
+    pub(super) async fn ids_of(&self, named: Named) -> Result<Vec<JobId>, Problem> {
+        match named {
+            Named::Ids(ids) => Ok(ids),
+            Named::Batch(batch) => Ok(self.engine.jobs_of_batch(batch).await?),
+        }
+    }
+}
+
 /// The field `ids`: at most 10,000 UUIDs. One may stand there more than once (W1).
-pub(super) fn ids(fields: &mut Fields<'_>) -> Option<Vec<JobId>> {
+fn ids(fields: &mut Fields<'_>) -> Option<Vec<JobId>> {
     let found = fields.raw("ids");
-    let list = fields.required("ids", found)?;
+    let Some(list) = found else {
+        fields.refuse("ids", "is required, or a batch in its place".to_owned());
+        return None;
+    };
     let Ok(texts) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else {
         fields.refuse("ids", format!("must be an array of ids, not {}", kind(list)));
         return None;

@@ -18,7 +18,8 @@ macro_rules! meant {
     () => {
         "(?2 is null or state = ?2) and (?3 is null or function = ?3) and (?4 is null or queue = ?4)
     and (?5 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?5))
-    and (?6 is null or created_at > ?6) and (?7 is null or created_at < ?7)"
+    and (?6 is null or created_at > ?6) and (?7 is null or created_at < ?7)
+    and (?8 is null or batch = (select b.ordinal from batches as b where b.id = ?8))"
     };
 }
 pub(super) use meant;
@@ -26,20 +27,20 @@ pub(super) use meant;
 const SELECT_INDEXED_TO: &str = "select indexed_to from counters";
 const SELECT_UNFINISHED: &str = concat!(
     "select ordinal, state from (select * from jobs
-    where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?8 order by ordinal limit ?9)
+    where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?9 order by ordinal limit ?10)
 where ",
     meant!(),
-    " order by ordinal limit ?10"
+    " order by ordinal limit ?11"
 );
 const SELECT_EXAMINED: &str = "select max(ordinal), count(*) from (select ordinal from jobs
     where finished_seq is null and indexed = 1 and ordinal > ? and ordinal <= ? order by ordinal limit ?)";
 /// The same behind the end of the index.
 const SELECT_UNFINISHED_LATER: &str = concat!(
     "select ordinal, state from (select * from jobs
-    where finished_seq is null and ordinal > ?1 and ordinal <= ?8 order by ordinal limit ?9)
+    where finished_seq is null and ordinal > ?1 and ordinal <= ?9 order by ordinal limit ?10)
 where ",
     meant!(),
-    " order by ordinal limit ?10"
+    " order by ordinal limit ?11"
 );
 const SELECT_EXAMINED_LATER: &str = "select max(ordinal), count(*) from (select ordinal from jobs
     where finished_seq is null and ordinal > ? and ordinal <= ? order by ordinal limit ?)";
@@ -53,6 +54,8 @@ pub enum Mark {
     Jobs(HashSet<Ordinal>),
     /// Those that pass a filter and were there when it was marked.
     Meant(Filter),
+    /// Those of the batch at that place. It stands until the batch is done.
+    Batch(Ordinal),
 }
 
 /// Some of the jobs that are being cancelled.
@@ -151,6 +154,7 @@ impl Store {
             .bind(filter.tag.as_deref())
             .bind(filter.created_after.map(|at| at.0))
             .bind(filter.created_before.map(|at| at.0))
+            .bind(filter.batch.map(|it| it.0.as_bytes().to_vec()))
             .bind(end.0)
             .bind(EXAMINED_MAX)
             .bind(limit_kept)

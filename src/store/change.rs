@@ -3,9 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::{
-    Alarm, Arc, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion, DeliveryAttempt,
-    DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Mark, Moment, NewCallback,
-    Ordinal, Outcome, Pool, Queue, QueueName, Redelivery, RunAt, Shrunk, Spec, Swept, Timestamp,
+    Alarm, Arc, Batch, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion,
+    DeliveryAttempt, DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Many, Mark,
+    Moment, NewBatch, NewCallback, Ordinal, Outcome, Pool, Queue, QueueName, Redelivery, RunAt,
+    Shrunk, Spec, Submitted, Swept, Timestamp, When,
 };
 
 /// A job to be written.
@@ -162,6 +163,11 @@ pub(super) enum Change {
     Settle { settlement: Settlement, written_ahead: Option<i64>, reply: Reply<()> },
     Release { queue: QueueName, pool: Pool, now: Timestamp },
     Cancel { order: CancelOrder, reply: Reply<Cancellation> },
+    SubmitMany { many: Many, reply: Reply<Submitted> },
+    SubmitBatch { it: Box<NewBatch>, reply: Reply<Batch> },
+    CloseBatch { batch: Ordinal, now: Timestamp, reply: Reply<()> },
+    CancelBatch { batch: Ordinal, now: Timestamp, reply: Reply<bool> },
+    AddBatchCallback { batch: Ordinal, callback: NewCallback, when: When, reply: Reply<()> },
     AddCallback { job: Ordinal, callback: NewCallback, reply: Reply<()> },
     DeliveryBody { callback: Ordinal, body: String, reply: Reply<()> },
     Delivered { report: DeliveryReport, reply: Reply<()> },
@@ -190,7 +196,12 @@ impl Change {
             Self::Queue { reply, .. } => reply.send(failure),
             Self::Queues { reply, .. } => reply.send(failure),
             Self::ComeDue { reply, .. } => reply.send(failure),
+            Self::SubmitMany { reply, .. } => reply.send(failure),
+            Self::SubmitBatch { reply, .. } => reply.send(failure),
+            Self::CancelBatch { reply, .. } => reply.send(failure),
             Self::Settle { reply, .. }
+            | Self::CloseBatch { reply, .. }
+            | Self::AddBatchCallback { reply, .. }
             | Self::AddCallback { reply, .. }
             | Self::DeliveryBody { reply, .. }
             | Self::Delivered { reply, .. }
@@ -211,10 +222,9 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         const ROW: usize = 256;
         match self {
-            Self::Submit { submission, .. } => {
-                ROW + submission.spec.args.as_ref().map_or(0, Json::len)
-                    + submission.spec.kwargs.as_ref().map_or(0, Json::len)
-            }
+            Self::Submit { submission, .. } => ROW + arguments_bytes(submission),
+            Self::SubmitMany { many: Many { calls, .. }, .. } => all_bytes(ROW, calls),
+            Self::SubmitBatch { it, .. } => ROW + all_bytes(ROW, &it.calls),
             Self::Settle { settlement, .. } => match &settlement.outcome {
                 Outcome::Returned(result) => ROW + result.len(),
                 Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => {
@@ -225,6 +235,9 @@ impl Change {
             Self::DeliveryBody { body, .. } => ROW + body.len(),
             Self::Release { .. }
             | Self::Cancel { .. }
+            | Self::CloseBatch { .. }
+            | Self::CancelBatch { .. }
+            | Self::AddBatchCallback { .. }
             | Self::AddCallback { .. }
             | Self::Delivered { .. }
             | Self::Queue { .. }
@@ -242,4 +255,13 @@ impl Change {
             | Self::Close => ROW,
         }
     }
+}
+
+fn arguments_bytes(it: &Submission) -> usize {
+    let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
+    bytes(&it.spec.args) + bytes(&it.spec.kwargs)
+}
+
+fn all_bytes(row: usize, calls: &[Submission]) -> usize {
+    calls.iter().map(|call| row + arguments_bytes(call)).sum()
 }

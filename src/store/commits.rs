@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::domain::{Job, JobId, Json, Ordinal, QueueName, State};
+use crate::domain::{BatchId, Job, JobId, Json, Ordinal, QueueName, State};
 
 use super::change::{CancelOrder, Change};
 use super::clocks::Alarm;
@@ -52,6 +52,10 @@ pub enum Event {
         /// How long each may take.
         grace_seconds: f64,
     },
+    /// The counts of this batch have moved, or it is done.
+    Batch(BatchId),
+    /// The jobs of the batch at that place are to be cancelled. None of them starts any more.
+    BatchCancelling(Ordinal),
     /// These jobs, which were done, are there no more.
     Gone(Vec<JobId>),
     /// This running job was asked to stop.

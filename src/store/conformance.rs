@@ -1,5 +1,7 @@
 //! The conformance suite: what every database below the store must do, through the store's own verbs.
 
+mod batch_removals;
+mod batches;
 mod callbacks;
 mod cancel_many;
 mod cancels;
@@ -199,6 +201,8 @@ fn in_words(event: &Event) -> String {
             let ordinals: Vec<i64> = jobs.iter().map(|(ordinal, _)| ordinal.0).collect();
             format!("cancel requested {ordinals:?}")
         }
+        Event::Batch(_) => "batch".to_owned(),
+        Event::BatchCancelling(batch) => format!("batch cancelling {}", batch.0),
         Event::Gone(ids) => format!("gone {}", ids.len()),
         Event::CancelRequested(order) => format!("cancel requested {}", order.job.ordinal.0),
         Event::MayStart(ids) => format!("may start {}", ids.len()),

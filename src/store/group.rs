@@ -1,5 +1,7 @@
 //! One group: what its members change, as one transaction.
 
+mod batch_removal;
+mod batches;
 mod cancel_many;
 mod clocks;
 mod counters;
@@ -15,8 +17,9 @@ mod upkeep;
 mod values;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use crate::domain::{Job, JobId, Ordinal, State, Timestamp, cancel_pending, settle};
+use crate::domain::{Counts, Job, JobId, Ordinal, State, Timestamp, cancel_pending, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
@@ -42,6 +45,8 @@ pub(super) struct Group<'a> {
     cancelled: Vec<Ended>,
     /// Jobs whose time has come.
     startable: Vec<JobId>,
+    /// By how much the counts of batches have moved.
+    tallies: BTreeMap<Ordinal, Counts>,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -78,6 +83,7 @@ impl<'a> Group<'a> {
             claimed: Vec::new(),
             cancelled: Vec::new(),
             startable: Vec::new(),
+            tallies: BTreeMap::new(),
             portion_left: doomed::PORTION,
             makes_due: false,
         })
@@ -98,6 +104,8 @@ impl<'a> Group<'a> {
                 Change::Submit { submission, written_ahead, reply } => {
                     reply.set(self.submit(submission, *written_ahead)?);
                 }
+                Change::SubmitMany { many, reply } => reply.set(self.submit_many(many)?),
+                Change::SubmitBatch { it, reply } => reply.set(self.submit_batch(it)?),
                 Change::Clean { now, from, reply } => {
                     reply.set(Ok(self.clean(*now, *from, alone)?));
                 }
@@ -110,6 +118,7 @@ impl<'a> Group<'a> {
 
     /// Makes it durable; gives what it did. `kept` is how far the counters are reserved.
     pub(super) fn commit(mut self, kept: &mut Counters) -> Result<Done, Error> {
+        self.count_batches()?;
         self.index_some()?;
         let reserved = self.counters.beyond(*kept);
         if let Some(reserved) = reserved {
@@ -217,6 +226,9 @@ impl<'a> Group<'a> {
         }
         for callback in &it.callbacks {
             self.sql.add_callback(ordinal, callback)?;
+        }
+        if let Some(of) = it.spec.batch {
+            self.tallies.entry(of.place).or_default().came(job.state);
         }
         if job.state == State::Running {
             self.events.push(Event::Started(job.clone(), it.bound.clone()));
@@ -331,11 +343,12 @@ impl<'a> Group<'a> {
             }
             _ => self.sql.end_job(next, deadline, (guard, seq, indexed), result)?,
         };
-        if is_as_assumed {
-            self.waits_for(next, deadline);
-            return Ok(());
+        if !is_as_assumed {
+            let attempt = guard.attempt;
+            return Err(disagree(format!("job {} is not {from} in {attempt:?}", next.ordinal.0)));
         }
-        Err(disagree(format!("job {} is not {from} in {:?}", next.ordinal.0, guard.attempt)))
+        self.waits_for(next, deadline);
+        self.moved(next.spec.batch.map(|of| of.place), from, to)
     }
 
     /// Makes the deliveries of a job that is done due.
@@ -359,9 +372,10 @@ impl<'a> Group<'a> {
             }
             let seq = self.counters.next_seq();
             let attempt = self.sql.claim_job(ordinal, seq, self.counters.epoch, self.now)?;
-            let Some(attempt) = attempt else {
+            let Some((attempt, batch)) = attempt else {
                 return Err(disagree(format!("job {} does not wait", ordinal.0)));
             };
+            self.moved(batch, State::Pending, State::Running)?;
             let running = Running { attempt, ..Running::default() };
             self.ledger.set_running(ordinal, Some(running));
             self.claimed.push(ordinal);

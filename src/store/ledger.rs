@@ -165,6 +165,34 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether so many more jobs may come at once: as many may wait as the queue says, beside those that
+    /// start at once.
+    pub(super) fn has_room_for(
+        &self,
+        slot: &Slot,
+        jobs: usize,
+        is_scheduled: bool,
+    ) -> Result<(), Error> {
+        let queue = self.queues.get(&slot.queue);
+        let Some((kept, queue)) = queue.and_then(|queue| Some((queue.kept?, queue))) else {
+            return Err(Error::UnknownQueue(slot.queue.clone()));
+        };
+        if kept.shutdown {
+            return Err(Error::QueueShutdown(slot.queue.clone()));
+        }
+        let pool = self.pools.get(&slot.pool).map_or(0, |(slots, taken)| slots - slots.min(taken));
+        let starts = match queue.has_room() && queue.pending == 0 && !is_scheduled && self.claiming
+        {
+            true => pool.min(kept.settings.max_workers - queue.running),
+            false => 0,
+        };
+        let max_pending = kept.settings.max_pending;
+        if queue.pending + queue.scheduled + jobs > max_pending.saturating_add(starts) {
+            return Err(Error::QueueFull { queue: slot.queue.clone(), max_pending });
+        }
+        Ok(())
+    }
+
     /// Lets a job wait that was accepted before: after an interruption, or from the last start. A queue
     /// that is gone from file and database still holds its jobs, and runs none.
     pub(super) fn readmit(&mut self, slot: Slot, priority: Priority, ordinal: Ordinal) {

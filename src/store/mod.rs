@@ -3,6 +3,7 @@
 //! All writes of all requests go through one writer that commits them in groups; readers have
 //! connections of their own, which cannot write.
 
+mod batches;
 mod cancel_many;
 mod change;
 mod clocks;
@@ -27,13 +28,15 @@ use std::sync::Arc;
 
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    CallbackId, DeliveryState, Identity, Job, JobId, Json, NewCallback, Ordinal, Outcome, Pool,
-    QueueName, RunAt, Spec, Timestamp,
+    Batch, CallbackId, DeliveryState, Identity, Job, JobId, Json, NewCallback, Ordinal, Outcome,
+    Pool, QueueName, RunAt, Spec, Timestamp, When,
 };
 
+pub use batches::{Many, NewBatch, Submitted};
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{
     CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, Settlement,
@@ -42,8 +45,8 @@ pub use change::{
 pub use clocks::{Alarm, Moment};
 pub use commits::{Commits, Ended, Event};
 pub use manual::Completion;
-pub use read::{DueDelivery, Filter, Page, Standing};
-pub use redelivery::Redelivery;
+pub use read::{BatchPage, DueDelivery, Filter, Order, Page, Place, Standing, Told};
+pub use redelivery::{Owner, Redelivery};
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
 pub use sqlite::OpenError;
 
@@ -164,15 +167,18 @@ pub enum Error {
     /// A job with this id exists, and another request made it.
     #[error("a job with this id exists")]
     IdConflict,
-    /// The same request was made before, and this job came of it.
-    #[error("the same request made job {0} before")]
-    Repeated(JobId),
-    /// The idempotency key was given to another request.
-    #[error("the idempotency key belongs to another request, which made job {0}")]
-    KeyMismatch(JobId),
-    /// The request was made before, and the job that came of it is gone.
-    #[error("job {0} is gone")]
-    Expired(JobId),
+    /// The batch takes no more jobs: it was closed, or cancelled.
+    #[error("the batch takes no more jobs")]
+    BatchClosed,
+    /// The same request was made before, and the job or batch of this id came of it.
+    #[error("the same request made {0} before")]
+    Repeated(Uuid),
+    /// The idempotency key was given to another request, of which the job or batch of this id came.
+    #[error("the idempotency key belongs to another request, which made {0}")]
+    KeyMismatch(Uuid),
+    /// The request was made before, and the job or batch that came of it is gone.
+    #[error("{0} is gone")]
+    Expired(Uuid),
     /// The disk is full; nothing was written.
     #[error("the disk is full")]
     Full,

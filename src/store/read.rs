@@ -1,5 +1,7 @@
 //! What can be read, without the writer.
 
+mod batches;
+mod callbacks;
 mod ends;
 mod queues;
 mod repeats;
@@ -7,16 +9,19 @@ mod repeats;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
 
-use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    Callback, CallbackId, Delivery, DeliveryState, FailedAttempt, FunctionName, Job, JobId, Json,
-    Ordinal, QueueName, Spec, State, Timestamp,
+    BatchId, FailedAttempt, FunctionName, Job, JobId, Json, Ordinal, QueueName, Spec, State,
+    Timestamp,
 };
 
 use super::sqlite::rows;
 use super::{Arc, Error, Store};
 
+pub use batches::{BatchPage, Order, Place};
+pub use callbacks::{DueDelivery, Told};
 pub use ends::Standing;
+
+use batches::Extent;
 
 /// Arguments and results above this many bytes are left out of lists, waits and webhooks.
 const BRIEF_BYTES_MAX: i64 = 16 * 1024;
@@ -28,7 +33,7 @@ macro_rules! job_columns {
         "ordinal, id, function, queue, priority, on_interrupt, labels, state, version, attempt,
     interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
     arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
-    expires_at, finished_seq"
+    expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch)"
     };
 }
 
@@ -41,36 +46,18 @@ const SELECT_AT: &str = concat!(
 const SELECT_PAGE: &str = concat!(
     "select ",
     job_columns!(),
-    " from (select * from jobs where ordinal < ?1 order by ordinal desc limit ?2)
+    " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2)
 where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
     and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
     and (?7 is null or created_at > ?7) and (?8 is null or created_at < ?8)
+    and (?10 is null or batch = ?10)
 order by ordinal desc limit ?9"
 );
 const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
-from (select ordinal from jobs where ordinal < ? order by ordinal desc limit ?)";
+from (select ordinal from jobs where ordinal < ? and ordinal >= ? order by ordinal desc limit ?)";
 const SELECT_CHUNKS: &str = "select bytes from chunks where payload = ? order by number";
-const SELECT_CALLBACKS: &str = "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at
-from callbacks as c left join deliveries as d on d.callback = c.ordinal
-where c.job = ? order by c.ordinal";
-const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.body, a.duration_ms
-from callbacks as c join delivery_attempts as a on a.callback = c.ordinal
-where c.job = ? order by a.callback, a.number";
 const SELECT_FAILED: &str =
     "select started_at, finished_at, error from attempts where job = ? order by attempt";
-/// A first attempt waits until those of the job's earlier callbacks were made (F13).
-const SELECT_DUE: &str =
-    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body, d.schedule_from
-from deliveries as d join callbacks as c on c.ordinal = d.callback
-where d.state = 'pending' and d.next_at <= ?1
-    and d.host not in (select e.value from json_each(?2) as e)
-    and (d.attempts > 0 or not exists (select 1 from deliveries as earlier
-        where earlier.job = d.job and earlier.callback < d.callback
-            and earlier.state = 'pending' and earlier.attempts = 0))
-order by d.next_at limit ?3";
-const SELECT_NEXT_DUE: &str =
-    "select min(next_at) from deliveries where state = 'pending' and next_at > ?";
-
 /// Which jobs a list shows; all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -86,6 +73,8 @@ pub struct Filter {
     pub created_after: Option<Timestamp>,
     /// Those submitted before this.
     pub created_before: Option<Timestamp>,
+    /// Those of this batch.
+    pub batch: Option<BatchId>,
 }
 
 /// One page of a list, newest first.
@@ -95,29 +84,6 @@ pub struct Page {
     pub jobs: Vec<Job>,
     /// Where the next page begins: below this; none on the last page.
     pub next: Option<Ordinal>,
-}
-
-/// A delivery whose time has come.
-#[derive(Clone, Debug)]
-pub struct DueDelivery {
-    /// Its place, and its callback's.
-    pub callback: Ordinal,
-    /// Its name, the `webhook-id`.
-    pub id: CallbackId,
-    /// The job that is done.
-    pub job: Ordinal,
-    /// Where to POST.
-    pub url: String,
-    /// The URL's host and port.
-    pub host: String,
-    /// Secret and headers given with the callback, sealed.
-    pub sealed: Option<Vec<u8>>,
-    /// POSTs made before.
-    pub attempts: usize,
-    /// Of these, those made before its schedule began anew.
-    pub schedule_from: usize,
-    /// Its body, if it was rendered before.
-    pub body: Option<String>,
 }
 
 /// How much of a job is read.
@@ -166,8 +132,12 @@ impl Store {
         below: Option<Ordinal>,
         page_size: usize,
     ) -> Result<Page, Error> {
-        let below = below.map_or(i64::MAX, |ordinal| ordinal.0);
         let mut snapshot = self.readers.begin().await?;
+        let within = match filter.batch {
+            Some(batch) => batches::extent(&mut snapshot, batch).await?,
+            None => Extent::ALL,
+        };
+        let below = below.map_or(i64::MAX, |ordinal| ordinal.0).min(within.below.0);
         // One more than asked for tells whether another page follows.
         let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
         let found = sqlx::query(SELECT_PAGE)
@@ -180,6 +150,8 @@ impl Store {
             .bind(filter.created_after.map(|at| at.0))
             .bind(filter.created_before.map(|at| at.0))
             .bind(limit)
+            .bind(within.batch.map(|it| it.0))
+            .bind(within.from.0)
             .fetch_all(&mut *snapshot)
             .await?;
         let mut jobs = Vec::with_capacity(found.len().min(page_size));
@@ -189,53 +161,9 @@ impl Store {
         let next = if found.len() > page_size {
             jobs.last().map(|job| job.ordinal)
         } else {
-            examined_to(&mut snapshot, below).await?
+            examined_to(&mut snapshot, (within.from.0, below)).await?
         };
         Ok(Page { jobs, next })
-    }
-
-    /// A job's callbacks with their deliveries, in the order they were added.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn callbacks(&self, job: Ordinal) -> Result<Vec<Callback>, Error> {
-        // One snapshot of both: a delivery that has ended shows the attempt that ended it.
-        let mut snapshot = self.readers.begin().await?;
-        let mut attempts: Vec<(i64, DeliveryAttempt)> = Vec::new();
-        for row in sqlx::query(SELECT_ATTEMPTS).bind(job.0).fetch_all(&mut *snapshot).await? {
-            attempts.push((row.try_get(0)?, attempt(&row)?));
-        }
-        let found = sqlx::query(SELECT_CALLBACKS).bind(job.0).fetch_all(&mut *snapshot).await?;
-        snapshot.commit().await?;
-        found.iter().map(|row| callback(row, &attempts)).collect()
-    }
-
-    /// Deliveries due at `now`, the longest due first, but none to the `busy` hosts.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn due_deliveries(
-        &self,
-        now: Timestamp,
-        busy: &[&str],
-        limit: usize,
-    ) -> Result<Vec<DueDelivery>, Error> {
-        let busy =
-            serde_json::to_string(busy).map_err(|error| Error::Damaged(error.to_string()))?;
-        let query = sqlx::query(SELECT_DUE).bind(now.0).bind(busy);
-        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let mut connection = self.readers.acquire().await?;
-        query.fetch_all(&mut *connection).await?.iter().map(due).collect()
-    }
-
-    /// When the next delivery after `now` is due.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn next_delivery_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let query = sqlx::query_scalar(SELECT_NEXT_DUE).bind(now.0);
-        let next: Option<i64> = query.fetch_one(&self.readers).await?;
-        Ok(next.map(Timestamp))
     }
 }
 
@@ -311,52 +239,9 @@ async fn whole(connection: &mut SqliteConnection, payload: i64) -> Result<String
 /// Where a short page stopped looking; none if it saw the end of the table.
 async fn examined_to(
     connection: &mut SqliteConnection,
-    below: i64,
+    (from, below): (i64, i64),
 ) -> Result<Option<Ordinal>, Error> {
-    let query = sqlx::query_as(SELECT_EXAMINED).bind(below).bind(EXAMINED_MAX);
+    let query = sqlx::query_as(SELECT_EXAMINED).bind(below).bind(from).bind(EXAMINED_MAX);
     let (examined, lowest): (i64, Option<i64>) = query.fetch_one(connection).await?;
     Ok(lowest.filter(|_| examined == EXAMINED_MAX).map(Ordinal))
-}
-
-fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Callback, Error> {
-    let ordinal: i64 = row.try_get(0)?;
-    let made = || attempts.iter().filter(|(of, _)| *of == ordinal).map(|(_, it)| it.clone());
-    let delivery = match row.try_get::<Option<&str>, _>(4)? {
-        Some(state) => Some(Delivery {
-            state: rows::known(DeliveryState::parse, state)?,
-            next_at: row.try_get::<Option<i64>, _>(5)?.map(Timestamp),
-            attempts: made().collect(),
-        }),
-        None => None,
-    };
-    Ok(Callback {
-        id: CallbackId(rows::uuid(row.try_get(1)?)?),
-        url: row.try_get(2)?,
-        created_at: Timestamp(row.try_get(3)?),
-        delivery,
-    })
-}
-
-fn attempt(row: &SqliteRow) -> Result<DeliveryAttempt, Error> {
-    Ok(DeliveryAttempt {
-        at: Timestamp(row.try_get(1)?),
-        status: row.try_get(2)?,
-        error: row.try_get(3)?,
-        body: row.try_get(4)?,
-        duration_ms: row.try_get(5)?,
-    })
-}
-
-fn due(row: &SqliteRow) -> Result<DueDelivery, Error> {
-    Ok(DueDelivery {
-        callback: Ordinal(row.try_get(0)?),
-        id: CallbackId(rows::uuid(row.try_get(1)?)?),
-        job: Ordinal(row.try_get(2)?),
-        url: row.try_get(3)?,
-        host: row.try_get(4)?,
-        sealed: row.try_get(5)?,
-        attempts: usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or(usize::MAX),
-        schedule_from: usize::try_from(row.try_get::<i64, _>(8)?).unwrap_or(0),
-        body: row.try_get(7)?,
-    })
 }

@@ -46,6 +46,7 @@ pub(super) async fn recover(
     let counters = new_epoch(connection)?;
     let mut found = Found { counters, kept: counters, recovered: 0 };
     found.commit(connection, (ledger, now), |group| group.index_all())?;
+    while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
         let jobs = read::at(readers, portion, read::View::Whole).await?;
@@ -53,23 +54,24 @@ pub(super) async fn recover(
         found.commit(connection, (ledger, now), settle)?;
         found.recovered += portion.len();
     }
+    found.commit(connection, (ledger, now), |group| group.mark_cancelling())?;
     Ok(found)
 }
 
 impl Found {
     /// Commits what `change` does.
-    fn commit(
+    fn commit<T>(
         &mut self,
         connection: &Connection,
         (ledger, now): (&mut Ledger, Timestamp),
-        change: impl FnOnce(&mut Group<'_>) -> Result<(), Error>,
-    ) -> Result<(), OpenError> {
+        change: impl FnOnce(&mut Group<'_>) -> Result<T, Error>,
+    ) -> Result<T, OpenError> {
         let held = Held::prepare(connection)?;
         let sql = Statements::new(connection, &held);
         let mut group = Group::begin(sql, ledger, self.counters, now)?;
-        change(&mut group)?;
+        let changed = change(&mut group)?;
         self.counters = group.commit(&mut self.kept)?.counters;
-        Ok(())
+        Ok(changed)
     }
 }
 

@@ -5,14 +5,23 @@ use crate::domain::{CallbackId, Ordinal, Timestamp};
 use super::change::Change;
 use super::{Error, Store};
 
+/// Whose a callback is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// That of the job at this place.
+    Job(Ordinal),
+    /// That of the batch at this place.
+    Batch(Ordinal),
+}
+
 /// What came of the wish to tell a callback once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redelivery {
-    /// It is due at once, and tells of the job at that place.
-    Due(Ordinal),
+    /// It is due at once, and is theirs.
+    Due(Owner),
     /// There is no such callback.
     Missing,
-    /// The job is not done, so there is nothing to tell yet.
+    /// What it waits for has not come about, so there is nothing to tell yet.
     NotDone,
     /// A delivery is due already, or on its way.
     Pending,

@@ -1,5 +1,7 @@
 //! What goes again: jobs whose time is over, what is left of them, and the room that they took.
 
+use uuid::Uuid;
+
 use crate::domain::{JobId, Ordinal, Timestamp};
 
 use super::change::Change;
@@ -9,7 +11,9 @@ use super::{Error, Store};
 /// key is kept at least.
 pub(super) const DAY_MS: i64 = 86_400_000;
 
-const SELECT_GONE: &str = "select gone_at from tombstones where id = ?";
+/// A batch that is being removed has no tombstone yet.
+const SELECT_GONE: &str = "select t.gone_at from tombstones as t where t.id = ?1
+union all select b.expires_at from batches as b where b.id = ?1 and b.going = 1 limit 1";
 
 /// How far a pass over everything that may be over has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub enum Forgetting {
     NotDone,
     /// A delivery of it is still open.
     DeliveryOpen,
+    /// It goes with its batch.
+    OfBatch,
 }
 
 impl Store {
@@ -99,12 +105,12 @@ impl Store {
         self.write(|reply| Change::Forget { id, now, reply }).await
     }
 
-    /// Whether a job of that id expired less than a day before `now`.
+    /// Whether a job or batch of that id expired less than a day before `now`.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn is_gone(&self, id: JobId, now: Timestamp) -> Result<bool, Error> {
-        let query = sqlx::query_scalar(SELECT_GONE).bind(id.0.as_bytes().to_vec());
+    pub async fn is_gone(&self, id: Uuid, now: Timestamp) -> Result<bool, Error> {
+        let query = sqlx::query_scalar(SELECT_GONE).bind(id.as_bytes().to_vec());
         let gone_at: Option<i64> = query.fetch_optional(&self.readers).await?;
         Ok(gone_at.is_some_and(|at| now.millis_since(Timestamp(at)) < DAY_MS))
     }

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::gates::Gate;
+use crate::lines::{Lines, lines_of};
 use crate::server::TestServer;
 
 async fn submitted(it: &TestServer, body: &Value) -> String {
@@ -18,12 +19,7 @@ async fn done(it: &TestServer, number: usize) -> String {
 
 /// All lines of the whole stream.
 async fn lines(it: &TestServer, body: &Value) -> Vec<Value> {
-    let answer = it.post("/v1/jobs/as-completed", body).await.expect(200);
-    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
-    assert_eq!(answer.header("x-accel-buffering"), Some("no"));
-    let text = String::from_utf8(answer.body).expect("a text");
-    assert!(text.ends_with('\n'), "whole lines");
-    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    lines_of(&it.post("/v1/jobs/as-completed", body).await.expect(200))
 }
 
 /// The ids of the jobs in `lines`, and the end.
@@ -33,30 +29,8 @@ fn ids(lines: &[Value]) -> (Vec<String>, Value) {
     (ids.collect(), end["end"].clone())
 }
 
-/// A stream that is read line by line.
-struct Lines {
-    response: reqwest::Response,
-    read: Vec<u8>,
-}
-
-impl Lines {
-    async fn open(it: &TestServer, body: &Value) -> Self {
-        let request = it.request(Method::POST, "/v1/jobs/as-completed").json(body);
-        let response = request.send().await.expect("an answer");
-        assert_eq!(response.status(), 200);
-        Self { response, read: Vec::new() }
-    }
-
-    async fn next(&mut self) -> Value {
-        loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                return serde_json::from_slice(&line).expect("a line of JSON");
-            }
-            let chunk = self.response.chunk().await.expect("a stream").expect("more to come");
-            self.read.extend_from_slice(&chunk);
-        }
-    }
+async fn open(it: &TestServer, body: &Value) -> Lines {
+    Lines::open(it.request(Method::POST, "/v1/jobs/as-completed").json(body)).await
 }
 
 #[tokio::test]
@@ -65,7 +39,7 @@ async fn a1_done_ones_come_first_in_the_order_of_their_ends_and_the_others_as_th
     let waiting = submitted(&it, &json!({"function": "gate"})).await;
     let (first, second) = (done(&it, 1).await, done(&it, 2).await);
     let body = json!({"ids": [waiting, second, first, second, waiting]});
-    let mut stream = Lines::open(&it, &body).await;
+    let mut stream = open(&it, &body).await;
     let mut seen = Vec::new();
     for expected in [&first, &second] {
         let line = stream.next().await;
@@ -118,7 +92,7 @@ async fn a3_cpython_87893_jobs_cancelled_by_a_shutdown_are_given_too() {
         let body = json!({"function": "echo", "args": [number], "queue": "one"});
         all.push(submitted(&it, &body).await);
     }
-    let mut stream = Lines::open(&it, &json!({"ids": all})).await;
+    let mut stream = open(&it, &json!({"ids": all})).await;
     let body = json!({"cancel_futures": true});
     it.post("/v1/queues/one/shutdown", &body).await.expect(202);
     let mut cancelled = Vec::new();
@@ -142,7 +116,7 @@ async fn a6_a_reader_that_goes_away_stops_nothing_and_goes_on_where_it_was() {
     for number in 0..5 {
         all.push(done(&it, number).await);
     }
-    let mut stream = Lines::open(&it, &json!({"ids": all})).await;
+    let mut stream = open(&it, &json!({"ids": all})).await;
     let second = [stream.next().await, stream.next().await][1]["seq"].clone();
     drop(stream);
     gate.open();
@@ -161,7 +135,7 @@ async fn a1_ends_and_cancels_at_once_come_in_one_order_without_a_gap() {
         waiting.push(submitted(&it, &body).await);
     }
     let all: Vec<String> = std::iter::once(runs).chain(waiting.clone()).collect();
-    let mut stream = Lines::open(&it, &json!({"ids": all})).await;
+    let mut stream = open(&it, &json!({"ids": all})).await;
     let cancel = async {
         for id in waiting.iter().rev().step_by(2) {
             it.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;

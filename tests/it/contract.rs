@@ -42,7 +42,8 @@ pub struct Contract {
     routes: Vec<Route>,
     unrouted: Answers,
     wrong_method: Answers,
-    webhook: Arc<Validator>,
+    /// Of jobs, and of batches.
+    webhooks: [Arc<Validator>; 2],
 }
 
 struct Route {
@@ -59,7 +60,7 @@ impl Contract {
             routes: compiler.routes()?,
             unrouted: compiler.shared(&UNROUTED)?,
             wrong_method: compiler.shared(&WRONG_METHOD)?,
-            webhook: compiler.webhook()?,
+            webhooks: [compiler.webhook("jobDone")?, compiler.webhook("batchDone")?],
         })
     }
 
@@ -95,9 +96,11 @@ impl Contract {
 
     /// Complains about the first thing in a webhook's body that the contract does not allow.
     pub fn check_webhook(&self, body: &[u8]) -> Result<(), String> {
-        let body = serde_json::from_slice(body)
-            .map_err(|error| format!("webhook jobDone: body is not JSON: {error}"))?;
-        fits(&self.webhook, &body).map_err(|wrong| format!("webhook jobDone: body {wrong}"))
+        let body: Value = serde_json::from_slice(body)
+            .map_err(|error| format!("webhook: body is not JSON: {error}"))?;
+        let is_of_batch = body["type"].as_str().is_some_and(|it| it.starts_with("batch."));
+        let webhook = &self.webhooks[usize::from(is_of_batch)];
+        fits(webhook, &body).map_err(|wrong| format!("webhook: body {wrong}"))
     }
 
     /// Every documented operation, as (upper-case method, path template).
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn operations_name_method_and_template() {
         let operations = contract().operations();
-        assert_eq!(operations.len(), 30, "{operations:?}");
+        assert_eq!(operations.len(), 37, "{operations:?}");
         assert!(operations.contains(&("HEAD".to_owned(), "/v1/jobs/{id}".to_owned())));
     }
 

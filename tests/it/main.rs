@@ -3,6 +3,7 @@
 mod contract;
 mod gate;
 mod gates;
+mod lines;
 mod process;
 mod raw;
 mod receiver;
@@ -11,6 +12,8 @@ mod trace;
 mod wire;
 
 mod as_completed;
+mod batch_results;
+mod batches;
 mod bodies;
 mod callbacks;
 mod callbacks_durable;

@@ -135,7 +135,13 @@ async fn every_operation_of_the_contract_reaches_a_handler() {
         let job = it.done(&json!({"function": "echo"})).await;
         let callbacks = job["urls"]["callbacks"].as_str().expect("a path");
         let callback = it.post(callbacks, &callback).await.expect(201).json();
-        let named = if template.starts_with("/v1/callbacks/") { &callback } else { &job };
+        let batch = json!({"function": "echo", "calls": []});
+        let batch = it.post("/v1/batches", &batch).await.expect(202).json();
+        let named = match template.split('/').nth(2) {
+            Some("callbacks") => &callback,
+            Some("batches") => &batch,
+            _ => &job,
+        };
         let path = path_of(&template, named["id"].as_str().expect("an id"));
         paths.push((method, template, path));
     }

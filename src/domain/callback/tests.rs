@@ -96,7 +96,7 @@ fn a_callback_stands_where_its_delivery_stands() {
     let of = |delivery: Option<DeliveryState>| {
         let delivery = delivery.map(|state| Delivery { state, next_at: None, attempts: vec![] });
         let id = CallbackId(Uuid::nil());
-        Callback { id, url: String::new(), created_at: NOW, delivery }.state().as_str()
+        Callback { id, url: String::new(), created_at: NOW, when: None, delivery }.state().as_str()
     };
     assert_eq!(of(None), "waiting");
     for state in DeliveryState::ALL {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::domain::callback::CallbackState;
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{Callback, CallbackId, DeliveryState, NewCallback};
-use crate::store::{DeliveryReport, DueDelivery};
+use crate::store::{DeliveryReport, DueDelivery, Told};
 
 use super::{
     Job, NOW, Ordinal, Shelf, Submission, Timestamp, cancel, example, raised, returned, submission,
@@ -198,7 +198,7 @@ async fn g11_a_deliverys_body_is_kept_once_and_is_there_after_a_restart() {
     it = it.reopened().await;
     let due = only_due(&it).await;
     assert_eq!(due.body.as_deref(), Some("{\"first\":\"é\"}"));
-    assert_eq!((due.callback, due.id.0.as_u128(), due.job), (callback, 1, job.ordinal));
+    assert_eq!((due.callback, due.id.0.as_u128(), due.of), (callback, 1, Told::Job(job.ordinal)));
     assert_eq!((due.url.as_str(), due.host.as_str()), ("http://127.0.0.1:9/1", "127.0.0.1:9"));
     assert_eq!(due.sealed, Some(vec![0, 255, 39]));
 }

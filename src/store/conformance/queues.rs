@@ -19,14 +19,14 @@ fn of(name: &str, number: u64) -> Submission {
     submission(Spec { queue: named(name), ..example::spec(number) })
 }
 
-fn workers(max_workers: usize) -> QueueChange {
+pub(super) fn workers(max_workers: usize) -> QueueChange {
     QueueChange::Set { max_workers: Some(max_workers), max_pending: None }
 }
 
 const SHUT_DOWN: QueueChange = QueueChange::ShutDown { cancel_futures: false };
 
 impl Shelf {
-    async fn asks(&self, name: &str, change: QueueChange) -> Result<Ordered, Error> {
+    pub(super) async fn asks(&self, name: &str, change: QueueChange) -> Result<Ordered, Error> {
         self.store.order_queue(QueueOrder { queue: named(name), change, now: NOW }).await
     }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::callback::CallbackState;
 use crate::domain::{CallbackId, DeliveryState};
-use crate::store::Redelivery;
+use crate::store::{Owner, Redelivery};
 use uuid::Uuid;
 
 use super::callbacks::{callbacks, due, new, only_due, report, with_callbacks};
@@ -27,7 +27,7 @@ async fn f16_a_delivery_that_is_over_is_made_once_more_with_the_same_bytes_and_a
     it.told_of_deliveries();
 
     let again = it.store.redeliver(id(1), NOW).await.expect("an answer");
-    assert_eq!(again, Redelivery::Due(job.ordinal));
+    assert_eq!(again, Redelivery::Due(Owner::Job(job.ordinal)));
     assert!(it.told_of_deliveries());
     let second = only_due(&it).await;
     assert_eq!((second.attempts, second.schedule_from), (1, 1), "numbered on, and begun anew");

@@ -59,7 +59,7 @@ impl Shelf {
     }
 
     async fn is_gone(&self, job: &Job, now: i64) -> bool {
-        self.store.is_gone(job.spec.id, Timestamp(now)).await.expect("it reads")
+        self.store.is_gone(job.spec.id.0, Timestamp(now)).await.expect("it reads")
     }
 
     async fn forget(&self, job: &Job) -> Forgetting {

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::domain::{Fingerprint, IdempotencyKey, Identity, JobId, OwnedKey};
+use crate::domain::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 
 use super::{
     Error, Job, Json, NOW, QueueSettings, Shelf, Spec, State, Submission, example, returned,
@@ -59,7 +59,7 @@ impl Shelf {
 
 #[track_caller]
 fn repeats(answer: &Result<Job, Error>, job: &Job) {
-    assert!(matches!(answer, Err(Error::Repeated(id)) if *id == job.spec.id), "{answer:?}");
+    assert!(matches!(answer, Err(Error::Repeated(id)) if *id == job.spec.id.0), "{answer:?}");
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn g8_a_key_with_another_body_is_refused_and_one_of_another_owner_is_anoth
     let it = Shelf::of_workers(3).await;
     let first = it.once(1, owned("a", "k", 1)).await.expect("a job");
     let other = it.once(2, owned("a", "k", 2)).await;
-    assert!(matches!(other, Err(Error::KeyMismatch(id)) if id == first.spec.id), "{other:?}");
+    assert!(matches!(other, Err(Error::KeyMismatch(id)) if id == first.spec.id.0), "{other:?}");
     let second = it.once(3, owned("b", "k", 2)).await.expect("a job of its own");
     let third = it.once(4, owned("a", "K", 2)).await.expect("case tells keys apart");
     assert_ne!(second.ordinal, third.ordinal);
@@ -123,7 +123,7 @@ async fn g8_the_key_of_a_job_that_is_gone_says_so() {
         let job = it.once(number, keyed(&text, 1)).await.expect("a job");
         it.loses(&job, leaves_a_tombstone);
         let late = it.once(9, keyed(&text, 1)).await;
-        assert!(matches!(late, Err(Error::Expired(id)) if id == job.spec.id), "{late:?}");
+        assert!(matches!(late, Err(Error::Expired(id)) if id == job.spec.id.0), "{late:?}");
         let other = it.once(9, keyed(&text, 2)).await;
         assert!(matches!(other, Err(Error::KeyMismatch(_))), "{other:?}");
     }
@@ -146,7 +146,7 @@ async fn g8_a_chosen_id_with_the_same_body_is_the_job_and_with_another_a_conflic
     assert_eq!(it.job(&ours).await, ours);
     it.loses(&first, true);
     let late = it.once(1, chosen(1)).await;
-    assert!(matches!(late, Err(Error::Expired(JobId(id))) if id == first.spec.id.0), "{late:?}");
+    assert!(matches!(late, Err(Error::Expired(id)) if id == first.spec.id.0), "{late:?}");
     it.loses(&ours, false);
     it.once(2, chosen(1)).await.expect("an id that was forgotten is free");
 }

@@ -54,6 +54,7 @@ impl Group<'_> {
             let is_meant = match &*mark {
                 Mark::Jobs(jobs) => jobs.contains(&job),
                 Mark::Meant(filter) => self.sql.is_meant(job, filter)?,
+                Mark::Batch(batch) => self.sql.is_of_batch(job, *batch)?,
             };
             if is_meant {
                 self.ledger.drop_claim(job);
@@ -83,6 +84,7 @@ impl Group<'_> {
         }
         self.makes_due |= self.sql.make_due(job, self.now)?;
         self.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
+        self.moved(row.batch, State::Pending, State::Cancelled)?;
         Ok(true)
     }
 

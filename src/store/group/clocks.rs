@@ -48,6 +48,7 @@ impl Group<'_> {
             id: row.id,
             priority: row.priority,
             retention_ms: row.options.retention_ms,
+            batch: row.batch,
             is_marked: true,
             is_scheduled: row.run_at.is_some(),
         })
@@ -84,14 +85,15 @@ impl Group<'_> {
         self.withdraw_due(row)?;
         let seq = self.counters.next_seq();
         let error = JobError { attempt: row.attempt, ..error };
-        let expires_at = self.now.plus_millis(row.options.retention_ms);
+        let retention_ms = row.options.retention_ms;
+        let expires_at = row.batch.is_none().then(|| self.now.plus_millis(retention_ms));
         if !self.sql.fail_waiting(row.ordinal, seq, (self.now, expires_at), &error)? {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
         }
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Failed, seq });
-        Ok(())
+        self.moved(row.batch, State::Pending, State::Failed)
     }
 
     /// Keeps the attempt that has just failed. Of a job that has no other, its own row tells all.

@@ -52,13 +52,13 @@ impl Group<'_> {
     pub(super) fn cancel_row(&mut self, row: &WaitingRow) -> Result<(), Error> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
         let seq = self.counters.next_seq();
-        let expires_at = self.now.plus_millis(row.retention_ms);
+        let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
         if !self.sql.cancel_waiting(row.ordinal, seq, self.now, expires_at)? {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
         }
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Cancelled, seq });
-        Ok(())
+        self.moved(row.batch, State::Pending, State::Cancelled)
     }
 }

@@ -13,12 +13,12 @@ impl Group<'_> {
         now: Timestamp,
     ) -> Result<Redelivery, Error> {
         self.now = self.now.max(now);
-        let Some((callback, job)) = self.sql.callback(id)? else {
+        let Some((callback, owner)) = self.sql.callback(id)? else {
             return Ok(Redelivery::Missing);
         };
         if self.sql.redeliver(callback, self.now)? {
             self.makes_due = true;
-            return Ok(Redelivery::Due(job));
+            return Ok(Redelivery::Due(owner));
         }
         let is_made = self.sql.is_delivery_made(callback)?;
         Ok(if is_made { Redelivery::Pending } else { Redelivery::NotDone })

@@ -4,7 +4,7 @@ use crate::domain::{CallbackId, DeliveryState, JobId, Ordinal, Timestamp};
 use crate::store::removal::{Cleaned, DAY_MS, Forgetting, Shrunk, Swept};
 use crate::store::sqlite::write::indexing::Range;
 use crate::store::sqlite::write::removal::DoneRow;
-use crate::store::{DeliveryReport, Error, Event};
+use crate::store::{DeliveryReport, Error, Event, Owner};
 
 use super::{Group, disagree};
 
@@ -19,14 +19,21 @@ const FREE_PAGES_KEPT: usize = 256;
 
 /// What one group removes.
 #[derive(Debug, Default)]
-struct Portion {
+pub(super) struct Portion {
     /// Rows that it may still look at.
-    rows_left: usize,
+    pub(super) rows_left: usize,
     /// Of what it removes, about.
     bytes: usize,
     gone: Vec<JobId>,
-    /// Whether it met a job that is held back.
-    holds: bool,
+    /// Whether it met something that is held back.
+    pub(super) holds: bool,
+}
+
+impl Portion {
+    /// Whether it has no room left.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows_left == 0 || self.bytes >= PORTION_BYTES_MAX
+    }
 }
 
 impl Group<'_> {
@@ -45,6 +52,7 @@ impl Group<'_> {
         }
         let mut portion = Portion { rows_left: limit, ..Portion::default() };
         let more_jobs = self.clean_jobs(now, &mut next, &mut portion)?;
+        let more_batches = !portion.is_full() && self.clean_batches(now, &mut portion)?;
         let Portion { gone, holds, .. } = portion;
         let removed = gone.len();
         if removed > 0 {
@@ -57,10 +65,11 @@ impl Group<'_> {
             self.sql.purge_keys(from.keys, to)?;
             next.keys = to;
         }
-        let goes_on = more_jobs || more_tombstones || more_keys.is_some();
+        let goes_on = more_jobs || more_batches || more_tombstones || more_keys.is_some();
         // Those that are held back do not make the cleaner come again and again.
         let after = if holds { now } else { Timestamp(i64::MIN) };
-        let expiry = self.sql.next_expiry(after)?;
+        let expiry = [self.sql.next_expiry(after)?, self.sql.next_batch_expiry(after)?];
+        let expiry = expiry.into_iter().flatten().min();
         let later = [self.sql.oldest_tombstone()?, self.sql.oldest_key(next.keys)?];
         let later = later.into_iter().flatten().map(|at| at.plus_millis(DAY_MS));
         Ok(Cleaned {
@@ -97,7 +106,7 @@ impl Group<'_> {
     }
 
     /// Removes what the portion has room for, and tells how far it came; true if that was its end.
-    fn expire_some(
+    pub(super) fn expire_some(
         &mut self,
         rows: &[DoneRow],
         portion: &mut Portion,
@@ -128,6 +137,9 @@ impl Group<'_> {
         if !row.is_done {
             return Ok(Forgetting::NotDone);
         }
+        if row.is_of_batch {
+            return Ok(Forgetting::OfBatch);
+        }
         if row.has_open_delivery {
             return Ok(Forgetting::DeliveryOpen);
         }
@@ -152,11 +164,13 @@ impl Group<'_> {
     /// Removes a callback with its deliveries; false if there is none.
     pub(super) fn drop_callback(&mut self, id: CallbackId, now: Timestamp) -> Result<bool, Error> {
         self.now = self.now.max(now);
-        let Some((callback, job)) = self.sql.callback(id)? else { return Ok(false) };
+        let Some((callback, owner)) = self.sql.callback(id)? else { return Ok(false) };
         self.sql.delete_callback(callback)?;
         // Its first attempt may be what a later one has waited for.
         self.makes_due = true;
-        self.expire_if_over(job)?;
+        if let Owner::Job(job) = owner {
+            self.expire_if_over(job)?;
+        }
         Ok(true)
     }
 
@@ -184,7 +198,7 @@ impl Group<'_> {
 
     fn expire(&mut self, row: &DoneRow) -> Result<(), Error> {
         self.remove(row)?;
-        Ok(self.sql.keep_tombstone(row.id, self.now)?)
+        Ok(self.sql.keep_tombstone(row.id.0, self.now)?)
     }
 
     /// Removes a done job and all that belongs to it. A key that is not a day old stays.
@@ -193,7 +207,7 @@ impl Group<'_> {
         for payload in row.payloads.into_iter().flatten() {
             self.sql.delete_payload(payload)?;
         }
-        self.sql.delete_keys_of(row.id, self.now.plus_millis(-DAY_MS))?;
+        self.sql.delete_keys_of(row.id.0, self.now.plus_millis(-DAY_MS))?;
         if !self.sql.delete_job(row.ordinal)? {
             return Err(disagree(format!("job {} is not done", row.ordinal.0)));
         }

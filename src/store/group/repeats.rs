@@ -22,29 +22,33 @@ impl Group<'_> {
             return Ok(None);
         }
         let known = match self.sql.fingerprint_of(spec.id)? {
-            None if self.sql.is_gone(spec.id)? => Error::Expired(spec.id),
+            None if self.sql.is_gone(spec.id)? => Error::Expired(spec.id.0),
             None => return Ok(None),
             // A job whose id we drew has no fingerprint, and equals no request.
             Some(kept) if kept != Some(identity.fingerprint) => Error::IdConflict,
             Some(_) => {
                 if let Some(key) = &identity.key {
                     // From now on the request is known by this key as well.
-                    self.sql.keep_key(key, identity.fingerprint, spec)?;
+                    self.sql.keep_key(key, identity.fingerprint, spec.id.0, spec.created_at)?;
                 }
-                Error::Repeated(spec.id)
+                Error::Repeated(spec.id.0)
             }
         };
         Ok(Some(known))
     }
 
-    fn look_up_key(&mut self, key: &OwnedKey, identity: &Identity) -> Result<Option<Error>, Error> {
-        let Some((fingerprint, job)) = self.sql.request_of(key)? else { return Ok(None) };
+    pub(super) fn look_up_key(
+        &mut self,
+        key: &OwnedKey,
+        identity: &Identity,
+    ) -> Result<Option<Error>, Error> {
+        let Some((fingerprint, made)) = self.sql.request_of(key)? else { return Ok(None) };
         Ok(Some(if fingerprint != identity.fingerprint {
-            Error::KeyMismatch(job)
-        } else if self.sql.exists(job)? {
-            Error::Repeated(job)
+            Error::KeyMismatch(made)
+        } else if self.sql.exists(made)? {
+            Error::Repeated(made)
         } else {
-            Error::Expired(job)
+            Error::Expired(made)
         }))
     }
 
@@ -54,7 +58,8 @@ impl Group<'_> {
             self.sql.keep_fingerprint(job.ordinal, identity.fingerprint)?;
         }
         if let Some(key) = &identity.key {
-            self.sql.keep_key(key, identity.fingerprint, &job.spec)?;
+            let (id, created_at) = (job.spec.id.0, job.spec.created_at);
+            self.sql.keep_key(key, identity.fingerprint, id, created_at)?;
         }
         Ok(())
     }

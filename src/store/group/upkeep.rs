@@ -21,8 +21,7 @@ impl Group<'_> {
             Change::UnmarkCancelled { number, reply } => {
                 reply.set(Ok(self.ledger.unmark_cancelled(*number)));
             }
-            // Done by now, or when all others of the group are.
-            _ => {}
+            other => self.change_batch(other)?,
         }
         Ok(())
     }

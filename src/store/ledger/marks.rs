@@ -46,6 +46,15 @@ impl Ledger {
         place.map_or(0, |place| self.marks.standing.remove(place).cancelled)
     }
 
+    /// Takes the mark of a batch back: none of its jobs waits any more.
+    pub(in crate::store) fn unmark_batch(&mut self, batch: Ordinal) {
+        let means = |it: &Standing| matches!(*it.mark, Mark::Batch(marked) if marked == batch);
+        if self.marks.standing.iter().any(means) {
+            self.remember_marks();
+            self.marks.standing.retain(|it| !means(it));
+        }
+    }
+
     /// The marks that can mean this job.
     pub(in crate::store) fn marks_up_to(&self, job: Ordinal) -> Vec<(u64, Arc<Mark>)> {
         let standing = self.marks.standing.iter().filter(|it| job <= it.newest);

@@ -1,5 +1,7 @@
 //! How SQLite runs the hot statements: by key, never through the whole table.
 
+mod batches;
+
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -11,6 +13,7 @@ const JOBS: &str = include_str!("write/jobs.rs");
 const DOOMED: &str = include_str!("write/doomed.rs");
 const READ_QUEUES: &str = include_str!("../read/queues.rs");
 const READ: &str = include_str!("../read.rs");
+const CALLBACKS: &str = include_str!("../read/callbacks.rs");
 const REMOVAL: &str = include_str!("write/removal.rs");
 const CANCELS: &str = include_str!("write/cancel_many.rs");
 const FOUND: &str = include_str!("../cancel_many.rs");
@@ -58,6 +61,10 @@ async fn searches(source: &str, begin: &str, expected: &[&str]) {
         "tombstones",
         "t",
         "idempotency_keys",
+        "batches",
+        "b",
+        "r",
+        "batch_runs",
     ];
     let scans = plan.iter().filter_map(|line| line.strip_prefix("SCAN "));
     let whole: Vec<&str> = scans.filter(|scanned| tables.contains(scanned)).collect();
@@ -109,7 +116,7 @@ async fn no_write_of_a_job_fills_a_table_of_its_own() {
             text.starts_with("insert into jobs (") || text.starts_with("update jobs set")
         })
         .collect();
-    assert_eq!(hot.len(), 4);
+    assert_eq!(hot.len(), 6);
     hot.push(statement(WRITE, "update jobs set state = 'running'"));
     for sql in hot {
         let explain = format!("explain {sql}");
@@ -173,9 +180,9 @@ async fn due_deliveries_are_found_by_their_time() {
         "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH earlier USING INDEX deliveries_job (job=?",
     ];
-    searches(READ, "select d.callback, c.id", &steps).await;
+    searches(CALLBACKS, "select d.callback, c.id", &steps).await;
     let next = ["SEARCH deliveries USING COVERING INDEX deliveries_due (next_at>?)"];
-    searches(READ, "select min(next_at) from deliveries", &next).await;
+    searches(CALLBACKS, "select min(next_at) from deliveries", &next).await;
 }
 
 #[tokio::test]
@@ -280,7 +287,7 @@ async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_do
     let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
     searches(CANCELS, "update jobs set state = 'cancelled'", &by_place).await;
     searches(CANCELS, "update jobs set version = version + 1", &by_place).await;
-    let pieces = ["(?2 is null or state = ?2)", " order by ordinal limit ?10"];
+    let pieces = ["(?2 is null or state = ?2)", " order by ordinal limit ?11"];
     for (places, step) in [
         (
             "where finished_seq is null and indexed = 1 and ordinal > ?1",

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{
-    Clocks, ErrorType, FailedAttempt, FunctionName, Job, JobError, JobId, Json, Metadata,
-    OnInterrupt, Options, Ordinal, Priority, QueueName, Retry, RunAt, Spec, State, Tags, Timestamp,
+    BatchId, Clocks, ErrorType, FailedAttempt, FunctionName, Job, JobError, JobId, Json,
+    Membership, Metadata, OnInterrupt, Options, Ordinal, Priority, QueueName, Retry, RunAt, Spec,
+    State, Tags, Timestamp,
 };
 use crate::store::Error;
 
@@ -22,6 +23,8 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
     let run_at_is_wall: bool = row.try_get(26)?;
     let labels: Option<&str> = row.try_get(6)?;
     let (tags, metadata) = labels.map_or_else(|| Ok(Default::default()), read_labels)?;
+    let batch: Option<i64> = row.try_get(29)?;
+    let batch = batch.map(|place| membership(row, Ordinal(place))).transpose()?;
     let arguments: Option<&str> = row.try_get(16)?;
     let (args, kwargs) = arguments.map(read_arguments).transpose()?.unzip();
     let result: Option<String> = row.try_get(17)?;
@@ -37,6 +40,7 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         options: row
             .try_get::<Option<&str>, _>(23)?
             .map_or_else(|| Ok(Options::default()), read_options)?,
+        batch,
         created_at: Timestamp(row.try_get(12)?),
         args,
         kwargs,
@@ -63,6 +67,10 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         error: error.map(read_error).transpose()?,
         progress: None,
     })
+}
+
+fn membership(row: &SqliteRow, place: Ordinal) -> Result<Membership, Error> {
+    Ok(Membership { batch: BatchId(uuid(row.try_get(31)?)?), place, index: row.try_get(30)? })
 }
 
 /// Reads the name of a queue; a manual job is in none.

@@ -1,5 +1,7 @@
 //! Every statement that the writer sends: each states what it assumes of the row that it changes.
 
+pub(in crate::store) mod batch_removal;
+pub(in crate::store) mod batches;
 mod cancel_many;
 pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
@@ -32,7 +34,7 @@ const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
     started_at = max(?4, created_at), deadline_at = null
 where ordinal = ?1 and state = 'pending'
-returning attempt";
+returning attempt, batch";
 const REQUEST_CANCEL: &str =
     "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
 where ordinal = ?1 and state = 'running' and cancel_requested_at is null";
@@ -106,16 +108,18 @@ impl<'a> Statements<'a> {
         self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
     }
 
-    /// The attempt that the claim begins; none if the job does not wait.
+    /// The attempt that the claim begins, and the job's batch; none if the job does not wait.
     pub(in crate::store) fn claim_job(
         self,
         ordinal: Ordinal,
         seq: i64,
         epoch: i64,
         now: Timestamp,
-    ) -> Result<Option<u32>> {
+    ) -> Result<Option<(u32, Option<Ordinal>)>> {
         let mut statement = self.prepared(CLAIM_JOB)?;
-        statement.query_row([ordinal.0, seq, epoch, now.0], |row| row.get(0)).optional()
+        let claimed =
+            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Ordinal)));
+        statement.query_row([ordinal.0, seq, epoch, now.0], claimed).optional()
     }
 
     /// Whether the job runs and had not been asked before.

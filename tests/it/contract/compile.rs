@@ -27,9 +27,9 @@ impl<'a> Compiler<'a> {
         paths.iter().map(|(template, item)| self.route(template, item)).collect()
     }
 
-    pub(super) fn webhook(&mut self) -> Result<Arc<Validator>, String> {
-        let body = "/webhooks/jobDone/post/requestBody/content/application~1json/schema";
-        let schema = self.document.pointer(body).ok_or_else(|| format!("nothing at {body}"))?;
+    pub(super) fn webhook(&mut self, name: &str) -> Result<Arc<Validator>, String> {
+        let body = format!("/webhooks/{name}/post/requestBody/content/application~1json/schema");
+        let schema = self.document.pointer(&body).ok_or_else(|| format!("nothing at {body}"))?;
         self.validator(schema)
     }
 

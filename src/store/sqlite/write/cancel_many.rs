@@ -13,10 +13,10 @@ use super::Statements;
 /// What [`crate::domain::cancel_pending`] makes of a job, without reading it first.
 const CANCEL_UNSTARTED: &str =
     "update jobs set state = 'cancelled', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
-    expires_at = ?3 + coalesce(options ->> '$.retention_ms', ?4),
+    expires_at = iif(batch is null, ?3 + coalesce(options ->> '$.retention_ms', ?4), null),
     cancel_requested_at = coalesce(cancel_requested_at, ?3), run_at = null, run_at_is_wall = 0, deadline_at = null
 where ordinal = ?1 and state = 'pending'
-returning id, queue, priority";
+returning id, queue, priority, batch";
 const ASK_TO_STOP: &str =
     "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
 where ordinal = ?1 and state = 'running' and cancel_requested_at is null
@@ -30,6 +30,7 @@ pub(in crate::store) struct UnstartedRow {
     pub(in crate::store) id: JobId,
     pub(in crate::store) queue: QueueName,
     pub(in crate::store) priority: Priority,
+    pub(in crate::store) batch: Option<Ordinal>,
 }
 
 impl Statements<'_> {
@@ -44,13 +45,15 @@ impl Statements<'_> {
         let values = [job.0, seq, now.0, Options::RETENTION_MS];
         let row = statement.query_row(values, |row| {
             let (id, queue): ([u8; 16], String) = (row.get(0)?, row.get(1)?);
-            Ok((id, queue, row.get::<_, i64>(2)?))
+            let batch: Option<i64> = row.get(3)?;
+            Ok((id, queue, row.get::<_, i64>(2)?, batch.map(Ordinal)))
         });
-        let Some((id, queue, priority)) = row.optional()? else { return Ok(None) };
+        let Some((id, queue, priority, batch)) = row.optional()? else { return Ok(None) };
         Ok(Some(UnstartedRow {
             id: JobId(Uuid::from_bytes(id)),
             queue: rows::queue(&queue)?,
             priority: Priority::new(priority).map_err(rows::damaged)?,
+            batch,
         }))
     }
 
@@ -76,6 +79,7 @@ impl Statements<'_> {
             filter.tag,
             filter.created_after.map(|at| at.0),
             filter.created_before.map(|at| at.0),
+            filter.batch.map(|it| it.0.into_bytes()),
         ];
         Ok(self.prepared(SELECT_MEANT)?.query_row(values, |row| row.get(0))?)
     }

@@ -13,11 +13,11 @@ use super::Statements;
 
 const SELECT_DUE: &str =
     "select ordinal, id, function, queue, priority, options, attempt, created_at, run_at, run_at_is_wall, seq,
-    deadline_at
+    deadline_at, batch
 from jobs where deadline_at <= ?1 order by deadline_at limit ?2";
 const SELECT_DUE_ON_THE_WALL: &str =
     "select ordinal, id, function, queue, priority, options, attempt, created_at, run_at, run_at_is_wall, seq,
-    deadline_at
+    deadline_at, batch
 from jobs where run_at_is_wall = 1 and run_at <= ?1 order by run_at limit ?2";
 const SELECT_NEXT_DEADLINE: &str =
     "select min(deadline_at) from jobs where deadline_at is not null";
@@ -48,6 +48,7 @@ pub(in crate::store) struct DueRow {
     pub(in crate::store) run_at: Option<RunAt>,
     pub(in crate::store) seq: i64,
     pub(in crate::store) deadline_at: Option<Timestamp>,
+    pub(in crate::store) batch: Option<Ordinal>,
 }
 
 impl Statements<'_> {
@@ -115,10 +116,11 @@ impl Statements<'_> {
         self,
         ordinal: Ordinal,
         seq: i64,
-        (now, expires_at): (Timestamp, Timestamp),
+        (now, expires_at): (Timestamp, Option<Timestamp>),
         error: &JobError,
     ) -> rusqlite::Result<bool> {
-        let values = params![ordinal.0, seq, now.0, expires_at.0, rows::error_text(error)];
+        let expires_at = expires_at.map(|at| at.0);
+        let values = params![ordinal.0, seq, now.0, expires_at, rows::error_text(error)];
         self.run(FAIL_WAITING, values).map(|rows| rows == 1)
     }
 
@@ -152,5 +154,6 @@ fn due_row(row: &Row<'_>) -> Result<DueRow, Error> {
         run_at: run_at.map(|at| if is_wall { RunAt::Wall(at) } else { RunAt::Counted(at) }),
         seq: row.get(10)?,
         deadline_at: row.get::<_, Option<i64>>(11)?.map(Timestamp),
+        batch: row.get::<_, Option<i64>>(12)?.map(Ordinal),
     })
 }

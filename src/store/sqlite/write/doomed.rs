@@ -11,7 +11,7 @@ use super::Statements;
 
 /// A job that is not done, and whether a shutdown has marked it: it waits, and has not changed since.
 const SELECT_UNFINISHED: &str = "select ordinal, id, priority, options,
-    queue = ?3 and state = 'pending' and seq <= ?4, run_at is not null
+    queue = ?3 and state = 'pending' and seq <= ?4, run_at is not null, batch
 from jobs where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?2 order by ordinal limit ?5";
 const CANCEL_WAITING: &str =
     "update jobs set state = 'cancelled', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
@@ -26,6 +26,7 @@ pub(in crate::store) struct WaitingRow {
     pub(in crate::store) id: JobId,
     pub(in crate::store) priority: Priority,
     pub(in crate::store) retention_ms: i64,
+    pub(in crate::store) batch: Option<Ordinal>,
     pub(in crate::store) is_marked: bool,
     /// Whether its time to start has not come.
     pub(in crate::store) is_scheduled: bool,
@@ -58,9 +59,10 @@ impl Statements<'_> {
         ordinal: Ordinal,
         seq: i64,
         now: Timestamp,
-        expires_at: Timestamp,
+        expires_at: Option<Timestamp>,
     ) -> rusqlite::Result<bool> {
-        self.run(CANCEL_WAITING, [ordinal.0, seq, now.0, expires_at.0]).map(|rows| rows == 1)
+        let values = params![ordinal.0, seq, now.0, expires_at.map(|at| at.0)];
+        self.run(CANCEL_WAITING, values).map(|rows| rows == 1)
     }
 }
 
@@ -75,5 +77,6 @@ fn waiting(row: &Row<'_>) -> Result<WaitingRow, Error> {
         retention_ms: options.unwrap_or_default().retention_ms,
         is_marked: row.get(4)?,
         is_scheduled: row.get(5)?,
+        batch: row.get::<_, Option<i64>>(6)?.map(Ordinal),
     })
 }

@@ -21,6 +21,16 @@ const INSERT_WAITING: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
     created_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall, deadline_at, indexed)
 values (?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, 1)";
+/// The same for jobs of batches. Most jobs are of none, and each value that is given is felt.
+const INSERT_STARTED_OF_BATCH: &str =
+    "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
+    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, indexed, batch, batch_index)
+values (?, ?, ?, ?, ?, ?, ?, 'running', 1, ?, 1, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)";
+const INSERT_WAITING_OF_BATCH: &str =
+    "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
+    created_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall, deadline_at, indexed,
+    batch, batch_index)
+values (?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
 const SUCCEED: &str =
     "update jobs set state = 'succeeded', version = ?3, seq = ?4, finished_seq = ?4, finished_at = ?5,
     expires_at = ?6, result = ?7, result_payload = ?8, result_bytes = ?9, indexed = ?10
@@ -50,6 +60,8 @@ pub(in crate::store) struct Guard {
 pub(in crate::store) struct Held<'c> {
     insert_started: RefCell<Statement<'c>>,
     insert_waiting: RefCell<Statement<'c>>,
+    insert_started_of_batch: RefCell<Statement<'c>>,
+    insert_waiting_of_batch: RefCell<Statement<'c>>,
     succeed: RefCell<Statement<'c>>,
     end: RefCell<Statement<'c>>,
 }
@@ -60,6 +72,8 @@ impl<'c> Held<'c> {
         Ok(Self {
             insert_started: prepare(INSERT_STARTED)?,
             insert_waiting: prepare(INSERT_WAITING)?,
+            insert_started_of_batch: prepare(INSERT_STARTED_OF_BATCH)?,
+            insert_waiting_of_batch: prepare(INSERT_WAITING_OF_BATCH)?,
             succeed: prepare(SUCCEED)?,
             end: prepare(END_JOB)?,
         })
@@ -71,6 +85,8 @@ impl<'c> Held<'c> {
 pub(super) enum Which {
     InsertStarted,
     InsertWaiting,
+    InsertStartedOfBatch,
+    InsertWaitingOfBatch,
     Succeed,
     End,
 }
@@ -80,6 +96,8 @@ impl Hot for Held<'_> {
         let statement = match which {
             Which::InsertStarted => &self.insert_started,
             Which::InsertWaiting => &self.insert_waiting,
+            Which::InsertStartedOfBatch => &self.insert_started_of_batch,
+            Which::InsertWaitingOfBatch => &self.insert_waiting_of_batch,
             Which::Succeed => &self.succeed,
             Which::End => &self.end,
         };
@@ -113,8 +131,10 @@ impl Statements<'_> {
             arguments.payload(),
             arguments.bytes(),
             rows::options(&spec.options),
+            spec.batch.map(|it| it.place.0),
+            spec.batch.map(|it| it.index),
         ];
-        self.hot.run(Which::InsertStarted, values).map(drop)
+        self.insert((Which::InsertStarted, Which::InsertStartedOfBatch), job, values)
     }
 
     /// Inserts a job that waits, for a slot, for its time, or for someone to complete it.
@@ -143,8 +163,23 @@ impl Statements<'_> {
             job.run_at.map(|it| it.at().0),
             matches!(job.run_at, Some(RunAt::Wall(_))),
             deadline.map(|at| at.0),
+            spec.batch.map(|it| it.place.0),
+            spec.batch.map(|it| it.index),
         ];
-        self.hot.run(Which::InsertWaiting, values).map(drop)
+        self.insert((Which::InsertWaiting, Which::InsertWaitingOfBatch), job, values)
+    }
+
+    /// Inserts a job by the first statement, or, with the last two of `values`, one of a batch by the second.
+    fn insert(
+        self,
+        (alone, of_batch): (Which, Which),
+        job: &Job,
+        values: &[&dyn ToSql],
+    ) -> Result<()> {
+        match job.spec.batch {
+            None => self.hot.run(alone, &values[..values.len() - 2]).map(drop),
+            Some(_) => self.hot.run(of_batch, values).map(drop),
+        }
     }
 
     /// Makes of a job whose attempt gave a value what `next` is; false if that attempt does not run.

@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use crate::domain::{CallbackId, JobId, Ordinal, Timestamp};
 
+use crate::store::Owner;
+
 use super::Statements;
 use super::indexing::Range;
 
@@ -13,10 +15,11 @@ macro_rules! done_columns {
         "select j.ordinal, j.id, j.finished_seq is not null, coalesce(j.expires_at, 0), j.arguments_payload,
     j.result_payload, iif(j.arguments_payload is null, 0, j.arguments_bytes)
         + iif(j.result_payload is null, 0, j.result_bytes) + coalesce(octet_length(j.error), 0),
-    exists (select 1 from deliveries as d where d.job = j.ordinal and d.state = 'pending')
+    exists (select 1 from deliveries as d where d.job = j.ordinal and d.state = 'pending'), j.batch is not null
 from jobs as j "
     };
 }
+pub(super) use done_columns;
 
 /// From where the last portion ended, in the order of the index.
 const SELECT_EXPIRED: &str = concat!(
@@ -58,11 +61,13 @@ const SELECT_NEXT_EXPIRY: &str =
 const SELECT_OLDEST_TOMBSTONE: &str = "select min(gone_at) from tombstones";
 const SELECT_OLDEST_KEY: &str = "select min(created_at) from idempotency_keys where created_at > ?";
 
-const SELECT_CALLBACK: &str = "select ordinal, job from callbacks where id = ?";
+const SELECT_CALLBACK: &str = "select ordinal, job, batch from callbacks where id = ?";
 const SELECT_JOB_OF_CALLBACK: &str = "select job from callbacks where ordinal = ?";
 const DELETE_ATTEMPTS_OF_DELIVERY: &str = "delete from delivery_attempts where callback = ?";
 const DELETE_DELIVERY: &str = "delete from deliveries where callback = ?";
 const DELETE_CALLBACK: &str = "delete from callbacks where ordinal = ?";
+
+const SELECT_NEXT_BATCH_EXPIRY: &str = "select min(expires_at) from batches where expires_at > ?";
 
 const SELECT_FREE_PAGES: &str = "select freelist_count from pragma_freelist_count";
 /// A portion of 256 KiB: pages at the end of the file go to where there is room before, and the file ends earlier.
@@ -79,6 +84,8 @@ pub(in crate::store) struct DoneRow {
     /// What it keeps outside its row, about.
     pub(in crate::store) bytes: usize,
     pub(in crate::store) has_open_delivery: bool,
+    /// Whether it goes with its batch.
+    pub(in crate::store) is_of_batch: bool,
 }
 
 impl Statements<'_> {
@@ -134,13 +141,13 @@ impl Statements<'_> {
         self.run(DELETE_JOB, [job.0]).map(|rows| rows == 1)
     }
 
-    /// Deletes a job's idempotency keys that were made until then.
-    pub(in crate::store) fn delete_keys_of(self, id: JobId, made_until: Timestamp) -> Result<()> {
-        self.run(DELETE_KEYS, params![id.0.as_bytes(), made_until.0]).map(drop)
+    /// Deletes the idempotency keys of a job or batch that were made until then.
+    pub(in crate::store) fn delete_keys_of(self, id: Uuid, made_until: Timestamp) -> Result<()> {
+        self.run(DELETE_KEYS, params![id.as_bytes(), made_until.0]).map(drop)
     }
 
-    pub(in crate::store) fn keep_tombstone(self, id: JobId, gone_at: Timestamp) -> Result<()> {
-        self.run(KEEP_TOMBSTONE, params![id.0.as_bytes(), gone_at.0]).map(drop)
+    pub(in crate::store) fn keep_tombstone(self, id: Uuid, gone_at: Timestamp) -> Result<()> {
+        self.run(KEEP_TOMBSTONE, params![id.as_bytes(), gone_at.0]).map(drop)
     }
 
     /// Deletes the tombstones of what went until then; how many.
@@ -173,6 +180,11 @@ impl Statements<'_> {
         self.prepared(SELECT_NEXT_EXPIRY)?.query_row([after.0], moment)
     }
 
+    /// When the next batch expires after that moment.
+    pub(in crate::store) fn next_batch_expiry(self, after: Timestamp) -> Result<Option<Timestamp>> {
+        self.prepared(SELECT_NEXT_BATCH_EXPIRY)?.query_row([after.0], moment)
+    }
+
     pub(in crate::store) fn oldest_tombstone(self) -> Result<Option<Timestamp>> {
         self.prepared(SELECT_OLDEST_TOMBSTONE)?.query_row((), moment)
     }
@@ -182,15 +194,22 @@ impl Statements<'_> {
         self.prepared(SELECT_OLDEST_KEY)?.query_row([after.0], moment)
     }
 
-    /// The place of the callback of that id, and of its job.
-    pub(in crate::store) fn callback(self, id: CallbackId) -> Result<Option<(Ordinal, Ordinal)>> {
-        let places = |row: &Row<'_>| Ok((Ordinal(row.get(0)?), Ordinal(row.get(1)?)));
+    /// The place of the callback of that id, and whose it is.
+    pub(in crate::store) fn callback(self, id: CallbackId) -> Result<Option<(Ordinal, Owner)>> {
+        let places = |row: &Row<'_>| {
+            let owner = match row.get::<_, Option<i64>>(1)? {
+                Some(job) => Owner::Job(Ordinal(job)),
+                None => Owner::Batch(Ordinal(row.get(2)?)),
+            };
+            Ok((Ordinal(row.get(0)?), owner))
+        };
         self.prepared(SELECT_CALLBACK)?.query_row([id.0.as_bytes()], places).optional()
     }
 
     pub(in crate::store) fn job_of_callback(self, callback: Ordinal) -> Result<Option<Ordinal>> {
         let mut statement = self.prepared(SELECT_JOB_OF_CALLBACK)?;
-        statement.query_row([callback.0], |row| row.get(0).map(Ordinal)).optional()
+        let job = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+        Ok(statement.query_row([callback.0], job).optional()?.flatten().map(Ordinal))
     }
 
     /// Deletes a callback and what was, or was to be, delivered.
@@ -216,7 +235,7 @@ impl Statements<'_> {
     }
 }
 
-fn done(row: &Row<'_>) -> Result<DoneRow> {
+pub(super) fn done(row: &Row<'_>) -> Result<DoneRow> {
     let id: [u8; 16] = row.get(1)?;
     Ok(DoneRow {
         ordinal: Ordinal(row.get(0)?),
@@ -226,6 +245,7 @@ fn done(row: &Row<'_>) -> Result<DoneRow> {
         payloads: [row.get(4)?, row.get(5)?],
         bytes: usize::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
         has_open_delivery: row.get(7)?,
+        is_of_batch: row.get(8)?,
     })
 }
 
@@ -233,6 +253,6 @@ pub(super) fn moment(row: &Row<'_>) -> Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))
 }
 
-fn limit_of(rows: usize) -> i64 {
+pub(super) fn limit_of(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

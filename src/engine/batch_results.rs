@@ -1,0 +1,130 @@
+//! The results of a batch, in the order of its calls or of their ends, while its jobs run (E5, E8).
+
+use std::collections::HashMap;
+
+use crate::domain::{Batch, BatchId, Job, Ordinal};
+use crate::store::{Ended, Order, Place};
+
+use super::waiters::BatchWatch;
+use super::{Engine, Error};
+
+/// Jobs that are read at once.
+const PAGE: usize = 256;
+
+impl Engine {
+    /// Gives the jobs of a batch that are done, and then each as its turn comes. `after` is the last call that
+    /// was seen, or, in the order of their ends, the last change.
+    ///
+    /// # Errors
+    /// [`Error::BatchNotFound`], [`Error::TooManyWaiters`].
+    pub async fn batch_results(
+        &self,
+        id: BatchId,
+        order: Order,
+        after: Option<i64>,
+    ) -> Result<BatchResults, Error> {
+        let watch = self.shared.waiters.watch_batch(id)?;
+        let batch = self.batch(id).await?;
+        let first = match order {
+            Order::Input => -1,
+            Order::Completed => 0,
+        };
+        let after = after.unwrap_or(first).max(first);
+        Ok(BatchResults { engine: self.clone(), watch, batch, order, after, is_over: false })
+    }
+}
+
+/// The results of a batch, as they come. Nothing of them is kept here: each page is read when whoever reads
+/// is ready for it.
+#[derive(Debug)]
+pub struct BatchResults {
+    engine: Engine,
+    watch: BatchWatch,
+    /// As it was last looked at.
+    batch: Batch,
+    order: Order,
+    after: i64,
+    is_over: bool,
+}
+
+/// What [`BatchResults`] give next.
+#[derive(Debug)]
+pub enum BatchResult {
+    /// Jobs that are done, each with its place among the calls.
+    Jobs(Vec<(i64, Job)>),
+    /// All were given, or the server stops.
+    End {
+        /// How many jobs of the batch are done.
+        completed: i64,
+        /// How many are not.
+        unfinished: i64,
+    },
+}
+
+impl BatchResults {
+    /// The next results, or the end; none after the end.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn next(&mut self) -> Result<Option<BatchResult>, Error> {
+        if self.is_over {
+            return Ok(None);
+        }
+        loop {
+            // What a batch that is done does not show then, it will never show.
+            let was_done = self.batch.is_done();
+            let places = self.ended_places().await?;
+            if !places.is_empty() {
+                return Ok(Some(BatchResult::Jobs(self.jobs(&places).await?)));
+            }
+            if was_done || self.engine.shared.ending.is_cancelled() {
+                self.is_over = true;
+                let counts = self.batch.counts;
+                let completed = counts.done();
+                return Ok(Some(BatchResult::End {
+                    completed,
+                    unfinished: counts.total - completed,
+                }));
+            }
+            self.look().await?;
+        }
+    }
+
+    /// The next places whose jobs are done.
+    async fn ended_places(&self) -> Result<Vec<(i64, Ended)>, Error> {
+        let store = &self.engine.shared.store;
+        let places = store.places(self.batch.ordinal, self.order, self.after, PAGE).await?;
+        let ended = |it: &Place| it.ended.map(|ended| (it.index, ended));
+        Ok(places.iter().map_while(ended).collect())
+    }
+
+    async fn jobs(&mut self, places: &[(i64, Ended)]) -> Result<Vec<(i64, Job)>, Error> {
+        if let Some((index, ended)) = places.last() {
+            self.after = match self.order {
+                Order::Input => *index,
+                Order::Completed => ended.seq,
+            };
+        }
+        let indexes: HashMap<Ordinal, i64> =
+            places.iter().map(|(index, ended)| (ended.ordinal, *index)).collect();
+        let ended: Vec<Ended> = places.iter().map(|(_, ended)| *ended).collect();
+        let jobs = self.engine.ended_jobs(&ended).await?;
+        let with_index = |job: Job| Some((*indexes.get(&job.ordinal)?, job));
+        Ok(jobs.into_iter().filter_map(with_index).collect())
+    }
+
+    /// Looks at the batch again; unless it is done already, once it has changed.
+    async fn look(&mut self) -> Result<(), Error> {
+        let before = self.batch.counts;
+        self.batch = self.engine.batch(self.batch.id).await?;
+        if self.batch.is_done() || self.batch.counts != before {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.watch.changed() => {}
+            () = self.engine.shared.ending.cancelled() => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! `GET /v1/batches/{id}/results`: what iterating Python's `map` gives, line by line, while the jobs run (E5, E8).
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use futures_util::stream;
+
+use crate::domain::{Invalid, Job, State};
+use crate::engine::{BatchResult, BatchResults, Error, Order};
+
+use super::Desk;
+use super::body::JobErrorBody;
+use super::extract::{BatchPath, Query};
+use super::list::parameter;
+use super::print::Object;
+use super::problem::Problem;
+
+/// Results above this many bytes of JSON are left out; their jobs show them.
+const RESULT_BYTES_MAX: usize = 16 * 1024;
+
+/// Gives each result in its turn. A reader that went away goes on with `after`: the last `index` that it saw, or,
+/// in the order of completion, the last `seq`.
+pub(super) async fn results(
+    Shared(desk): Shared<Arc<Desk>>,
+    BatchPath(id): BatchPath,
+    query: Query,
+) -> Result<Response, Problem> {
+    let query = query.only(&["order", "after"])?;
+    let order = parameter(&query, "order", order)?.unwrap_or_default();
+    let whole = |text: &str| text.parse().map_err(|_other| Invalid::new("must be a whole number"));
+    let after: Option<i64> = parameter(&query, "after", whole)?;
+    Ok(lines(desk.engine.batch_results(id, order, after).await?))
+}
+
+/// In which order results are given.
+pub(super) fn order(word: &str) -> Result<Order, Invalid> {
+    match word {
+        "input" => Ok(Order::Input),
+        "completed" => Ok(Order::Completed),
+        _ => Err(Invalid::new("must be \"input\" or \"completed\"")),
+    }
+}
+
+fn lines(results: BatchResults) -> Response {
+    let body = Body::from_stream(stream::unfold(results, |mut results| async move {
+        let lines = match results.next().await {
+            Ok(None) => return None,
+            Ok(Some(BatchResult::Jobs(jobs))) => {
+                let mut text = String::new();
+                jobs.iter().for_each(|(index, job)| line(&mut text, *index, job));
+                Ok(Bytes::from(text))
+            }
+            Ok(Some(BatchResult::End { completed, unfinished })) => {
+                Ok(Bytes::from(end(completed, unfinished, false)))
+            }
+            Err(error) => {
+                tracing::error!(%error, "results cannot be read; the stream is cut off");
+                Err::<Bytes, Error>(error)
+            }
+        };
+        Some((lines, results))
+    }));
+    streamed(body)
+}
+
+/// Lines of JSON as an answer.
+pub(super) fn streamed(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// One result: the value, or the error, of a job that is done; a job that was cancelled has neither.
+pub(super) fn line(out: &mut String, index: i64, job: &Job) {
+    let mut it = Object::begin(out);
+    it.number("index", index);
+    it.maybe_number("seq", job.finished_seq);
+    it.word("id", &[&job.spec.id.to_string()]);
+    it.word("state", &[job.state.as_str()]);
+    match (job.state, &job.error) {
+        (State::Succeeded, _) => {
+            let result = job.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
+            it.json("result", result);
+            if result.is_none() && (job.result_omitted || job.result.is_some()) {
+                it.flag("result_omitted", true);
+            }
+        }
+        (_, Some(error)) => it.value("error", &JobErrorBody::of(error)),
+        (State::Pending | State::Running | State::Failed | State::Cancelled, None) => {}
+    }
+    it.end();
+    out.push('\n');
+}
+
+/// The last line of a stream.
+pub(super) fn end(completed: i64, unfinished: i64, timed_out: bool) -> String {
+    format!(
+        "{{\"end\":{{\"completed\":{completed},\"unfinished\":{unfinished},\"timed_out\":{timed_out}}}}}\n"
+    )
+}

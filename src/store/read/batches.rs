@@ -1,0 +1,255 @@
+//! Batches as a reader sees them, and where their jobs stand.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+use uuid::Uuid;
+
+use crate::domain::{
+    Batch, BatchId, Callback, Counts, FunctionName, Identity, JobId, OnError, Ordinal, State,
+    Timestamp,
+};
+use crate::store::sqlite::rows;
+use crate::store::{Ended, Error, Store};
+
+use super::callbacks::callbacks_of;
+
+macro_rules! batch_columns {
+    () => {
+        "select ordinal, id, function, on_error, total, running, succeeded, failed, cancelled, closed, retention_ms,
+    created_at, finished_at, expires_at, cancel_requested_at from batches "
+    };
+}
+
+const SELECT_BATCH: &str = concat!(batch_columns!(), "where id = ? and going = 0");
+const SELECT_BATCH_AT: &str = concat!(batch_columns!(), "where ordinal = ?");
+const SELECT_PAGE: &str =
+    concat!(batch_columns!(), "where ordinal < ? and going = 0 order by ordinal desc limit ?");
+const SELECT_BY_KEY: &str =
+    "select b.id from idempotency_keys as k join batches as b on b.id = k.job
+where k.owner = ? and k.idempotency_key = ? and k.fingerprint = ? and b.going = 0";
+const SELECT_CANCELLING: &str = "select b.ordinal from batches as b where b.finished_at is null and b.cancel_requested_at is not null";
+/// From the first job to behind the last.
+const SELECT_EXTENT: &str = "select b.ordinal, min(r.ordinal_from), max(r.ordinal_from + r.count)
+from batches as b left join batch_runs as r on r.batch = b.ordinal
+where b.id = ?";
+/// In the order of the calls; a run is a range of the table. The runs before the one in which it begins are passed by.
+const SELECT_IN_ORDER: &str = "select j.id, j.ordinal, j.state, j.finished_seq, j.batch_index
+from batch_runs as r cross join jobs as j
+    on j.ordinal >= r.ordinal_from + max(0, ?2 + 1 - r.index_from) and j.ordinal < r.ordinal_from + r.count
+where r.batch = ?1 and r.index_from >= coalesce((select max(e.index_from) from batch_runs as e
+        where e.batch = ?1 and e.index_from <= ?2 + 1), 0)
+order by r.index_from, j.ordinal limit ?3";
+const SELECT_AS_COMPLETED: &str = "select id, ordinal, state, finished_seq, batch_index from jobs
+where batch = ?1 and finished_seq > ?2 order by finished_seq limit ?3";
+const SELECT_IDS: &str = "select j.id from batch_runs as r cross join jobs as j
+    on j.ordinal >= r.ordinal_from and j.ordinal < r.ordinal_from + r.count
+where r.batch = ?1 order by r.index_from, j.ordinal limit ?2";
+
+/// The part of the table of jobs in which those of a batch stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) batch: Option<Ordinal>,
+    pub(super) from: Ordinal,
+    pub(super) below: Ordinal,
+}
+
+impl Extent {
+    pub(super) const ALL: Self = Self { batch: None, from: Ordinal(0), below: Ordinal(i64::MAX) };
+}
+
+/// In which order the jobs of a batch are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// In that of the calls (E5).
+    #[default]
+    Input,
+    /// In that of their ends.
+    Completed,
+}
+
+/// How one job of a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its place among the calls.
+    pub index: i64,
+    /// Its name.
+    pub id: JobId,
+    /// Its place in the order of submission.
+    pub ordinal: Ordinal,
+    /// Its end; none if it is not done.
+    pub ended: Option<Ended>,
+}
+
+/// One page of the batches, newest first.
+#[derive(Clone, Debug)]
+pub struct BatchPage {
+    /// The batches.
+    pub batches: Vec<Batch>,
+    /// Where the next page begins: below this; none on the last page.
+    pub next: Option<Ordinal>,
+}
+
+impl Store {
+    /// The batch of that id.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error> {
+        let query = sqlx::query(SELECT_BATCH).bind(id.0.as_bytes().to_vec());
+        query.fetch_optional(&self.readers).await?.as_ref().map(batch).transpose()
+    }
+
+    /// The batch at that place.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn batch_at(&self, place: Ordinal) -> Result<Option<Batch>, Error> {
+        let query = sqlx::query(SELECT_BATCH_AT).bind(place.0);
+        query.fetch_optional(&self.readers).await?.as_ref().map(batch).transpose()
+    }
+
+    /// One page of the batches submitted before `below`, newest first.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn batches(
+        &self,
+        below: Option<Ordinal>,
+        page_size: usize,
+    ) -> Result<BatchPage, Error> {
+        let below = below.map_or(i64::MAX, |ordinal| ordinal.0);
+        let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
+        let query = sqlx::query(SELECT_PAGE).bind(below).bind(limit);
+        let found = query.fetch_all(&self.readers).await?;
+        let shown = found.iter().take(page_size).map(batch);
+        let batches = shown.collect::<Result<Vec<Batch>, Error>>()?;
+        let next = (found.len() > page_size).then(|| batches.last().map(|it| it.ordinal));
+        Ok(BatchPage { batches, next: next.flatten() })
+    }
+
+    /// The batch that the same request made before, if it did.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn repeated_batch(&self, identity: &Identity) -> Result<Option<BatchId>, Error> {
+        let Some(it) = &identity.key else { return Ok(None) };
+        let query = sqlx::query_scalar(SELECT_BY_KEY).bind(&it.owner).bind(it.key.as_str());
+        let query = query.bind(identity.fingerprint.0.to_vec());
+        let found: Option<Vec<u8>> = query.fetch_optional(&self.readers).await?;
+        found.map(|id| rows::uuid(&id).map(BatchId)).transpose()
+    }
+
+    /// Batches whose jobs are to be cancelled and are not all done.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn batches_cancelling(&self) -> Result<Vec<Ordinal>, Error> {
+        let found: Vec<i64> =
+            sqlx::query_scalar(SELECT_CANCELLING).fetch_all(&self.readers).await?;
+        Ok(found.into_iter().map(Ordinal).collect())
+    }
+
+    /// How the next jobs of a batch stand: those behind the call `after`, done or not, or those that ended
+    /// behind the change `after`.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn places(
+        &self,
+        batch: Ordinal,
+        order: Order,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Place>, Error> {
+        let select = match order {
+            Order::Input => SELECT_IN_ORDER,
+            Order::Completed => SELECT_AS_COMPLETED,
+        };
+        let query = sqlx::query(select).bind(batch.0).bind(after);
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        query.fetch_all(&self.readers).await?.iter().map(place).collect()
+    }
+
+    /// The ids of a batch's jobs, in the order of the calls.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn ids_of_batch(&self, batch: Ordinal, limit: usize) -> Result<Vec<JobId>, Error> {
+        let query = sqlx::query_scalar(SELECT_IDS).bind(batch.0);
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found: Vec<Vec<u8>> = query.fetch_all(&self.readers).await?;
+        found.iter().map(|id| rows::uuid(id).map(JobId)).collect()
+    }
+
+    /// A batch's callbacks with their deliveries, in the order they were added.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn batch_callbacks(&self, batch: Ordinal) -> Result<Vec<Callback>, Error> {
+        callbacks_of(&self.readers, None, Some(batch)).await
+    }
+
+    /// From the first job of a batch to behind its last.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn extent_of_batch(&self, id: BatchId) -> Result<(Ordinal, Ordinal), Error> {
+        let mut connection = self.readers.acquire().await?;
+        let Extent { from, below, .. } = extent(&mut connection, id).await?;
+        Ok((from, below))
+    }
+}
+
+/// Where the jobs of a batch stand; nowhere if there is none.
+pub(super) async fn extent(
+    connection: &mut SqliteConnection,
+    id: BatchId,
+) -> Result<Extent, Error> {
+    let query = sqlx::query_as(SELECT_EXTENT).bind(id.0.as_bytes().to_vec());
+    let found: (Option<i64>, Option<i64>, Option<i64>) = query.fetch_one(connection).await?;
+    let (batch, from, below) = found;
+    // A batch without jobs, and none at all, have no row to show.
+    let (from, below) = (from.unwrap_or(0), below.unwrap_or(0));
+    Ok(Extent {
+        batch: Some(Ordinal(batch.unwrap_or(0))),
+        from: Ordinal(from),
+        below: Ordinal(below),
+    })
+}
+
+fn batch(row: &SqliteRow) -> Result<Batch, Error> {
+    let moment = |place: usize| -> Result<Option<Timestamp>, Error> {
+        Ok(row.try_get::<Option<i64>, _>(place)?.map(Timestamp))
+    };
+    Ok(Batch {
+        ordinal: Ordinal(row.try_get(0)?),
+        id: BatchId(id(row, 1)?),
+        function: FunctionName::new(row.try_get(2)?).map_err(rows::damaged)?,
+        on_error: rows::known(OnError::parse, row.try_get(3)?)?,
+        counts: Counts {
+            total: row.try_get(4)?,
+            running: row.try_get(5)?,
+            succeeded: row.try_get(6)?,
+            failed: row.try_get(7)?,
+            cancelled: row.try_get(8)?,
+        },
+        is_closed: row.try_get(9)?,
+        retention_ms: row.try_get(10)?,
+        created_at: Timestamp(row.try_get(11)?),
+        finished_at: moment(12)?,
+        expires_at: moment(13)?,
+        cancel_requested_at: moment(14)?,
+    })
+}
+
+fn place(row: &SqliteRow) -> Result<Place, Error> {
+    let (id, ordinal) = (JobId(id(row, 0)?), Ordinal(row.try_get(1)?));
+    let state = rows::known(State::parse, row.try_get(2)?)?;
+    let seq: Option<i64> = row.try_get(3)?;
+    let ended = seq.map(|seq| Ended { id, ordinal, state, seq });
+    Ok(Place { index: row.try_get(4)?, id, ordinal, ended })
+}
+
+fn id(row: &SqliteRow, place: usize) -> Result<Uuid, Error> {
+    rows::uuid(row.try_get(place)?)
+}

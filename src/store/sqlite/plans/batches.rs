@@ -1,0 +1,49 @@
+//! Batches: their counts move by key, and their jobs are found in their runs.
+
+use super::{joined, plan, searches, statement};
+
+const WRITE: &str = include_str!("../write/batches.rs");
+const READ: &str = include_str!("../../read/batches.rs");
+const REMOVAL: &str = include_str!("../write/batch_removal.rs");
+
+#[tokio::test]
+async fn the_counts_of_a_batch_move_by_its_place() {
+    let by_place = ["SEARCH batches USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(WRITE, "update batches set total", &by_place).await;
+    searches(WRITE, "update batches set finished_at", &by_place).await;
+    searches(WRITE, "select on_error = 'cancel'", &by_place).await;
+    let by_batch = ["SEARCH c USING INDEX callbacks_batch (batch=?)"];
+    searches(WRITE, "insert into deliveries (callback, batch", &by_batch).await;
+    let last_run = ["SEARCH batch_runs USING PRIMARY KEY (batch=? AND index_from=?)"];
+    searches(WRITE, "update batch_runs set count", &last_run).await;
+}
+
+#[tokio::test]
+async fn e5_the_jobs_of_a_batch_are_found_in_either_order_without_those_of_others() {
+    let in_order = plan(statement(READ, "select j.id, j.ordinal, j.state")).await;
+    let steps = [
+        "SEARCH r USING PRIMARY KEY (batch=? AND index_from>?)",
+        "SEARCH j USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    ];
+    for step in steps {
+        assert!(in_order.iter().any(|line| line.starts_with(step)), "{in_order:#?}");
+    }
+    assert!(!in_order.iter().any(|line| line.contains("TEMP B-TREE")), "{in_order:#?}");
+    let completed =
+        plan(statement(READ, "select id, ordinal, state, finished_seq, batch_index")).await;
+    let step = "SEARCH jobs USING INDEX jobs_of_batch_done (batch=? AND finished_seq>?)";
+    assert_eq!(completed, [step]);
+}
+
+#[tokio::test]
+async fn g20_a_batch_that_is_over_is_found_by_its_age_and_its_jobs_in_their_runs() {
+    let pieces =
+        ["(exists (select 1 from deliveries as d where d.batch", ") order by b.expires_at limit 1"];
+    let over = joined(REMOVAL, "select b.ordinal, b.id, b.going", &pieces);
+    let over = plan(&over).await;
+    assert!(over[0].starts_with("SEARCH b USING INDEX batches_expiry (expires_at<?)"), "{over:#?}");
+    let unfinished =
+        plan(statement(WRITE, "select ordinal from batches where finished_at is null and closed"))
+            .await;
+    assert!(unfinished[0].contains("INDEX batches_unfinished"), "{unfinished:#?}");
+}
