@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::{
-    Batch, BatchId, Callback, JobId, Json, Membership, OnError, Ordinal, QueueName, Spec,
-    Timestamp, When,
+    Batch, BatchId, Callback, FunctionName, JobId, Json, Membership, OnError, Ordinal, QueueName,
+    Spec, Timestamp, When,
 };
 use crate::runtime::{Function, Refusal};
 use crate::store::{self, BatchPage, Filter, Submission};
@@ -64,6 +64,29 @@ pub(super) struct Common {
     place: Ordinal,
     /// From when its clocks count.
     since: Timestamp,
+}
+
+impl Common {
+    pub(super) fn batch(&self) -> BatchId {
+        self.batch
+    }
+
+    pub(super) fn function_name(&self) -> &FunctionName {
+        &self.function.name
+    }
+
+    pub(super) fn retention_ms(&self) -> i64 {
+        self.new.options.retention_ms
+    }
+
+    pub(super) fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// The same, once it is known where the batch stands.
+    pub(super) fn at(self, place: Ordinal) -> Self {
+        Self { place, ..self }
+    }
 }
 
 impl Engine {

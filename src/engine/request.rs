@@ -48,6 +48,27 @@ pub struct NewJob {
     pub callbacks: Vec<CallbackRequest>,
 }
 
+impl Default for NewJob {
+    /// A call of nothing, without arguments, and with every option left out.
+    fn default() -> Self {
+        Self {
+            id: None,
+            function: None,
+            args: Json::empty_array(),
+            kwargs: Json::empty_object(),
+            queue: None,
+            priority: Priority::default(),
+            on_interrupt: OnInterrupt::default(),
+            tags: Tags::default(),
+            metadata: Metadata::default(),
+            options: Options::default(),
+            identity: None,
+            start: Start::default(),
+            callbacks: Vec::new(),
+        }
+    }
+}
+
 /// A callback to be added.
 #[derive(Clone)]
 pub struct CallbackRequest {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::{Job, JobId};
-use crate::store::{self, Submission};
+use crate::store::{self, Many, Submission};
 
 use super::{Engine, Error, NewJob};
 
@@ -71,6 +71,43 @@ impl Engine {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Submits many jobs, each for itself, in one commit; what came of each, in order.
+    pub async fn submit_many(&self, news: Vec<NewJob>) -> Vec<Result<Submitted, Error>> {
+        let (mut calls, mut asked) =
+            (Vec::with_capacity(news.len()), Vec::with_capacity(news.len()));
+        for new in news {
+            asked.push(match self.asked(new).await {
+                Ok(Asked::New(submission)) => {
+                    calls.push(submission);
+                    None
+                }
+                Ok(Asked::Before(id)) => Some(self.replay(id, Duration::ZERO).await),
+                Err(refusal) => Some(Err(refusal)),
+            });
+        }
+        let mut committed = match calls.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.shared.store.submit_many(Many { calls, batch: None }).await,
+        };
+        let mut answers = Vec::with_capacity(asked.len());
+        let mut next = committed.as_mut().map(|it| it.drain(..)).map_err(|error| error.clone());
+        for known in asked {
+            answers.push(match (known, &mut next) {
+                (Some(known), _) => known,
+                (None, Err(error)) => Err(error.clone().into()),
+                (None, Ok(next)) => match next.next() {
+                    Some(Ok(job)) => Ok(Submitted { job, is_replay: false }),
+                    Some(Err(store::Error::Repeated(id))) => {
+                        self.replay(JobId(id), Duration::ZERO).await
+                    }
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(store::Error::Closed.into()),
+                },
+            });
+        }
+        answers
     }
 
     /// Checks what is asked for. What is refused now may have been taken when it first came: before its

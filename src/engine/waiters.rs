@@ -2,6 +2,7 @@
 //! waits for many hears which of them is done; each is woken once for a job.
 
 mod batches;
+mod follow;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use crate::store::Ended;
 use super::Error;
 
 pub(super) use batches::BatchWatch;
+pub(super) use follow::Follow;
 
 /// Jobs that all waits together may watch.
 const WATCHED_MAX: usize = 1_000_000;
@@ -40,6 +42,8 @@ struct Table {
 enum Watcher {
     /// By the job itself, when it is done.
     Done(oneshot::Sender<Job>),
+    /// By the job itself, one of many.
+    Each(mpsc::UnboundedSender<Job>),
     /// That its version has changed.
     Changed(oneshot::Sender<()>),
     /// Which of many it is, when it is done. One job is told once, so no more wait in the channel
@@ -105,6 +109,7 @@ impl Waiters {
             match watcher {
                 // Someone who stopped waiting this very moment is no longer interested.
                 Watcher::Done(sender) => is_given |= sender.send(job.clone()).is_ok(),
+                Watcher::Each(sender) => is_given |= sender.send(follow::slim(job)).is_ok(),
                 Watcher::Changed(sender) => sender.send(()).unwrap_or_default(),
                 Watcher::Many(sender) => drop(ended.map(|ended| sender.send(ended))),
             }
@@ -115,9 +120,10 @@ impl Waiters {
     /// Tells that a job is done to whoever needs no more than that. Those who wait for the job itself
     /// are told by [`Waiters::done`].
     pub(super) fn ended(&self, ended: Ended) {
-        for watcher in self.take(ended.id, |watcher| !matches!(watcher, Watcher::Done(_))) {
+        let needs_job = |watcher: &Watcher| matches!(watcher, Watcher::Done(_) | Watcher::Each(_));
+        for watcher in self.take(ended.id, |watcher| !needs_job(watcher)) {
             match watcher {
-                Watcher::Done(_) => {}
+                Watcher::Done(_) | Watcher::Each(_) => {}
                 Watcher::Changed(sender) => sender.send(()).unwrap_or_default(),
                 Watcher::Many(sender) => drop(sender.send(ended)),
             }
@@ -134,7 +140,7 @@ impl Waiters {
     }
 
     /// Takes those of a job's watchers that are to be told now.
-    fn take(&self, id: JobId, is_told: fn(&Watcher) -> bool) -> Vec<Watcher> {
+    fn take(&self, id: JobId, is_told: impl Fn(&Watcher) -> bool) -> Vec<Watcher> {
         let mut table = lock(&self.shared);
         let Some(watchers) = table.jobs.get_mut(&id) else { return Vec::new() };
         let told: Vec<Watcher> =
@@ -212,6 +218,8 @@ impl Watch {
 /// What a request watches.
 #[derive(Debug)]
 enum Watched {
+    /// What it gives back itself.
+    None,
     Batch(BatchId),
     One(JobId),
     Many(Arc<[JobId]>),
@@ -230,6 +238,7 @@ impl Drop for Place {
         let mut table = lock(&self.table);
         table.requests -= 1;
         match &self.watched {
+            Watched::None => {}
             Watched::Batch(id) => table.leave_batch(*id),
             Watched::One(id) => table.leave(*id, self.number),
             Watched::Many(ids) => ids.iter().for_each(|id| table.leave(*id, self.number)),

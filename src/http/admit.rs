@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use crate::engine::keys::Verdict;
 
+use super::extract::has_lines;
+use super::line_reader::RequestId;
 use super::problem::{Code, Problem, of_framework};
 use super::{App, Desk};
 
@@ -38,6 +40,9 @@ impl App {
             Ok(owner) => {
                 if let Some(owner) = owner {
                     request.extensions_mut().insert(owner);
+                }
+                if has_lines(request.headers()) {
+                    request.extensions_mut().insert(RequestId(request_id.clone()));
                 }
                 self.routes.call(request).await.unwrap_or_else(|never| match never {})
             }

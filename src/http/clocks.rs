@@ -19,13 +19,8 @@ pub(super) fn options(fields: &mut Fields<'_>) -> (Options, Start) {
         run_timeout_ms: timeout(fields, "run_timeout_seconds"),
         total_timeout_ms: timeout(fields, "total_timeout_seconds"),
     };
-    let retention_ms = fields
-        .checked("retention_seconds", "a number", |seconds: f64| {
-            #[expect(clippy::cast_precision_loss, reason = "ten years of milliseconds are exact")]
-            let most = Options::RETENTION_MS_MAX as f64 / 1_000.0;
-            millis(seconds, most)
-        })
-        .unwrap_or(Options::RETENTION_MS);
+    let retention_ms = fields.checked("retention_seconds", "a number", retention);
+    let retention_ms = retention_ms.unwrap_or(Options::RETENTION_MS);
     let options = Options { retry, clocks, retention_ms, ..Options::default() };
     (options, start(fields))
 }
@@ -46,10 +41,35 @@ fn start(fields: &mut Fields<'_>) -> Start {
 }
 
 fn timeout(fields: &mut Fields<'_>, name: &'static str) -> Option<i64> {
-    fields.checked(name, "a number", |seconds: f64| match millis(seconds, SECONDS_MAX)? {
+    fields.checked(name, "a number", limit)
+}
+
+/// A limit of time as a parameter has it.
+pub(super) fn timeout_ms(text: &str) -> Result<i64, Invalid> {
+    limit(number(text)?)
+}
+
+/// How long something is kept, as a parameter has it.
+pub(super) fn retention_ms(text: &str) -> Result<i64, Invalid> {
+    retention(number(text)?)
+}
+
+fn number(text: &str) -> Result<f64, Invalid> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| Invalid::new(format!("'{text}' is not a number of seconds")))
+}
+
+fn limit(seconds: f64) -> Result<i64, Invalid> {
+    match millis(seconds, SECONDS_MAX)? {
         0 => Err(Invalid::new("must be more than 0; leave it out for no limit")),
         milliseconds => Ok(milliseconds),
-    })
+    }
+}
+
+fn retention(seconds: f64) -> Result<i64, Invalid> {
+    #[expect(clippy::cast_precision_loss, reason = "ten years of milliseconds are exact")]
+    let most = Options::RETENTION_MS_MAX as f64 / 1_000.0;
+    millis(seconds, most)
 }
 
 fn retry(fields: &mut Fields<'_>) -> Retry {

@@ -21,16 +21,31 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 pub(super) struct Phase(Arc<AtomicBool>);
 
 impl Phase {
-    pub(super) fn begin_request(&self) {
+    /// A request is under way as long as what this gives is there.
+    pub(super) fn begin_request(&self) -> UnderWay {
         self.0.store(true, Ordering::Relaxed);
+        UnderWay(self.clone())
     }
 
-    pub(super) fn end_request(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    fn in_request(&self) -> bool {
+    pub(super) fn in_request(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub(super) struct UnderWay(Phase);
+
+impl UnderWay {
+    /// It is still under way: whatever calls this keeps it so.
+    pub(super) fn goes_on(&self) {
+        debug_assert!(self.0.in_request(), "one request at a time");
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
     }
 }
 

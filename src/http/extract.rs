@@ -6,13 +6,14 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, CallbackId, JobId};
 
+use super::line_reader::LineReader;
 use super::problem::{Code, Problem};
 use super::strict;
 use super::wait::bad_query;
@@ -148,7 +149,7 @@ impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBody<LIMIT> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let typed = check_media_type(&parts.headers);
+        let typed = check_media_type(&parts.headers, "application/json");
         if let Some(length) = content_length(&parts.headers)
             && length > LIMIT
         {
@@ -187,7 +188,7 @@ fn too_large(limit: usize) -> Problem {
 }
 
 /// Only JSON, and not encoded: a form of another web site can send neither.
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let unsupported = |detail: String| Err(Problem::new(Code::UnsupportedMediaType, detail));
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && encoding != "identity"
@@ -196,11 +197,48 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let Some(given) = given else {
-        return unsupported("the content type is missing; send application/json".to_owned());
+        return unsupported(format!("the content type is missing; send {wanted}"));
     };
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if essence.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    unsupported(format!("'{essence}' is not taken; send application/json"))
+    unsupported(format!("'{essence}' is not taken; send {wanted}"))
+}
+
+const LINES: &str = "application/x-ndjson";
+
+/// Whether the body of a request is lines, each of them JSON.
+pub(super) fn has_lines(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    given.is_some_and(|given| {
+        given.len() >= LINES.len() && given[..LINES.len()].eq_ignore_ascii_case(LINES.as_bytes())
+    })
+}
+
+impl<S: Send + Sync> FromRequest<S> for LineReader {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        check_media_type(request.headers(), LINES)?;
+        Ok(Self::new(request.into_body()))
+    }
+}
+
+/// One value, or many lines of them.
+#[derive(Debug)]
+pub(super) enum OneOrLines<const LIMIT: usize> {
+    One(JsonBody<LIMIT>),
+    Lines(LineReader),
+}
+
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for OneOrLines<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if has_lines(request.headers()) {
+            return LineReader::from_request(request, state).await.map(Self::Lines);
+        }
+        JsonBody::from_request(request, state).await.map(Self::One)
+    }
 }

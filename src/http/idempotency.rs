@@ -12,6 +12,26 @@ use super::problem::{Code, Problem};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Whose keys those of a request's lines are.
+#[derive(Clone, Debug)]
+pub(super) struct Owner(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Owner {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let owner = parts.extensions.get::<KeyOwner>().map(|owner| owner.0.clone());
+        Ok(Self(owner.unwrap_or_default()))
+    }
+}
+
+impl Owner {
+    /// The key of a line, if it has one.
+    pub(super) fn keyed(&self, key: Option<IdempotencyKey>) -> Keyed {
+        Keyed(key.map(|key| OwnedKey { owner: self.0.clone(), key }))
+    }
+}
+
 /// The request's idempotency key, if it has one.
 #[derive(Clone, Debug)]
 pub(super) struct Keyed(Option<OwnedKey>);

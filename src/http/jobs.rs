@@ -13,12 +13,14 @@ use crate::engine::{CancelMode, CancelRequest, Cancellation, Submitted};
 use super::Desk;
 use super::answer;
 use super::body::{CancelBody, JobErrorBody};
-use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, OneOrLines, Query, SUBMISSION_BYTES_MAX};
 use super::fields::Fields;
-use super::idempotency::Keyed;
+use super::idempotency::{Keyed, Owner};
 use super::job_body::{JobBody, View};
+use super::line_reader::Origin;
 use super::problem::Problem;
 use super::submission;
+use super::submit_lines;
 use super::wait::{Wait, checked_seconds, wait_of};
 
 /// Longest grace that a cancel may give.
@@ -30,10 +32,17 @@ const GRACE_SECONDS_DEFAULT: f64 = 5.0;
 pub(super) async fn submit(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    headers: HeaderMap,
+    (headers, owner, origin): (HeaderMap, Owner, Origin),
     key: Keyed,
-    body: JsonBody<SUBMISSION_BYTES_MAX>,
+    body: OneOrLines<SUBMISSION_BYTES_MAX>,
 ) -> Result<Response, Problem> {
+    let body = match body {
+        OneOrLines::One(body) => body,
+        OneOrLines::Lines(lines) => {
+            query.only(&[])?;
+            return submit_lines::submit(desk, &headers, owner, origin, lines).await;
+        }
+    };
     let wait = desk.wait(query, &headers)?;
     let mut new = submission::new_job(body.required()?)?;
     new.identity = key.identity("POST", "/v1/jobs", new.id, body.bytes());

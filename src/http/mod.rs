@@ -20,8 +20,10 @@ mod health;
 mod idempotency;
 mod job_body;
 mod jobs;
+mod line_reader;
 mod list;
 mod manual;
+mod map;
 mod members;
 mod print;
 mod problem;
@@ -30,6 +32,7 @@ mod retry;
 mod serve;
 mod strict;
 mod submission;
+mod submit_lines;
 mod wait;
 mod wait_many;
 
@@ -97,6 +100,7 @@ impl App {
             .route("/v1/batches/{id}/results", get(batch_results::results))
             .route("/v1/batches/{id}/cancel", post(batches::cancel))
             .route("/v1/batches/{id}/callbacks", post(batches::callback).get(batches::callbacks))
+            .route("/v1/map", post(map::map))
             .route("/v1/callbacks/{id}", delete(forget::callback))
             .route("/v1/callbacks/{id}/redeliver", post(forget::redeliver))
             .route("/v1/functions", get(functions::list))

@@ -204,12 +204,17 @@ impl Problem {
         self.with_header(header::RETRY_AFTER, seconds.into())
     }
 
-    /// The whole answer.
-    pub(super) fn respond(&self, instance: &str, request_id: &str) -> Response {
-        let Content { code, detail, errors, job, gone, headers } = &*self.0;
+    /// What is wrong, in words.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The body of the answer.
+    pub(super) fn text(&self, instance: &str, request_id: &str) -> String {
+        let Content { code, detail, errors, job, gone, headers: _ } = &*self.0;
         let job = job.as_ref();
         let raised = job.filter(|_| *code == Code::Raised);
-        let text = answer::to_json(&ProblemBody {
+        answer::to_json(&ProblemBody {
             r#type: format!("/problems/{}", code.word()),
             title: code.title(),
             status: code.status(),
@@ -221,7 +226,13 @@ impl Problem {
             error: raised.and_then(|job| job.error.as_ref()).map(JobErrorBody::of),
             id: job.map(|job| job.spec.id.0).or(*gone).map(|id| id.to_string()),
             state: job.map(|job| job.state.as_str()),
-        });
+        })
+    }
+
+    /// The whole answer.
+    pub(super) fn respond(&self, instance: &str, request_id: &str) -> Response {
+        let Content { code, headers, .. } = &*self.0;
+        let text = self.text(instance, request_id);
         let mut response = (status(*code), text).into_response();
         let all = response.headers_mut();
         all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

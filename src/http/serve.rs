@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::App;
-use super::connection::{Phase, Timed};
+use super::connection::{Phase, Timed, UnderWay};
 
 /// A connection on which nothing comes is closed after this.
 const IDLE: Duration = Duration::from_secs(75);
@@ -102,12 +103,42 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         let app = self.app.clone();
-        let phase = self.phase.clone();
-        phase.begin_request();
+        let request_phase = self.phase.begin_request();
         Box::pin(async move {
             let answer = app.answer(request.map(Body::new)).await;
-            phase.end_request();
-            Ok(answer)
+            Ok(answer.map(|body| held(body, request_phase)))
         })
+    }
+}
+
+/// While a stream is answered, the request's own body may still come in: the request ends with its answer.
+fn held(body: Body, under_way: UnderWay) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    Body::new(body.map_frame(move |frame| {
+        under_way.goes_on();
+        frame
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_lasts_as_long_as_its_stream_and_no_longer_than_a_whole_answer() {
+        let phase = Phase::default();
+        let whole = held(Body::from("whole"), phase.begin_request());
+        assert!(!phase.in_request());
+        drop(whole);
+        let lines = stream::iter(["a", "b"].map(Ok::<_, std::convert::Infallible>));
+        let mut lines = held(Body::from_stream(lines), phase.begin_request());
+        lines.frame().await.expect("a frame").expect("a line");
+        assert!(phase.in_request(), "the client may still be sending");
+        drop(lines);
+        assert!(!phase.in_request());
     }
 }

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{
-    Invalid, JobId, Json, Metadata, OnInterrupt, Options, Priority, QueueName, Tags, When,
+    IdempotencyKey, Invalid, JobId, Json, Metadata, OnInterrupt, Options, Priority, QueueName,
+    Tags, When,
 };
 use crate::engine::{BatchCall, CallbackRequest, NewJob};
 
@@ -32,7 +33,21 @@ const HEADERS_MAX: usize = 16;
 
 /// Reads a submission.
 pub(super) fn new_job(body: &RawValue) -> Result<NewJob, Problem> {
+    let fields = Fields::of("", body)?;
+    new_job_of(fields)
+}
+
+/// Reads a submission that is one of many lines, with the key that it has there.
+pub(super) fn new_job_of_line(
+    body: &RawValue,
+) -> Result<(NewJob, Option<IdempotencyKey>), Problem> {
     let mut fields = Fields::of("", body)?;
+    let key =
+        fields.checked("idempotency_key", "a string", |key: String| IdempotencyKey::new(&key));
+    Ok((new_job_of(fields)?, key))
+}
+
+fn new_job_of(mut fields: Fields<'_>) -> Result<NewJob, Problem> {
     let manual = fields.take("manual", "a boolean").unwrap_or_default();
     if manual {
         refuse_what_runs(&mut fields);
@@ -66,21 +81,7 @@ fn options(fields: &mut Fields<'_>) -> NewJob {
         })
         .unwrap_or_default();
     let (options, start) = clocks::options(fields);
-    NewJob {
-        id: None,
-        function: None,
-        args: Json::empty_array(),
-        kwargs: Json::empty_object(),
-        queue,
-        priority,
-        on_interrupt,
-        tags,
-        metadata,
-        options,
-        start,
-        identity: None,
-        callbacks: Vec::new(),
-    }
+    NewJob { queue, priority, on_interrupt, tags, metadata, options, start, ..NewJob::default() }
 }
 
 /// Reads what the jobs of a batch have in common: the function, and the options of a job.

@@ -1,0 +1,268 @@
+//! A body of lines of JSON that still comes in: `application/x-ndjson`.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri};
+use bytes::{Buf as _, BytesMut};
+use http_body_util::BodyExt as _;
+
+use super::answer::to_json;
+use super::problem::{Code, Problem};
+
+/// Longest line.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// A client that is awaited must send something within this.
+const IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// One line, without its end.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// The line.
+    Whole(Bytes),
+    /// It was longer than a line may be, and is passed by.
+    TooLong,
+}
+
+/// The lines of a request's body, as they come. Empty lines are passed by.
+#[derive(Debug)]
+pub(super) struct LineReader {
+    body: Body,
+    read: BytesMut,
+    /// How far `read` is known to hold no line end.
+    searched: usize,
+    /// Whether the rest of a line that is too long is passed by.
+    skips: bool,
+    is_over: bool,
+}
+
+impl LineReader {
+    pub(super) fn new(body: Body) -> Self {
+        Self { body, read: BytesMut::new(), searched: 0, skips: false, is_over: false }
+    }
+
+    /// The next lines that are there, at most so many; waits for the first. None at all at the end. What was
+    /// read is kept if nobody waits for it to the end.
+    ///
+    /// # Errors
+    /// The body broke off.
+    pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Line>, Problem> {
+        let mut lines = Vec::new();
+        loop {
+            while lines.len() < most
+                && let Some(line) = self.take()
+            {
+                lines.push(line);
+            }
+            if !lines.is_empty() || self.is_over {
+                return Ok(lines);
+            }
+            self.read_more().await?;
+        }
+    }
+
+    /// Reads until there is something, or the body is over.
+    ///
+    /// # Errors
+    /// The body broke off, or nothing came for too long.
+    pub(super) async fn begin(&mut self) -> Result<(), Problem> {
+        if !self.read.is_empty() || self.is_over {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            read = self.read_more() => read,
+            problem = idle() => Err(problem),
+        }
+    }
+
+    async fn read_more(&mut self) -> Result<(), Problem> {
+        match self.body.frame().await {
+            None => self.is_over = true,
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    self.read.extend_from_slice(&data);
+                }
+            }
+            Some(Err(error)) => {
+                self.is_over = true;
+                let detail = format!("the body cannot be read to its end: {error}");
+                return Err(Problem::new(Code::BadRequest, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next line of what was read.
+    fn take(&mut self) -> Option<Line> {
+        loop {
+            let found = self.read[self.searched..].iter().position(|byte| *byte == b'\n');
+            let Some(length) = found.map(|place| self.searched + place) else {
+                self.searched = self.read.len();
+                return self.take_rest();
+            };
+            self.searched = 0;
+            let line = self.read.split_to(length).freeze();
+            self.read.advance(1);
+            let was_skipped = std::mem::take(&mut self.skips);
+            if was_skipped || line.len() > LINE_BYTES_MAX {
+                return Some(Line::TooLong);
+            }
+            if !is_empty(&line) {
+                return Some(Line::Whole(line));
+            }
+        }
+    }
+
+    /// Of a line that has not ended: the last one needs no end, and of one that is too long nothing is kept.
+    fn take_rest(&mut self) -> Option<Line> {
+        if self.read.len() > LINE_BYTES_MAX {
+            self.skips = true;
+            self.read.clear();
+            self.searched = 0;
+        }
+        if !self.is_over || (self.read.is_empty() && !self.skips) {
+            return None;
+        }
+        self.searched = 0;
+        let line = self.read.split().freeze();
+        if std::mem::take(&mut self.skips) {
+            return Some(Line::TooLong);
+        }
+        (!is_empty(&line)).then_some(Line::Whole(line))
+    }
+}
+
+/// Whether there is nothing on a line but blanks.
+fn is_empty(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace)
+}
+
+/// Ends when a client that is awaited has sent nothing for too long.
+pub(super) async fn idle() -> Problem {
+    tokio::time::sleep(IDLE_MAX).await;
+    let detail = format!("no line came within {} seconds", IDLE_MAX.as_secs());
+    Problem::new(Code::RequestTimeout, detail)
+}
+
+/// That a line is too long.
+pub(super) fn too_long() -> Problem {
+    Problem::new(Code::TooLarge, format!("a line may have {LINE_BYTES_MAX} bytes"))
+}
+
+/// By what the problems of a stream's lines are known: the request that they are part of.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    path: String,
+    request_id: String,
+}
+
+/// The id of a request whose lines have answers of their own. It travels with the request.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) HeaderValue);
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let id = parts.extensions.get::<RequestId>();
+        let request_id = id.and_then(|id| id.0.to_str().ok()).unwrap_or_default().to_owned();
+        Ok(Self { path: Uri::path(&parts.uri).to_owned(), request_id })
+    }
+}
+
+impl Origin {
+    /// The answer to a line that cannot be taken.
+    pub(super) fn refuse(&self, out: &mut String, index: usize, problem: &Problem) {
+        let body = problem.text(&self.path, &self.request_id);
+        out.push_str(&format!("{{\"index\":{index},\"problem\":{body}}}\n"));
+        tracing::debug!(
+            request.id = self.request_id,
+            index,
+            detail = to_json(&problem.detail()),
+            "a line was refused"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reader(frames: Vec<Vec<u8>>) -> LineReader {
+        let frames = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame)));
+        LineReader::new(Body::from_stream(futures_util::stream::iter(frames.collect::<Vec<_>>())))
+    }
+
+    fn all(mut reader: LineReader, most: usize) -> Vec<Option<Vec<u8>>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut lines = Vec::new();
+            loop {
+                let next = reader.next(most).await.expect("a whole body");
+                if next.is_empty() {
+                    return lines;
+                }
+                assert!(next.len() <= most);
+                lines.extend(next.into_iter().map(|line| match line {
+                    Line::Whole(line) => Some(line.to_vec()),
+                    Line::TooLong => None,
+                }));
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_however_the_body_is_cut(
+            lines in prop::collection::vec("[a-z ]{0,12}", 0..20),
+            cuts in prop::collection::vec(1_usize..20, 1..20),
+            ends in any::<bool>(),
+            most in 1_usize..5,
+        ) {
+            let mut text = lines.join("\n");
+            if ends {
+                text.push('\n');
+            }
+            let (mut rest, mut frames) = (text.as_bytes(), Vec::new());
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (frame, after) = rest.split_at(rest.len().min(*cut));
+                frames.push(frame.to_vec());
+                rest = after;
+            }
+            let expected: Vec<Option<Vec<u8>>> = lines
+                .iter()
+                .filter(|line| !line.trim().is_empty())
+                .map(|line| Some(line.as_bytes().to_vec()))
+                .collect();
+            prop_assert_eq!(all(reader(frames), most), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_by_and_not_kept() {
+        let long = vec![b'x'; LINE_BYTES_MAX + 1];
+        let half = vec![b'x'; LINE_BYTES_MAX / 2 + 1];
+        let just = vec![b'x'; LINE_BYTES_MAX];
+        let frames = vec![
+            b"a\n".to_vec(),
+            [&long[..], b"\nb\n"].concat(),
+            half.clone(),
+            half.clone(),
+            half.clone(),
+            [&half[..], b"\nc\n"].concat(),
+            just.clone(),
+            b"\n".to_vec(),
+            long,
+        ];
+        let (a, b, c) = (Some(b"a".to_vec()), Some(b"b".to_vec()), Some(b"c".to_vec()));
+        assert_eq!(all(reader(frames), 9), [a, None, b, None, c, Some(just), None]);
+    }
+}

@@ -1,0 +1,233 @@
+//! `POST /v1/map`: `Executor.map` with `buffersize` (E7, E8, E10): calls line by line, and results line by line, with
+//! backpressure both ways.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use futures_util::stream;
+
+use crate::domain::{Clocks, Invalid, Json, Options, Priority, QueueName};
+use crate::engine::{BatchCall, Error, Map, NewJob, NewMap};
+
+use super::Desk;
+use super::batch_results::{end, line, order, streamed};
+use super::batches::on_error;
+use super::clocks::{retention_ms, timeout_ms};
+use super::extract::Query;
+use super::fields::{Fields, kind};
+use super::line_reader::{Line, LineReader, Origin, idle, too_long};
+use super::list::parameter;
+use super::problem::{Code, FieldError, Problem};
+use super::strict;
+use super::submission;
+
+const BUFFERSIZE_DEFAULT: usize = 64;
+const BUFFERSIZE_MAX: usize = 10_000;
+/// Lines that go to the store together.
+const PORTION_MAX: usize = 256;
+const PARAMETERS: [&str; 11] = [
+    "function",
+    "buffersize",
+    "order",
+    "queue",
+    "priority",
+    "on_error",
+    "on_disconnect",
+    "start_timeout_seconds",
+    "run_timeout_seconds",
+    "total_timeout_seconds",
+    "retention_seconds",
+];
+
+/// Begins to answer at once: `Location` names the batch, by which everything is found again.
+pub(super) async fn map(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+    headers: HeaderMap,
+    origin: Origin,
+    mut reader: LineReader,
+) -> Result<Response, Problem> {
+    let new = new_map(&query.only(&PARAMETERS)?)?;
+    let map = desk.engine.map(new).await?;
+    let location = HeaderValue::from_str(&format!("/v1/batches/{}", map.batch()));
+    if headers.contains_key(header::EXPECT) {
+        // A client that asks to be told to go on is told so when its body is first looked at, and by no answer.
+        reader.begin().await?;
+    }
+    let mapping = Mapping { map, origin, reader, index: 0, input: Input::Comes, is_over: false };
+    let body = Body::from_stream(stream::unfold(mapping, |mut it| async move {
+        let text = it.next().await.transpose()?;
+        Some((text.map(Bytes::from), it))
+    }));
+    let mut response = streamed(body);
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn new_map(query: &Query) -> Result<NewMap, Problem> {
+    let function = query.get("function").map(str::to_owned).ok_or_else(|| {
+        let detail = "is required: POST /v1/map?function=…".to_owned();
+        Problem::from(FieldError { pointer: "/function".to_owned(), detail })
+    })?;
+    let whole = |text: &str| {
+        let number = text.parse().map_err(|_other| Invalid::new("must be a whole number"))?;
+        Priority::new(number)
+    };
+    let clocks = Clocks {
+        start_timeout_ms: parameter(query, "start_timeout_seconds", timeout_ms)?,
+        run_timeout_ms: parameter(query, "run_timeout_seconds", timeout_ms)?,
+        total_timeout_ms: parameter(query, "total_timeout_seconds", timeout_ms)?,
+    };
+    let retention_ms = parameter(query, "retention_seconds", retention_ms)?;
+    let retention_ms = retention_ms.unwrap_or(Options::RETENTION_MS);
+    let common = NewJob {
+        function: Some(function),
+        queue: parameter(query, "queue", QueueName::new)?,
+        priority: parameter(query, "priority", whole)?.unwrap_or_default(),
+        options: Options { clocks, retention_ms, ..Options::default() },
+        ..NewJob::default()
+    };
+    Ok(NewMap {
+        common,
+        buffersize: parameter(query, "buffersize", buffersize)?.unwrap_or(BUFFERSIZE_DEFAULT),
+        order: parameter(query, "order", order)?.unwrap_or_default(),
+        on_error: parameter(query, "on_error", on_error)?.unwrap_or_default(),
+        on_disconnect: parameter(query, "on_disconnect", on_error)?.unwrap_or_default(),
+    })
+}
+
+fn buffersize(text: &str) -> Result<usize, Invalid> {
+    let size = text.parse().ok().filter(|size| (1..=BUFFERSIZE_MAX).contains(size));
+    size.ok_or_else(|| Invalid::new(format!("must be a whole number from 1 to {BUFFERSIZE_MAX}")))
+}
+
+/// Whether more calls come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Comes,
+    IsOver,
+    /// The batch is closed: its end, and how its jobs stand, are on disk.
+    IsClosed,
+}
+
+/// One request, as far as it has come.
+struct Mapping {
+    map: Map,
+    origin: Origin,
+    reader: LineReader,
+    index: i64,
+    input: Input,
+    is_over: bool,
+}
+
+impl Mapping {
+    /// The next lines; none at the end. Nothing is read while there is no room, and nothing happens while nobody
+    /// reads: so a slow reader holds the writer back, and at most `buffersize` calls are under way.
+    async fn next(&mut self) -> Result<Option<String>, Error> {
+        while !self.is_over {
+            let mut text = String::new();
+            self.map.results().iter().for_each(|(index, job)| line(&mut text, *index, job));
+            if !text.is_empty() {
+                return Ok(Some(text));
+            }
+            if self.input != Input::Comes || !self.map.is_open() {
+                self.close().await?;
+                if self.map.in_flight() == 0 {
+                    return Ok(Some(self.end()));
+                }
+            }
+            let text = self.step().await?;
+            if !text.is_empty() {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for whatever comes first: the end of a job, more calls, the end of the server. Gives the answers to
+    /// calls that cannot be taken.
+    async fn step(&mut self) -> Result<String, Error> {
+        let room = self.map.room().min(PORTION_MAX);
+        let reads = self.input == Input::Comes && room > 0;
+        // Time in which jobs run does not count: the client may wait for them before it sends more.
+        let is_idle = reads && self.map.in_flight() == 0;
+        tokio::select! {
+            biased;
+            goes_on = self.map.done() => Ok(if goes_on { String::new() } else { self.end() }),
+            lines = self.reader.next(room), if reads => self.take(lines).await,
+            problem = idle(), if is_idle => self.take(Err(problem)).await,
+        }
+    }
+
+    async fn take(&mut self, lines: Result<Vec<Line>, Problem>) -> Result<String, Error> {
+        let mut text = String::new();
+        let lines = match lines {
+            Ok(lines) => lines,
+            Err(problem) => {
+                self.input = Input::IsOver;
+                self.refuse(&mut text, self.index, &problem);
+                return Ok(text);
+            }
+        };
+        if lines.is_empty() {
+            self.input = Input::IsOver;
+        }
+        let mut calls = Vec::with_capacity(lines.len());
+        let mut refused = Vec::new();
+        for it in &lines {
+            match call(it) {
+                Ok(call) => calls.push((self.index, call)),
+                Err(problem) => refused.push((self.index, problem)),
+            }
+            self.index += 1;
+        }
+        for (index, error) in self.map.submit(calls).await? {
+            refused.push((index, Problem::from(error)));
+        }
+        if !refused.is_empty() {
+            self.map.fails().await?;
+        }
+        refused.sort_by_key(|(index, _)| *index);
+        refused.iter().for_each(|(index, problem)| self.refuse(&mut text, *index, problem));
+        Ok(text)
+    }
+
+    fn refuse(&self, text: &mut String, index: i64, problem: &Problem) {
+        self.origin.refuse(text, usize::try_from(index).unwrap_or_default(), problem);
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        if self.input != Input::IsClosed {
+            self.input = Input::IsClosed;
+            self.map.close().await?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> String {
+        self.is_over = true;
+        let unfinished = i64::try_from(self.map.in_flight()).unwrap_or(i64::MAX);
+        end(self.map.given(), unfinished, false)
+    }
+}
+
+/// A call as its line has it: an array of arguments, or an object of `args` and `kwargs`.
+fn call(line: &Line) -> Result<BatchCall, Problem> {
+    let Line::Whole(line) = line else { return Err(too_long()) };
+    let value = strict::parse(line).map_err(|detail| Problem::new(Code::MalformedJson, detail))?;
+    if kind(value) == "an array" {
+        return Ok(BatchCall { args: Json::of(value), kwargs: Json::empty_object() });
+    }
+    let mut fields = Fields::of("", value).map_err(|_not_an_object| FieldError {
+        pointer: String::new(),
+        detail: format!("must be an array of arguments, or an object, not {}", kind(value)),
+    })?;
+    let call = submission::call(&mut fields);
+    fields.faults().into_result()?;
+    Ok(call)
+}

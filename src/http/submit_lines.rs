@@ -1,0 +1,225 @@
+//! `POST /v1/jobs` with `application/x-ndjson`: a submission a line, and an answer a line, in order, while the
+//! request still comes in.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use futures_util::stream::{self, FuturesOrdered, StreamExt as _};
+
+use crate::engine::{Engine, Error, NewJob, Submitted};
+
+use super::Desk;
+use super::batch_results::streamed;
+use super::idempotency::Owner;
+use super::job_body::{JobBody, View};
+use super::line_reader::{Line, LineReader, Origin, idle, too_long};
+use super::problem::{Code, Problem};
+use super::strict;
+use super::submission;
+
+/// Lines that are read ahead of their answers: a client that sends everything before it reads is held back there.
+const AHEAD_MAX: usize = 1_024;
+/// Lines that go to the store together.
+const PORTION_MAX: usize = 256;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// What a portion of lines came to.
+struct Answered {
+    lines: usize,
+    accepted: usize,
+    text: String,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+/// One request, as far as it has come.
+struct Submitting {
+    engine: Engine,
+    owner: Owner,
+    origin: Origin,
+    reader: LineReader,
+    /// Portions that are on their way to the disk.
+    portions: FuturesOrdered<Answering>,
+    /// Their lines.
+    ahead: usize,
+    index: usize,
+    accepted: usize,
+    refused: usize,
+    /// Whether only problems are answered, and how many were taken.
+    is_minimal: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reads,
+    /// The input is over; answers are still to come.
+    Ends,
+    Over,
+}
+
+/// Submits line by line. It begins to answer when the first line is there.
+pub(super) async fn submit(
+    desk: Arc<Desk>,
+    headers: &HeaderMap,
+    owner: Owner,
+    origin: Origin,
+    mut reader: LineReader,
+) -> Result<Response, Problem> {
+    if headers.contains_key("idempotency-key") {
+        let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    reader.begin().await?;
+    let is_minimal = prefers_minimal(headers);
+    let submitting = Submitting {
+        engine: desk.engine.clone(),
+        owner,
+        origin,
+        reader,
+        portions: FuturesOrdered::new(),
+        ahead: 0,
+        index: 0,
+        accepted: 0,
+        refused: 0,
+        is_minimal,
+        state: State::Reads,
+    };
+    let body = Body::from_stream(stream::unfold(submitting, |mut it| async move {
+        let text = it.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), it))
+    }));
+    let mut response = streamed(body);
+    if is_minimal {
+        let applied = axum::http::HeaderValue::from_static("return=minimal");
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+/// `Prefer: return=minimal` (RFC 7240, section 4.2).
+fn prefers_minimal(headers: &HeaderMap) -> bool {
+    let given = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    given.flat_map(|list| list.split(',')).any(|preference| {
+        preference.split(';').next().is_some_and(|it| {
+            it.split_once('=').is_some_and(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("return")
+                    && value.trim().trim_matches('"').eq_ignore_ascii_case("minimal")
+            })
+        })
+    })
+}
+
+impl Submitting {
+    /// The next answers; none at the end. Lines are read and checked while earlier ones are written.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if self.state != State::Reads && self.portions.is_empty() {
+                return self.end();
+            }
+            let room = AHEAD_MAX - self.ahead;
+            let reads = self.state == State::Reads && room > 0;
+            tokio::select! {
+                biased;
+                Some(answered) = self.portions.next() => {
+                    self.ahead -= answered.lines;
+                    self.accepted += answered.accepted;
+                    self.refused += answered.lines - answered.accepted;
+                    if !answered.text.is_empty() {
+                        return Some(answered.text);
+                    }
+                }
+                lines = self.reader.next(room.min(PORTION_MAX)), if reads => match lines {
+                    Ok(lines) if lines.is_empty() => self.state = State::Ends,
+                    Ok(lines) => self.take(lines),
+                    Err(problem) => self.give_up(&problem),
+                },
+                problem = idle(), if reads && self.ahead == 0 => self.give_up(&problem),
+            }
+        }
+    }
+
+    /// Checks lines and sends them on.
+    fn take(&mut self, lines: Vec<Line>) {
+        let first = self.index;
+        self.index += lines.len();
+        self.ahead += lines.len();
+        let news = lines.iter().map(|line| self.new_job(line)).collect();
+        let (engine, origin, is_minimal) =
+            (self.engine.clone(), self.origin.clone(), self.is_minimal);
+        self.portions.push_back(Box::pin(answer(engine, origin, (first, news), is_minimal)));
+    }
+
+    fn new_job(&self, line: &Line) -> Result<NewJob, Problem> {
+        let Line::Whole(line) = line else { return Err(too_long()) };
+        let malformed = |detail| Problem::new(Code::MalformedJson, detail);
+        let body = strict::parse(line).map_err(malformed)?;
+        let (mut new, key) = submission::new_job_of_line(body)?;
+        new.identity = self.owner.keyed(key).identity("POST", "/v1/jobs", new.id, line);
+        Ok(new)
+    }
+
+    /// What ends the input is answered as a line of its own.
+    fn give_up(&mut self, problem: &Problem) {
+        self.state = State::Ends;
+        let mut text = String::new();
+        self.origin.refuse(&mut text, self.index, problem);
+        self.ahead += 1;
+        let answered = Answered { lines: 1, accepted: 0, text };
+        self.portions.push_back(Box::pin(std::future::ready(answered)));
+    }
+
+    fn end(&mut self) -> Option<String> {
+        let is_told = self.is_minimal && self.state != State::Over;
+        self.state = State::Over;
+        let Self { accepted, refused, .. } = self;
+        is_told.then(|| format!("{{\"end\":{{\"accepted\":{accepted},\"refused\":{refused}}}}}\n"))
+    }
+}
+
+/// Submits a portion; its answers, in order.
+async fn answer(
+    engine: Engine,
+    origin: Origin,
+    (first, news): (usize, Vec<Result<NewJob, Problem>>),
+    is_minimal: bool,
+) -> Answered {
+    let mut places = Vec::with_capacity(news.len());
+    let mut taken = Vec::with_capacity(news.len());
+    for new in news {
+        places.push(new.map(|new| taken.push(new)));
+    }
+    let mut submitted: VecDeque<Result<Submitted, Error>> = engine.submit_many(taken).await.into();
+    let mut answered = Answered { lines: places.len(), accepted: 0, text: String::new() };
+    for (index, place) in (first..).zip(places) {
+        let job = match place {
+            Ok(()) => submitted.pop_front().map(|it| it.map_err(Problem::from)),
+            Err(problem) => Some(Err(problem)),
+        };
+        let lost = || Err(Problem::new(Code::Internal, "internal error"));
+        match job.unwrap_or_else(lost) {
+            Ok(submitted) => {
+                answered.accepted += 1;
+                if !is_minimal {
+                    accept(&mut answered.text, index, &submitted);
+                }
+            }
+            Err(problem) => origin.refuse(&mut answered.text, index, &problem),
+        }
+    }
+    answered
+}
+
+fn accept(out: &mut String, index: usize, submitted: &Submitted) {
+    let mut digits = itoa::Buffer::new();
+    let job = JobBody::of(&submitted.job, View::Brief).text();
+    for part in ["{\"index\":", digits.format(index), ",\"job\":", &job] {
+        out.push_str(part);
+    }
+    out.push_str(if submitted.is_replay { ",\"idempotent_replayed\":true}\n" } else { "}\n" });
+}
