@@ -156,7 +156,11 @@ impl Builder {
         let engine_config = engine::Config {
             waiters_max: config.waiters_max,
             schedule: Schedule(config.webhook_schedule_seconds.clone()),
-            render: engine::Render { job: http::webhook_event, batch: http::batch_webhook_event },
+            render: engine::Render {
+                job: http::webhook_event,
+                batch: http::batch_webhook_event,
+                change: http::change_event,
+            },
         };
         let parts =
             engine::Parts { opened, registry, runtime, client, clock, wall, secret, seal_key };

@@ -22,6 +22,7 @@ pub(super) async fn run(engine: Engine, mut commits: Commits) {
         for event in group {
             engine.hear(event);
         }
+        engine.shared.followers.committed();
     }
 }
 

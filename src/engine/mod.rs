@@ -4,6 +4,7 @@ mod attempt;
 mod batch_results;
 mod batches;
 mod cancel_many;
+mod changes;
 mod cleaner;
 pub mod clock;
 mod courier;
@@ -44,10 +45,11 @@ use crate::store::{self, CancelOrder, Opened, Store};
 
 pub use crate::runtime::Function;
 pub use crate::store::Ended;
-pub use crate::store::{BatchPage, Cancellation, Filter, Order, Page};
+pub use crate::store::{BatchPage, Cancellation, Filter, JobChange, Left, Order, Page};
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
 pub use cancel_many::{CancelMany, Meant};
+pub use changes::{Followed, Following};
 pub use clock::{Clock, Wall};
 pub use error::{Caller, Error};
 pub use event::{type_of as event_type, type_of_batch as batch_event_type};
@@ -81,6 +83,8 @@ pub struct Render {
     pub job: fn(&Job) -> String,
     /// Of a batch, of which this has come about.
     pub batch: fn(&Batch, When) -> String,
+    /// What one who follows all changes is sent of one. All are sent the same, so it is made once.
+    pub change: fn(&JobChange) -> String,
 }
 
 /// What the floors below give to the engine.
@@ -128,6 +132,8 @@ struct Shared {
     deliveries_due: Notify,
     /// Told whenever a queue that was shut down is drained.
     drained: watch::Sender<()>,
+    /// Those who follow all changes.
+    followers: changes::Followers,
     /// Places of those who wait for that.
     drains: Semaphore,
     /// When something is to be removed.
@@ -171,6 +177,7 @@ impl Engine {
             recent: Recent::default(),
             deliveries_due: Notify::new(),
             drained: watch::Sender::new(()),
+            followers: changes::Followers::default(),
             drains: Semaphore::new(queues::WAITING_MAX),
             due: cleaner::Due::default(),
             cancels: Semaphore::new(cancel_many::AT_ONCE_MAX),

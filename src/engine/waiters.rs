@@ -86,6 +86,12 @@ impl Waiters {
         Ok(Watch { ended, _place: place })
     }
 
+    /// A place among those who wait, for one who hears what it waits for in another way.
+    pub(super) fn take_place(&self) -> Result<Place, Error> {
+        let number = lock(&self.shared).enter(self.waiters_max)?;
+        Ok(Place { table: Arc::clone(&self.shared), watched: Watched::None, number })
+    }
+
     fn place(&self, id: JobId, watcher: Watcher) -> Result<Place, Error> {
         let mut table = lock(&self.shared);
         let number = table.enter(self.waiters_max)?;
@@ -227,7 +233,7 @@ enum Watched {
 
 /// A place in the table, given back when the wait ends, however it ends.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     table: Arc<Mutex<Table>>,
     watched: Watched,
     number: u64,

@@ -24,6 +24,9 @@ use super::wait::bad_query;
 
 const PAGE_SIZE_DEFAULT: usize = 50;
 const PAGE_SIZE_MAX: usize = 1_000;
+/// Parameters that choose jobs.
+pub(super) const FILTERS: [&str; 7] =
+    ["state", "function", "queue", "tag", "batch", "created_after", "created_before"];
 const PARAMETERS: [&str; 10] = [
     "state",
     "function",
@@ -59,7 +62,8 @@ pub(super) async fn list(
     Ok(response)
 }
 
-fn filter(query: &Query) -> Result<Filter, Problem> {
+/// The filters of a request.
+pub(super) fn filter(query: &Query) -> Result<Filter, Problem> {
     let state = |word: &str| {
         State::parse(word).ok_or_else(|| {
             let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();

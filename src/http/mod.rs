@@ -12,6 +12,7 @@ mod cancel_many;
 mod clocks;
 mod conditional;
 mod connection;
+mod events;
 mod extract;
 mod fields;
 mod forget;
@@ -48,6 +49,7 @@ use crate::engine::keys::Keys;
 
 pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
+pub use events::change_event;
 pub use serve::serve;
 
 /// What the front desk needs to know.
@@ -103,6 +105,7 @@ impl App {
             .route("/v1/map", post(map::map))
             .route("/v1/callbacks/{id}", delete(forget::callback))
             .route("/v1/callbacks/{id}/redeliver", post(forget::redeliver))
+            .route("/v1/events", get(events::follow))
             .route("/v1/functions", get(functions::list))
             .route("/v1/functions/{name}", get(functions::get))
             .route("/v1/queues", get(queues::list))

@@ -5,6 +5,7 @@ mod batches;
 mod callbacks;
 mod cancel_many;
 mod cancels;
+mod changes;
 mod claims;
 mod clocks;
 mod indexing;

@@ -3,6 +3,7 @@
 mod batch_removal;
 mod batches;
 mod cancel_many;
+mod changes;
 mod clocks;
 mod counters;
 mod doomed;
@@ -47,6 +48,7 @@ pub(super) struct Group<'a> {
     startable: Vec<JobId>,
     /// By how much the counts of batches have moved.
     tallies: BTreeMap<Ordinal, Counts>,
+    log: changes::Log,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -84,6 +86,7 @@ impl<'a> Group<'a> {
             cancelled: Vec::new(),
             startable: Vec::new(),
             tallies: BTreeMap::new(),
+            log: changes::Log::default(),
             portion_left: doomed::PORTION,
             makes_due: false,
         })
@@ -120,6 +123,7 @@ impl<'a> Group<'a> {
     pub(super) fn commit(mut self, kept: &mut Counters) -> Result<Done, Error> {
         self.count_batches()?;
         self.index_some()?;
+        self.keep_log()?;
         let reserved = self.counters.beyond(*kept);
         if let Some(reserved) = reserved {
             self.sql.keep(reserved)?;
@@ -211,7 +215,7 @@ impl<'a> Group<'a> {
             let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
             self.ledger.set_running(ordinal, Some(running));
         }
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(ordinal);
         let arguments = payload::arguments(&it.spec);
         let arguments = self.store(&arguments, written_ahead)?;
         if job.state == State::Running {
@@ -312,7 +316,7 @@ impl<'a> Group<'a> {
             Some(_) if !order.terminate => Ok(Cancellation::Running),
             Some(Running { cancel_requested_at: Some(_), .. }) => Ok(Cancellation::Requested),
             Some(running) => {
-                let seq = self.counters.next_seq();
+                let seq = self.change_of(job.ordinal);
                 if !self.sql.request_cancel(job.ordinal, seq, order.now)? {
                     return Err(disagree(format!("job {} does not run", job.ordinal.0)));
                 }
@@ -333,7 +337,7 @@ impl<'a> Group<'a> {
     ) -> Result<(), Error> {
         let (from, to) = (guard.from, next.state);
         debug_assert!(from.may_become(to), "{from} may not become {to}");
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(next.ordinal);
         next.finished_seq = next.is_done().then_some(seq);
         let indexed = self.is_indexed(next);
         let deadline = next.deadline(self.now);
@@ -370,7 +374,7 @@ impl<'a> Group<'a> {
             if self.ledger.has_marks() && self.is_cancelled_at_claim(ordinal)? {
                 continue;
             }
-            let seq = self.counters.next_seq();
+            let seq = self.change_of(ordinal);
             let attempt = self.sql.claim_job(ordinal, seq, self.counters.epoch, self.now)?;
             let Some((attempt, batch)) = attempt else {
                 return Err(disagree(format!("job {} does not wait", ordinal.0)));

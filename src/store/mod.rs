@@ -45,7 +45,9 @@ pub use change::{
 pub use clocks::{Alarm, Moment};
 pub use commits::{Commits, Ended, Event};
 pub use manual::Completion;
-pub use read::{BatchPage, DueDelivery, Filter, Order, Page, Place, Standing, Told};
+pub use read::{
+    BatchPage, Changes, DueDelivery, Filter, JobChange, Left, Order, Page, Place, Standing, Told,
+};
 pub use redelivery::{Owner, Redelivery};
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
 pub use sqlite::OpenError;

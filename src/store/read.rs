@@ -1,7 +1,17 @@
 //! What can be read, without the writer.
 
+macro_rules! job_columns {
+    () => {
+        "ordinal, id, function, queue, priority, on_interrupt, labels, state, version, attempt,
+    interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
+    arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
+    expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch)"
+    };
+}
+
 mod batches;
 mod callbacks;
+mod changes;
 mod ends;
 mod queues;
 mod repeats;
@@ -19,6 +29,7 @@ use super::{Arc, Error, Store};
 
 pub use batches::{BatchPage, Order, Place};
 pub use callbacks::{DueDelivery, Told};
+pub use changes::{Changes, JobChange, Left};
 pub use ends::Standing;
 
 use batches::Extent;
@@ -27,15 +38,6 @@ use batches::Extent;
 const BRIEF_BYTES_MAX: i64 = 16 * 1024;
 /// Rows that one page of a filtered list examines.
 const EXAMINED_MAX: i64 = 10_000;
-
-macro_rules! job_columns {
-    () => {
-        "ordinal, id, function, queue, priority, on_interrupt, labels, state, version, attempt,
-    interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
-    arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
-    expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch)"
-    };
-}
 
 const SELECT_JOB: &str = concat!("select ", job_columns!(), " from jobs where id = ?");
 const SELECT_AT: &str = concat!(

@@ -8,6 +8,7 @@ mod process;
 mod raw;
 mod receiver;
 mod server;
+mod sse;
 mod trace;
 mod wire;
 
@@ -26,6 +27,7 @@ mod crash;
 mod draining;
 mod durability;
 mod egress;
+mod events;
 mod forget;
 mod functions;
 mod http_request;

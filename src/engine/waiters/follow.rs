@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::domain::{Job, JobId, Spec};
 
-use super::{Error, Place, Table, Waiters, Watched, Watcher, lock};
+use super::{Error, Place, Table, Waiters, Watcher, lock};
 
 /// Results and arguments above this many bytes are not kept for whoever follows: a reader that is slow would hold
 /// them all in memory.
@@ -15,9 +15,8 @@ const KEPT_BYTES_MAX: usize = 16 * 1024;
 impl Waiters {
     /// Gets jobs as they are done; none yet.
     pub(in crate::engine) fn follow(&self) -> Result<Follow, Error> {
-        let number = lock(&self.shared).enter(self.waiters_max)?;
+        let place = self.take_place()?;
         let (sender, done) = mpsc::unbounded_channel();
-        let place = Place { table: Arc::clone(&self.shared), watched: Watched::None, number };
         Ok(Follow { sender, done, ids: std::collections::HashSet::new(), place })
     }
 }

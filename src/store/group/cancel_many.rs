@@ -76,7 +76,7 @@ impl Group<'_> {
     /// Cancels a job that waits, with its deliveries; false if it does not wait.
     fn cancel_unstarted(&mut self, job: Ordinal, is_claimed: bool) -> Result<bool, Error> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(job);
         let Some(row) = self.sql.cancel_unstarted(job, seq, self.now)? else { return Ok(false) };
         // One that was about to be claimed has left its queue already, and one whose time has not come is in none.
         if !self.ledger.withdraw_anywhere(&row.queue, row.priority, job) && !is_claimed {
@@ -89,7 +89,7 @@ impl Group<'_> {
     }
 
     fn ask_to_stop(&mut self, job: Ordinal, running: Running) -> Result<JobId, Error> {
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(job);
         let Some(id) = self.sql.ask_to_stop(job, seq, self.now)? else {
             return Err(disagree(format!("job {} does not run", job.0)));
         };

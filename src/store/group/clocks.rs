@@ -68,7 +68,7 @@ impl Group<'_> {
     }
 
     fn may_start(&mut self, row: &DueRow) -> Result<(), Error> {
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(row.ordinal);
         let clocks = row.options.clocks;
         let deadline = clocks.deadline(row.created_at, None, self.now, row.attempt > 0);
         if !self.sql.may_start(row.ordinal, seq, deadline)? {
@@ -83,7 +83,7 @@ impl Group<'_> {
 
     fn time_is_over(&mut self, row: &DueRow, error: JobError) -> Result<(), Error> {
         self.withdraw_due(row)?;
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(row.ordinal);
         let error = JobError { attempt: row.attempt, ..error };
         let retention_ms = row.options.retention_ms;
         let expires_at = row.batch.is_none().then(|| self.now.plus_millis(retention_ms));

@@ -51,7 +51,7 @@ impl Group<'_> {
     /// Cancels one job that waited, and makes its callbacks due. The ledger has let go of it before.
     pub(super) fn cancel_row(&mut self, row: &WaitingRow) -> Result<(), Error> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
-        let seq = self.counters.next_seq();
+        let seq = self.change_of(row.ordinal);
         let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
         if !self.sql.cancel_waiting(row.ordinal, seq, self.now, expires_at)? {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));

@@ -3,6 +3,7 @@
 pub(in crate::store) mod batch_removal;
 pub(in crate::store) mod batches;
 mod cancel_many;
+mod changes;
 pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
 mod idempotency;

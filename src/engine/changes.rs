@@ -1,0 +1,319 @@
+//! All changes, for whoever follows along: from where they were, in the order of all, without a gap.
+//!
+//! One task reads each change once and makes of it what all are sent; those who are behind read the log
+//! themselves until they have caught up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, Notify, broadcast};
+
+use crate::domain::{Job, State};
+use crate::store::{self, Changes, Filter, JobChange, Left};
+
+use super::{Engine, Error, waiters};
+
+/// Changes on one page.
+const PAGE: usize = 256;
+/// Pages that a reader may be behind the others. They are shared: all readers together hold no more.
+const PAGES_AHEAD_MAX: usize = 128;
+/// Between two looks at the log. What changed meanwhile is read at once, and a job that changed twice is told once.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Between two tries while the log cannot be read.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+
+/// Those who follow.
+#[derive(Debug)]
+pub(super) struct Followers {
+    pages: broadcast::Sender<Arc<Shared>>,
+    count: AtomicUsize,
+    committed: Notify,
+    /// Whether a task reads for all.
+    is_read: Mutex<bool>,
+}
+
+impl Default for Followers {
+    fn default() -> Self {
+        let (pages, _) = broadcast::channel(PAGES_AHEAD_MAX);
+        let (count, committed) = (AtomicUsize::new(0), Notify::new());
+        Self { pages, count, committed, is_read: Mutex::new(false) }
+    }
+}
+
+impl Followers {
+    /// Something was committed.
+    pub(super) fn committed(&self) {
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.committed.notify_one();
+        }
+    }
+}
+
+/// Some changes, as all are sent them.
+#[derive(Debug)]
+struct Shared {
+    events: Vec<Event>,
+    /// All of them together.
+    text: Bytes,
+    to: i64,
+}
+
+#[derive(Debug)]
+struct Event {
+    change: JobChange,
+    /// Its part of the page's text.
+    text: Bytes,
+}
+
+/// What one who follows is given next.
+#[derive(Debug)]
+pub enum Followed {
+    /// Changes, as they are to be sent, and the place of the last.
+    Changes(Bytes),
+    /// What lies between where they were and `floor` is not known any more; from `to` on they miss nothing.
+    Reset {
+        /// Up to here nothing is known.
+        floor: i64,
+        /// From here it goes on.
+        to: i64,
+    },
+    /// They are too slow; what comes next is known by where they were.
+    TooSlow,
+    /// The server stops.
+    Stopping,
+}
+
+/// One who follows all changes that pass a filter.
+#[derive(Debug)]
+pub struct Following {
+    engine: Engine,
+    filter: Filter,
+    pages: broadcast::Receiver<Arc<Shared>>,
+    /// Told up to here.
+    seq: i64,
+    stage: Stage,
+    _place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// What lies between is not known any more.
+    Reset {
+        floor: i64,
+        to: i64,
+    },
+    /// Reads the log by itself.
+    Behind,
+    /// Has seen the end of the log, and hears of everything since.
+    CatchingUp,
+    /// Hears of everything.
+    Live,
+    Over,
+}
+
+/// A follower counts as long as this is there.
+#[derive(Debug)]
+struct Place {
+    engine: Engine,
+    _waiter: waiters::Place,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.engine.shared.followers.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Engine {
+    /// Follows the changes behind `after`, of the jobs that pass `filter`; without a place, from now on.
+    ///
+    /// # Errors
+    /// [`Error::TooManyWaiters`], or a failure of the database.
+    pub async fn follow(&self, filter: Filter, after: Option<i64>) -> Result<Following, Error> {
+        let waiter = self.shared.waiters.take_place()?;
+        let followers = &self.shared.followers;
+        let pages = followers.pages.subscribe();
+        followers.count.fetch_add(1, Ordering::Relaxed);
+        let place = Place { engine: self.clone(), _waiter: waiter };
+        let mut is_read = followers.is_read.lock().await;
+        let known = self.shared.store.known_changes().await?;
+        if !std::mem::replace(&mut *is_read, true) {
+            // It begins where the first looks. Who comes later looks later, and finds it behind or there.
+            self.shared.tasks.spawn(read_for_all(self.clone(), known.head));
+        }
+        drop(is_read);
+        let (seq, stage) = match after {
+            None => (known.head, Stage::CatchingUp),
+            // A place that was never given comes from another database.
+            Some(after) if after < known.floor || after > known.head => {
+                (known.head, Stage::Reset { floor: known.floor, to: known.head })
+            }
+            Some(after) => (after, Stage::Behind),
+        };
+        Ok(Following { engine: self.clone(), filter, pages, seq, stage, _place: place })
+    }
+}
+
+/// Reads every change once, as long as anybody follows.
+async fn read_for_all(engine: Engine, from: i64) {
+    let followers = &engine.shared.followers;
+    let mut seq = from;
+    loop {
+        if followers.count.load(Ordering::Relaxed) == 0 {
+            let mut is_read = followers.is_read.lock().await;
+            // Whoever has come since waits for this very lock, and begins anew.
+            if followers.count.load(Ordering::Relaxed) == 0 {
+                *is_read = false;
+                return;
+            }
+        }
+        let page = match engine.shared.store.changes(seq, PAGE).await {
+            Ok(page) => page,
+            Err(store::Error::Closed) => return,
+            Err(error) => {
+                tracing::error!(%error, "the log of changes cannot be read; trying again");
+                tokio::time::sleep(READ_AGAIN).await;
+                continue;
+            }
+        };
+        if page.to == seq {
+            tokio::select! {
+                () = followers.committed.notified() => tokio::time::sleep(LOOK_AGAIN).await,
+                // Whoever came last may have gone.
+                () = tokio::time::sleep(READ_AGAIN) => {}
+                () = engine.shared.ending.cancelled() => return,
+            }
+            continue;
+        }
+        seq = page.to;
+        let page = engine.shared_page(page);
+        // Nobody may be left.
+        drop(followers.pages.send(Arc::new(page)));
+    }
+}
+
+impl Engine {
+    fn shared_page(&self, page: Changes) -> Shared {
+        let render = self.shared.config.render.change;
+        let mut text = String::new();
+        let mut ends = Vec::with_capacity(page.changes.len());
+        for change in &page.changes {
+            text.push_str(&render(change));
+            ends.push(text.len());
+        }
+        let text = Bytes::from(text);
+        let begins = std::iter::once(0).chain(ends.iter().copied());
+        let parts: Vec<Bytes> =
+            begins.zip(&ends).map(|(begin, end)| text.slice(begin..*end)).collect();
+        let events = page.changes.into_iter().zip(parts);
+        let events = events.map(|(change, text)| Event { change, text }).collect();
+        Shared { events, text, to: page.to }
+    }
+}
+
+impl Following {
+    /// What comes next; none after the end.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn next(&mut self) -> Result<Option<Followed>, Error> {
+        loop {
+            match self.stage {
+                Stage::Over => return Ok(None),
+                Stage::Reset { floor, to } => {
+                    self.stage = Stage::CatchingUp;
+                    return Ok(Some(Followed::Reset { floor, to }));
+                }
+                Stage::Behind | Stage::CatchingUp => {
+                    if let Some(text) = self.read().await? {
+                        return Ok(Some(Followed::Changes(text)));
+                    }
+                }
+                Stage::Live => match self.hear().await {
+                    Followed::Changes(text) if text.is_empty() => {}
+                    Followed::Changes(text) => return Ok(Some(Followed::Changes(text))),
+                    end => {
+                        self.stage = Stage::Over;
+                        return Ok(Some(end));
+                    }
+                },
+            }
+        }
+    }
+
+    /// The place of the last change that was given, or passed by.
+    #[must_use]
+    pub fn seq(&self) -> i64 {
+        self.seq
+    }
+
+    /// Reads a page of the log. At its end it begins to listen, and reads once more what came meanwhile.
+    async fn read(&mut self) -> Result<Option<Bytes>, Error> {
+        let page = self.engine.shared.store.changes(self.seq, PAGE).await?;
+        if page.to == self.seq {
+            if self.stage == Stage::Behind {
+                self.pages = self.engine.shared.followers.pages.subscribe();
+                self.stage = Stage::CatchingUp;
+            } else {
+                self.stage = Stage::Live;
+            }
+            return Ok(None);
+        }
+        let page = self.engine.shared_page(page);
+        let text = self.wanted(&page);
+        Ok((!text.is_empty()).then_some(text))
+    }
+
+    async fn hear(&mut self) -> Followed {
+        let page = tokio::select! {
+            biased;
+            page = self.pages.recv() => page,
+            () = self.engine.shared.ending.cancelled() => return Followed::Stopping,
+        };
+        match page {
+            Ok(page) => Followed::Changes(self.wanted(&page)),
+            Err(broadcast::error::RecvError::Lagged(_)) => Followed::TooSlow,
+            Err(broadcast::error::RecvError::Closed) => Followed::Stopping,
+        }
+    }
+
+    /// What of a page is still to be told and passes the filter.
+    fn wanted(&mut self, page: &Shared) -> Bytes {
+        let told = self.seq;
+        self.seq = told.max(page.to);
+        let is_new = page.events.first().is_none_or(|first| first.change.seq > told);
+        if is_new && self.filter == Filter::default() {
+            return page.text.clone();
+        }
+        let wanted = page
+            .events
+            .iter()
+            .filter(|event| event.change.seq > told && is_meant(&event.change.left, &self.filter));
+        let mut text = Vec::new();
+        wanted.for_each(|event| text.extend_from_slice(&event.text));
+        text.into()
+    }
+}
+
+/// Whether whoever follows with this filter is told of it. Of a job that is gone nobody knows what it was.
+fn is_meant(left: &Left, filter: &Filter) -> bool {
+    match left {
+        Left::Job(job) => passes(job, filter),
+        Left::Gone(_) => *filter == Filter::default(),
+    }
+}
+
+fn passes(job: &Job, filter: &Filter) -> bool {
+    let Filter { state, function, queue, tag, created_after, created_before, batch } = filter;
+    let spec = &job.spec;
+    let same = |state: &State| job.state == *state;
+    state.as_ref().is_none_or(same)
+        && function.as_ref().is_none_or(|it| spec.function == *it)
+        && queue.as_ref().is_none_or(|it| spec.queue == *it)
+        && tag.as_ref().is_none_or(|it| spec.tags.as_slice().contains(it))
+        && created_after.is_none_or(|at| spec.created_at > at)
+        && created_before.is_none_or(|at| spec.created_at < at)
+        && batch.is_none_or(|it| spec.batch.is_some_and(|of| of.batch == it))
+}

@@ -1,0 +1,122 @@
+//! `GET /v1/events`: every change, as server-sent events (WHATWG HTML, section 9.2), from where the reader was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use futures_util::stream;
+
+use crate::domain::Invalid;
+use crate::engine::{Error, Followed, Following, JobChange, Left};
+
+use super::Desk;
+use super::extract::Query;
+use super::job_body::{JobBody, View};
+use super::list::{FILTERS, filter, parameter};
+use super::problem::Problem;
+use super::wait::bad_query;
+
+/// A reader that hears nothing for so long is sent a comment, so that both ends know that the other is there.
+pub(super) const ALIVE: Duration = Duration::from_secs(15);
+/// What a reader is told once: how long to wait before it comes again.
+pub(super) const RETRY: &str = "retry: 2000\n\n";
+
+/// Follows all changes of the jobs that pass the filters, which are those of the list.
+pub(super) async fn follow(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let known: Vec<&str> = FILTERS.into_iter().chain(["after"]).collect();
+    let query = query.only(&known)?;
+    let after = match last_event_id(&headers)? {
+        Some(id) => Some(place(&id).map_err(|invalid| bad_query(invalid.detail))?),
+        None => parameter(&query, "after", place)?,
+    };
+    let following = desk.engine.follow(filter(&query)?, after).await?;
+    let begin = Some(Bytes::from_static(RETRY.as_bytes()));
+    let body =
+        Body::from_stream(stream::unfold((begin, following), |(begin, mut it)| async move {
+            if let Some(begin) = begin {
+                return Some((Ok(begin), (None, it)));
+            }
+            match next(&mut it).await {
+                Ok(text) => text.map(|text| (Ok(text), (None, it))),
+                Err(error) => {
+                    tracing::error!(%error, "changes cannot be read; the stream is cut off");
+                    Some((Err::<Bytes, Error>(error), (None, it)))
+                }
+            }
+        }));
+    Ok(events(body))
+}
+
+async fn next(following: &mut Following) -> Result<Option<Bytes>, Error> {
+    let followed = tokio::select! {
+        biased;
+        followed = following.next() => followed?,
+        () = tokio::time::sleep(ALIVE) => return Ok(Some(alive(following.seq()).into())),
+    };
+    let text = match followed {
+        None => return Ok(None),
+        Some(Followed::Changes(text)) => return Ok(Some(text)),
+        Some(Followed::Reset { floor, to }) => {
+            format!("id: {to}\nevent: reset\ndata: {{\"floor\":{floor}}}\n\n")
+        }
+        Some(Followed::TooSlow) => end("too_slow", &following.seq().to_string()),
+        Some(Followed::Stopping) => end("stopping", &following.seq().to_string()),
+    };
+    Ok(Some(text.into()))
+}
+
+/// A comment, and where the reader is: one whose filter lets nothing pass would else come back to where it began.
+fn alive(seq: i64) -> String {
+    format!(":\nid: {seq}\n\n")
+}
+
+/// The last event: why the stream ends, and where to go on.
+pub(super) fn end(reason: &str, id: &str) -> String {
+    format!("id: {id}\nevent: end\ndata: {{\"reason\":\"{reason}\"}}\n\n")
+}
+
+/// Where the reader was, if it was there before.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    match value.to_str() {
+        // A browser that has seen no id sends none, or an empty one.
+        Ok("") => Ok(None),
+        Ok(id) => Ok(Some(id.to_owned())),
+        Err(_not_text) => {
+            Err(bad_query("Last-Event-ID is not one that this server gave".to_owned()))
+        }
+    }
+}
+
+/// A place in the order of all changes.
+fn place(text: &str) -> Result<i64, Invalid> {
+    let place = text.parse().ok().filter(|place| *place >= 0);
+    place.ok_or_else(|| Invalid::new(format!("'{text}' is no place that this server gave")))
+}
+
+/// Server-sent events as an answer.
+pub(super) fn events(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// One change, as everyone who follows all changes is sent it.
+#[must_use]
+pub fn change_event(change: &JobChange) -> String {
+    let (event, data) = match &change.left {
+        Left::Job(job) => ("state", JobBody::of(job, View::Brief).text()),
+        Left::Gone(id) => ("gone", format!("{{\"id\":\"{id}\"}}")),
+    };
+    format!("id: {}\nevent: {event}\ndata: {data}\n\n", change.seq)
+}

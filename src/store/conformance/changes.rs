@@ -1,0 +1,130 @@
+//! The order of all changes: each in its place, none left out, wherever one who follows goes on.
+
+use crate::domain::{JobId, State};
+use crate::store::{Left, Swept};
+
+use super::batches::batch;
+use super::{Shelf, Timestamp, cancel, raised, returned};
+
+/// A change as a place and what it left: the job's ordinal and state, or that it is gone.
+type Seen = (i64, Option<(i64, State)>);
+
+impl Shelf {
+    /// Everything behind `after`, read so many at a time.
+    async fn changes_after(&self, after: i64, limit: usize) -> Vec<Seen> {
+        let (mut seen, mut from) = (Vec::new(), after);
+        loop {
+            let page = self.store.changes(from, limit).await.expect("it reads");
+            if page.to == from {
+                return seen;
+            }
+            from = page.to;
+            seen.extend(page.changes.iter().map(|change| {
+                let left = match &change.left {
+                    Left::Job(job) => Some((job.ordinal.0, job.state)),
+                    Left::Gone(_) => None,
+                };
+                (change.seq, left)
+            }));
+        }
+    }
+
+    /// The same as the rows have it.
+    async fn rows_after(&self, after: i64) -> Vec<Seen> {
+        let rows: Vec<(i64, i64, String)> =
+            sqlx::query_as("select seq, ordinal, state from jobs where seq > ? order by seq")
+                .bind(after)
+                .fetch_all(&self.store.readers)
+                .await
+                .expect("they read");
+        let seen = rows
+            .into_iter()
+            .map(|(seq, ordinal, state)| (seq, State::parse(&state).map(|state| (ordinal, state))));
+        seen.collect()
+    }
+}
+
+#[tokio::test]
+async fn g13_the_log_tells_of_every_job_as_it_stands_wherever_one_goes_on() {
+    let it = Shelf::of_workers(2).await;
+    let jobs = [it.submit(11).await, it.submit(12).await, it.submit(13).await, it.submit(14).await];
+    it.settle(&jobs[0], returned()).await.expect("a running job");
+    it.store.cancel(cancel(&jobs[3], true)).await.expect("an answer");
+    it.store.cancel(cancel(&jobs[1], true)).await.expect("an answer");
+    it.settle(&jobs[1], raised()).await.expect("a running job");
+    let made = it.store.submit_batch(batch(4)).await.expect("a batch");
+    it.settle(&it.job(&jobs[2]).await, returned()).await.expect("a running job");
+    it.store.cancel_batch(made.ordinal, Timestamp(3_000)).await.expect("an answer");
+    for job in it.calls(&made).await.iter().filter(|job| job.state == State::Running) {
+        it.settle(job, returned()).await.expect("a running job");
+    }
+    let head = it.store.known_changes().await.expect("it reads").head;
+    assert_eq!(head, it.number("select max(seq) from jobs").await);
+    for after in 0..=head {
+        let rows = it.rows_after(after).await;
+        for limit in [1, 3, 1_000] {
+            assert_eq!(
+                it.changes_after(after, limit).await,
+                rows,
+                "after {after}, {limit} at once"
+            );
+        }
+    }
+    let it = it.reopened().await;
+    let late = it.submit(15).await;
+    let rows = it.rows_after(head).await;
+    assert_eq!(it.changes_after(head, 2).await, rows, "over a start");
+    assert!(rows.iter().any(|(_, left)| left.is_some_and(|(job, _)| job == late.ordinal.0)));
+}
+
+#[tokio::test]
+async fn g13_a_job_that_goes_is_told_of_by_its_id() {
+    let it = Shelf::of_workers(2).await;
+    let (first, second) = (it.submit(1).await, it.submit(2).await);
+    it.settle(&first, returned()).await.expect("a running job");
+    it.settle(&second, returned()).await.expect("a running job");
+    let head = it.store.known_changes().await.expect("it reads").head;
+    it.store.forget(first.spec.id, Timestamp(3_000)).await.expect("an answer");
+    let much_later = Timestamp(i64::MAX / 2);
+    it.store.clean(much_later, Swept::NOTHING).await.expect("an answer");
+    let page = it.store.changes(head, 10).await.expect("it reads");
+    let gone = page.changes.iter().map(|change| match &change.left {
+        Left::Gone(id) => (change.seq, Some(*id)),
+        Left::Job(_) => (change.seq, None),
+    });
+    let gone: Vec<(i64, Option<JobId>)> = gone.collect();
+    assert_eq!(gone, [(head + 1, Some(first.spec.id)), (head + 2, Some(second.spec.id))]);
+    assert_eq!(it.changes_after(0, 1).await.len(), 2, "of their lives nothing is left");
+}
+
+#[tokio::test]
+async fn g13_what_is_not_known_any_more_lies_below_a_floor() {
+    let it = Shelf::of_workers(0).await;
+    for number in 1..=5 {
+        it.submit(number).await;
+    }
+    let known = it.store.known_changes().await.expect("it reads");
+    assert_eq!((known.floor, known.head), (0, 5));
+    it.execute("delete from changes where first_seq <= 3");
+    let known = it.store.known_changes().await.expect("it reads");
+    assert_eq!((known.floor, known.head), (3, 5));
+    assert_eq!(it.changes_after(3, 9).await.len(), 2);
+    // As a database is that an earlier version left.
+    it.execute("delete from changes; update counters set seq_floor = 5");
+    let known = it.store.known_changes().await.expect("it reads");
+    assert_eq!((known.floor, known.head), (5, 5));
+}
+
+#[tokio::test]
+async fn a_group_that_is_rolled_back_leaves_no_change_behind() {
+    let it = Shelf::of_workers(1).await;
+    it.execute(
+        "create trigger no before insert on jobs when new.ordinal = 3
+        begin select raise(abort, 'no'); end;",
+    );
+    it.store.submit_batch(batch(3)).await.expect_err("the database refuses");
+    assert_eq!(it.changes_after(0, 9).await, []);
+    it.execute("drop trigger no");
+    it.store.submit_batch(batch(3)).await.expect("a batch");
+    assert_eq!(it.changes_after(0, 9).await, it.rows_after(0).await);
+}

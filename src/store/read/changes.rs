@@ -1,0 +1,145 @@
+//! The order of all changes, as a reader sees it.
+
+use sqlx::{Connection as _, Row as _};
+use uuid::Uuid;
+
+use crate::domain::{Job, JobId, Ordinal};
+use crate::store::sqlite::rows;
+use crate::store::{Error, Store};
+
+use super::{View, filled};
+
+/// Groups that are read at once.
+const GROUPS_MAX: i64 = 256;
+
+/// From the floor on every change is known.
+const SELECT_HEAD: &str =
+    "select max(c.seq_floor, coalesce((select min(first_seq) - 1 from changes), 0)),
+    coalesce((select max(last_seq) from changes), c.seq_floor) from counters as c";
+/// From the group on that the place is in.
+const SELECT_LOG: &str = "select first_seq, entries from changes
+where first_seq >= coalesce((select max(c.first_seq) from changes as c where c.first_seq <= ?1 + 1), 0)
+    and last_seq > ?1
+order by first_seq limit ?2";
+const SELECT_JOBS: &str = concat!(
+    "select ",
+    job_columns!(),
+    ", seq from jobs where ordinal in (select e.value from json_each(?) as e)"
+);
+
+/// How far the known changes reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What changed up to here is not known any more.
+    pub floor: i64,
+    /// The latest change.
+    pub head: i64,
+}
+
+/// One change, in the order of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobChange {
+    /// Its place.
+    pub seq: i64,
+    /// What it left.
+    pub left: Left,
+}
+
+/// What a change left.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Left {
+    /// The job as it has stood since. In a box, because it is large.
+    Job(Box<Job>),
+    /// Nothing: the job is gone.
+    Gone(JobId),
+}
+
+/// Some changes, and how far they reach.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// Those that still show: a change that was followed by another of the same job is left out.
+    pub changes: Vec<JobChange>,
+    /// Up to here nothing is left out but such.
+    pub to: i64,
+}
+
+enum Entry {
+    Job(Ordinal),
+    Gone(JobId),
+}
+
+impl Store {
+    /// How far the known changes reach.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn known_changes(&self) -> Result<Known, Error> {
+        let (floor, head) = sqlx::query_as(SELECT_HEAD).fetch_one(&self.readers).await?;
+        Ok(Known { floor, head })
+    }
+
+    /// The changes behind `after`, at most about `limit`; `to` is `after` if there are none. Jobs come without
+    /// large values.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn changes(&self, after: i64, limit: usize) -> Result<Changes, Error> {
+        let mut connection = self.readers.acquire().await?;
+        let mut snapshot = connection.begin().await?;
+        let query = sqlx::query(SELECT_LOG).bind(after).bind(GROUPS_MAX);
+        let found = query.fetch_all(&mut *snapshot).await?;
+        let (mut entries, mut to) = (Vec::new(), after);
+        for row in &found {
+            if entries.len() >= limit {
+                break;
+            }
+            let (first, bytes): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+            for (seq, entry) in (first..).zip(read_entries(bytes)?) {
+                if seq > after && entries.len() < limit {
+                    entries.push((seq, entry));
+                    to = seq;
+                }
+            }
+        }
+        let places: Vec<i64> = entries.iter().filter_map(|(_, entry)| place(entry)).collect();
+        let places = serde_json::to_string(&places).map_err(rows::damaged)?;
+        let mut jobs = std::collections::HashMap::new();
+        for row in sqlx::query(SELECT_JOBS).bind(places).fetch_all(&mut *snapshot).await? {
+            let seq: i64 = row.try_get(32)?;
+            jobs.insert(seq, filled(&mut snapshot, &row, View::Brief).await?);
+        }
+        let left = |(seq, entry)| {
+            let left = match entry {
+                Entry::Job(_) => Left::Job(Box::new(jobs.remove(&seq)?)),
+                Entry::Gone(id) => Left::Gone(id),
+            };
+            Some(JobChange { seq, left })
+        };
+        Ok(Changes { changes: entries.into_iter().filter_map(left).collect(), to })
+    }
+}
+
+fn place(entry: &Entry) -> Option<i64> {
+    match entry {
+        Entry::Job(ordinal) => Some(ordinal.0),
+        Entry::Gone(_) => None,
+    }
+}
+
+fn read_entries(mut bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+    let short = || Error::Damaged("the log of changes ends too early".to_owned());
+    let mut entries = Vec::with_capacity(bytes.len() / 8);
+    while !bytes.is_empty() {
+        let (ordinal, rest) = bytes.split_first_chunk().ok_or_else(short)?;
+        let ordinal = i64::from_le_bytes(*ordinal);
+        bytes = rest;
+        if ordinal >= 0 {
+            entries.push(Entry::Job(Ordinal(ordinal)));
+            continue;
+        }
+        let (id, rest) = bytes.split_first_chunk().ok_or_else(short)?;
+        entries.push(Entry::Gone(JobId(Uuid::from_bytes(*id))));
+        bytes = rest;
+    }
+    Ok(entries)
+}
