@@ -10,6 +10,7 @@ pub mod identity;
 pub mod invalid;
 pub mod job;
 pub mod json;
+pub mod log;
 pub mod options;
 mod outcome;
 pub mod queue;
@@ -29,6 +30,7 @@ pub use job::{
     Progress, QueueName, Spec, Tags,
 };
 pub use json::Json;
+pub use log::{LogLine, LogPlace, LogStream};
 pub use options::{Clocks, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};

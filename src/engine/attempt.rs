@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Job, JobError, Json, Outcome, Pool, State};
+use crate::domain::{Job, JobError, Json, LogLine, LogPlace, Outcome, Pool, State};
 use crate::runtime::{Call, Function, Running};
 use crate::store::{self, Settlement};
 
@@ -32,11 +32,13 @@ pub(super) async fn run(engine: Engine, job: Job, bound: Option<Json>, control: 
             let call = Call::new(job.spec.id, job.attempt, job.spec.function.clone(), stop);
             control.runs(&call);
             let running = engine.shared.runtime.begin(&function, call.clone(), arguments);
-            engine.watch(running, &call, &control, &job).await
+            let ended = engine.watch(running, &call, &control, &job).await;
+            Ended { log: call.log_after(LogPlace::default()), ..ended }
         }
     };
     let queue = job.spec.queue.clone();
-    engine.settle(job, ended.outcome, pool, ended.overstays.is_none()).await;
+    let is_over = ended.overstays.is_none();
+    engine.settle(job, (ended.outcome, ended.log), pool, is_over).await;
     if let Some(mut overstays) = ended.overstays {
         // A thread cannot be stopped: its slot stays taken until it really returns. A server that
         // stops does not wait for it.
@@ -52,17 +54,19 @@ pub(super) async fn run(engine: Engine, job: Job, bound: Option<Json>, control: 
 struct Ended {
     outcome: Outcome,
     overstays: Option<Running>,
+    /// What it has logged and is not kept yet.
+    log: Vec<LogLine>,
 }
 
 impl Ended {
     fn of(outcome: Outcome) -> Self {
-        Self { outcome, overstays: None }
+        Self { outcome, overstays: None, log: Vec::new() }
     }
 
     /// Given up: a task ends by being dropped, a thread stays.
     fn given_up(outcome: Outcome, running: Running) -> Self {
         match running.pool() {
-            Pool::Threads => Self { outcome, overstays: Some(running) },
+            Pool::Threads => Self { overstays: Some(running), ..Self::of(outcome) },
             Pool::Tasks | Pool::Absent => Self::of(outcome),
         }
     }
@@ -99,6 +103,8 @@ impl Engine {
         tokio::select! {
             biased;
             outcome = running.outcome() => Ended::of(outcome),
+            // Never ends by itself.
+            () = self.keep_log(job, call) => Ended::of(Outcome::Stopped),
             grace = control.cancelled() => {
                 call.stop();
                 self.watch_cancelled(running, grace).await
@@ -144,10 +150,16 @@ impl Engine {
     }
 
     /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
-    async fn settle(&self, job: Job, outcome: Outcome, pool: Pool, frees_slot: bool) {
+    async fn settle(
+        &self,
+        job: Job,
+        (outcome, log): (Outcome, Vec<LogLine>),
+        pool: Pool,
+        frees_slot: bool,
+    ) {
         let id = job.spec.id;
         let (now, chance) = (self.now(), rand::random());
-        let settlement = Settlement { job, outcome, now, chance, pool, frees_slot };
+        let settlement = Settlement { job, outcome, log, now, chance, pool, frees_slot };
         loop {
             match self.shared.store.settle(settlement.clone()).await {
                 Ok(()) => return,

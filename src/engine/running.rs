@@ -84,10 +84,15 @@ impl RunningJobs {
         }
     }
 
+    /// The call of a running job, once its code runs.
+    pub(super) fn call(&self, ordinal: Ordinal) -> Option<Call> {
+        let control = self.lock().controls.get(&ordinal).cloned();
+        control.and_then(|control| control.call.get().cloned())
+    }
+
     /// What a running job last said of itself.
     pub(super) fn progress(&self, ordinal: Ordinal) -> Option<Progress> {
-        let control = self.lock().controls.get(&ordinal).cloned();
-        control.and_then(|control| control.call.get().and_then(Call::last_progress))
+        self.call(ordinal).and_then(|call| call.last_progress())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

@@ -155,5 +155,7 @@ fn urls(it: &mut Object<'_>, id: &str) {
     urls.word("exception", &[JOBS, id, "/exception"]);
     urls.word("cancel", &[JOBS, id, "/cancel"]);
     urls.word("callbacks", &[JOBS, id, "/callbacks"]);
+    urls.word("log", &[JOBS, id, "/log"]);
+    urls.word("events", &[JOBS, id, "/events"]);
     urls.end();
 }

@@ -20,6 +20,7 @@ mod functions;
 mod health;
 mod idempotency;
 mod job_body;
+mod job_events;
 mod jobs;
 mod line_reader;
 mod list;
@@ -96,6 +97,8 @@ impl App {
             .route("/v1/jobs/{id}/exception", get(jobs::exception).put(manual::set_exception))
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/v1/jobs/{id}/retry", post(retry::retry))
+            .route("/v1/jobs/{id}/log", get(job_events::log))
+            .route("/v1/jobs/{id}/events", get(job_events::follow))
             .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
             .route("/v1/batches", post(batches::submit).get(batches::list))
             .route("/v1/batches/{id}", get(batches::get))

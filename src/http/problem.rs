@@ -193,6 +193,16 @@ impl Problem {
         problem
     }
 
+    /// The answer to who would have an address called that is not allowed.
+    fn of_denied(of: Caller, detail: String) -> Self {
+        let pointer = match of {
+            Caller::Function => return Self::new(Code::EgressDenied, detail),
+            Caller::Callback(None) => "/url".to_owned(),
+            Caller::Callback(Some(place)) => format!("/callbacks/{place}/url"),
+        };
+        Self::of_fields(Code::EgressDenied, vec![FieldError { pointer, detail }])
+    }
+
     /// The same, with a header.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
@@ -284,14 +294,7 @@ impl From<Error> for Problem {
                 Self::of_fields(Code::InvalidValue, at("/batch", detail))
             }
             Error::InvalidArguments(_) => Self::new(Code::InvalidArguments, detail),
-            Error::EgressDenied { of, detail } => match of {
-                Caller::Function => Self::new(Code::EgressDenied, detail),
-                Caller::Callback(None) => Self::of_fields(Code::EgressDenied, at("/url", detail)),
-                Caller::Callback(Some(place)) => {
-                    let pointer = format!("/callbacks/{place}/url");
-                    Self::of_fields(Code::EgressDenied, at(&pointer, detail))
-                }
-            },
+            Error::EgressDenied { of, detail } => Self::of_denied(of, detail),
             Error::InvalidCallback { callback, field, detail } => {
                 let pointer = match callback {
                     Some(place) => format!("/callbacks/{place}/{field}"),

@@ -136,7 +136,7 @@ impl Submitting {
                 }
                 lines = self.reader.next(room.min(PORTION_MAX)), if reads => match lines {
                     Ok(lines) if lines.is_empty() => self.state = State::Ends,
-                    Ok(lines) => self.take(lines),
+                    Ok(lines) => self.take(&lines),
                     Err(problem) => self.give_up(&problem),
                 },
                 problem = idle(), if reads && self.ahead == 0 => self.give_up(&problem),
@@ -145,7 +145,7 @@ impl Submitting {
     }
 
     /// Checks lines and sends them on.
-    fn take(&mut self, lines: Vec<Line>) {
+    fn take(&mut self, lines: &[Line]) {
         let first = self.index;
         self.index += lines.len();
         self.ahead += lines.len();

@@ -4,9 +4,9 @@ use tokio::sync::oneshot;
 
 use super::{
     Alarm, Arc, Batch, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion,
-    DeliveryAttempt, DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, Many, Mark,
-    Moment, NewBatch, NewCallback, Ordinal, Outcome, Pool, Queue, QueueName, Redelivery, RunAt,
-    Shrunk, Spec, Submitted, Swept, Timestamp, When,
+    DeliveryAttempt, DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, LogLine, Many,
+    Mark, Moment, NewBatch, NewCallback, Ordinal, Outcome, Pool, Queue, QueueName, Redelivery,
+    RunAt, Shrunk, Spec, Submitted, Swept, Timestamp, When,
 };
 
 /// A job to be written.
@@ -33,6 +33,8 @@ pub struct Settlement {
     pub job: Job,
     /// How the attempt ended.
     pub outcome: Outcome,
+    /// What it has logged and was not kept before.
+    pub log: Vec<LogLine>,
     /// When.
     pub now: Timestamp,
     /// From 0 to 1: spreads the wait before another attempt.
@@ -161,6 +163,7 @@ pub(super) enum Change {
     Submit { submission: Submission, written_ahead: Option<i64>, reply: Reply<Job> },
     Complete { it: Box<Completion>, written_ahead: Option<i64>, reply: Reply<Option<Box<Job>>> },
     Settle { settlement: Settlement, written_ahead: Option<i64>, reply: Reply<()> },
+    KeepLog { job: Ordinal, lines: Vec<LogLine>, reply: Reply<()> },
     Release { queue: QueueName, pool: Pool, now: Timestamp },
     Cancel { order: CancelOrder, reply: Reply<Cancellation> },
     SubmitMany { many: Many, reply: Reply<Submitted> },
@@ -200,6 +203,7 @@ impl Change {
             Self::SubmitBatch { reply, .. } => reply.send(failure),
             Self::CancelBatch { reply, .. } => reply.send(failure),
             Self::Settle { reply, .. }
+            | Self::KeepLog { reply, .. }
             | Self::CloseBatch { reply, .. }
             | Self::AddBatchCallback { reply, .. }
             | Self::AddCallback { reply, .. }
@@ -225,12 +229,17 @@ impl Change {
             Self::Submit { submission, .. } => ROW + arguments_bytes(submission),
             Self::SubmitMany { many: Many { calls, .. }, .. } => all_bytes(ROW, calls),
             Self::SubmitBatch { it, .. } => ROW + all_bytes(ROW, &it.calls),
-            Self::Settle { settlement, .. } => match &settlement.outcome {
-                Outcome::Returned(result) => ROW + result.len(),
-                Outcome::Raised(_) | Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed => {
-                    ROW
-                }
-            },
+            Self::Settle { settlement, .. } => {
+                let result = match &settlement.outcome {
+                    Outcome::Returned(result) => result.len(),
+                    Outcome::Raised(_)
+                    | Outcome::Cancelled
+                    | Outcome::Stopped
+                    | Outcome::Crashed => 0,
+                };
+                ROW + result + log_bytes(&settlement.log)
+            }
+            Self::KeepLog { lines, .. } => ROW + log_bytes(lines),
             Self::Complete { it, .. } => ROW + it.end.as_ref().map_or(0, Json::len),
             Self::DeliveryBody { body, .. } => ROW + body.len(),
             Self::Release { .. }
@@ -264,4 +273,8 @@ fn arguments_bytes(it: &Submission) -> usize {
 
 fn all_bytes(row: usize, calls: &[Submission]) -> usize {
     calls.iter().map(|call| row + arguments_bytes(call)).sum()
+}
+
+fn log_bytes(lines: &[LogLine]) -> usize {
+    lines.iter().map(LogLine::bytes).sum()
 }

@@ -9,6 +9,7 @@ mod changes;
 mod claims;
 mod clocks;
 mod indexing;
+mod logs;
 mod manual;
 mod model;
 mod pages;
@@ -153,6 +154,7 @@ fn settlement(job: &Job, outcome: Outcome) -> Settlement {
     Settlement {
         job: job.clone(),
         outcome,
+        log: Vec::new(),
         now: NOW,
         chance: 0.5,
         pool: Pool::Tasks,

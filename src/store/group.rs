@@ -3,11 +3,13 @@
 mod batch_removal;
 mod batches;
 mod cancel_many;
+mod cancels;
 mod changes;
 mod clocks;
 mod counters;
 mod doomed;
 mod indexing;
+mod logs;
 mod manual;
 mod queues;
 mod recovery;
@@ -20,7 +22,7 @@ mod values;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::domain::{Counts, Job, JobId, Ordinal, State, Timestamp, cancel_pending, settle};
+use crate::domain::{Counts, Job, JobId, Ordinal, State, Timestamp, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
@@ -152,6 +154,10 @@ impl<'a> Group<'a> {
             Change::Settle { settlement, written_ahead, reply } => {
                 reply.set(self.settle(settlement, *written_ahead)?);
             }
+            Change::KeepLog { job, lines, reply } => {
+                self.keep_log_lines(*job, lines)?;
+                reply.set(Ok(()));
+            }
             Change::Release { queue, pool, now } => {
                 self.now = self.now.max(*now);
                 self.ledger.give_up(queue, false);
@@ -277,6 +283,7 @@ impl<'a> Group<'a> {
         let result = result.transpose()?;
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
         self.end(&mut next, guard, result.as_ref())?;
+        self.keep_log_lines(ordinal, &it.log)?;
         self.keep_attempt(&next, job.failures)?;
         if running.may_have_callbacks {
             self.make_due(&next)?;
@@ -295,37 +302,6 @@ impl<'a> Group<'a> {
         }
         self.events.push(Event::Changed(next));
         Ok(Ok(()))
-    }
-
-    fn cancel(&mut self, order: &CancelOrder) -> Result<Cancellation, Error> {
-        let job = &order.job;
-        if job.spec.options.manual {
-            return self.cancel_manual(order);
-        }
-        let slot = Slot { queue: job.spec.queue.clone(), pool: order.pool };
-        if self.ledger.withdraw(slot, job.spec.priority, job.ordinal) || self.unscheduled(job)? {
-            let guard = Guard { from: State::Pending, attempt: None };
-            let mut next = cancel_pending(job, order.now);
-            self.end(&mut next, guard, None)?;
-            self.make_due(&next)?;
-            self.events.extend(Ended::of(&next).map(Event::Cancelled));
-            return Ok(Cancellation::Cancelled);
-        }
-        match self.ledger.running(job.ordinal) {
-            None => Ok(Cancellation::Done),
-            Some(_) if !order.terminate => Ok(Cancellation::Running),
-            Some(Running { cancel_requested_at: Some(_), .. }) => Ok(Cancellation::Requested),
-            Some(running) => {
-                let seq = self.change_of(job.ordinal);
-                if !self.sql.request_cancel(job.ordinal, seq, order.now)? {
-                    return Err(disagree(format!("job {} does not run", job.ordinal.0)));
-                }
-                let running = Running { cancel_requested_at: Some(order.now), ..running };
-                self.ledger.set_running(job.ordinal, Some(running));
-                self.events.push(Event::CancelRequested(order.clone()));
-                Ok(Cancellation::Requested)
-            }
-        }
     }
 
     /// Writes the end of an attempt, or of the waiting.

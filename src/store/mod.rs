@@ -10,6 +10,7 @@ mod clocks;
 mod commits;
 mod group;
 mod ledger;
+mod logs;
 mod manual;
 mod payload;
 mod read;
@@ -32,8 +33,8 @@ use uuid::Uuid;
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    Batch, CallbackId, DeliveryState, Identity, Job, JobId, Json, NewCallback, Ordinal, Outcome,
-    Pool, QueueName, RunAt, Spec, Timestamp, When,
+    Batch, CallbackId, DeliveryState, Identity, Job, JobId, Json, LogLine, NewCallback, Ordinal,
+    Outcome, Pool, QueueName, RunAt, Spec, Timestamp, When,
 };
 
 pub use batches::{Many, NewBatch, Submitted};

@@ -100,6 +100,21 @@ async fn g13_a_reader_goes_on_behind_the_last_event_that_it_has_seen() {
     }
 }
 
+/// Every job as the list has it, by its id.
+async fn listed(it: &TestServer) -> BTreeMap<String, Value> {
+    let mut shown = BTreeMap::new();
+    let mut page = "/v1/jobs?page_size=1000".to_owned();
+    loop {
+        let list = it.get(&page).await.expect(200).json();
+        for job in list["jobs"].as_array().expect("jobs") {
+            shown.insert(job["id"].to_string(), job.clone());
+        }
+        let Some(token) = list["next_page_token"].as_str() else { break };
+        page = format!("/v1/jobs?page_size=1000&page_token={token}");
+    }
+    shown
+}
+
 #[tokio::test]
 async fn g13_a_stream_that_is_cut_at_random_bytes_and_resumed_tells_what_the_database_does() {
     let it = TestServer::start().await;
@@ -153,16 +168,7 @@ async fn g13_a_stream_that_is_cut_at_random_bytes_and_resumed_tells_what_the_dat
     for event in &seen {
         told.insert(event.data["id"].to_string(), event.data.clone());
     }
-    let mut shown = BTreeMap::new();
-    let mut page = "/v1/jobs?page_size=1000".to_owned();
-    loop {
-        let list = it.get(&page).await.expect(200).json();
-        for job in list["jobs"].as_array().expect("jobs") {
-            shown.insert(job["id"].to_string(), job.clone());
-        }
-        let Some(token) = list["next_page_token"].as_str() else { break };
-        page = format!("/v1/jobs?page_size=1000&page_token={token}");
-    }
+    let shown = listed(&it).await;
     assert_eq!((told.len(), shown.len()), (jobs, jobs));
     assert!(told == shown, "each job as the database has it");
 }

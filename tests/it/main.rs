@@ -32,6 +32,7 @@ mod forget;
 mod functions;
 mod http_request;
 mod idempotency;
+mod job_events;
 mod keys;
 mod list;
 mod manual;

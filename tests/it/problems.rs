@@ -90,6 +90,10 @@ async fn an_id_that_is_no_uuid_or_of_no_job_is_404_on_every_route() {
         }
         for (id, method) in bad.iter().flat_map(|id| methods.iter().map(move |it| (id, it))) {
             let method: Method = method.parse().expect("a method");
+            if template == "/v1/jobs/{id}/events" && *id == "%2e%2e" {
+                // The client takes it for the way up: that is `/v1/events`, which has no end.
+                continue;
+            }
             let request = it.request(method.clone(), &template.replace("{id}", id));
             let callback = json!({"url": "https://example.com/"});
             let request = match (method.as_str(), template.rsplit('/').next()) {
@@ -147,6 +151,11 @@ async fn every_operation_of_the_contract_reaches_a_handler() {
     }
     for (method, template, path) in paths {
         let request = it.request(method.parse().expect("a method"), &path);
+        if template == "/v1/events" {
+            // It has no end.
+            assert_eq!(request.send().await.expect("an answer").status(), 200);
+            continue;
+        }
         let answer = it.send(request).await;
         assert!(
             ![404, 405].contains(&answer.status.as_u16()),

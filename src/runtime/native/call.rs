@@ -1,10 +1,13 @@
 //! What a running function knows of its job.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{FunctionName, JobId, Progress};
+use crate::domain::{FunctionName, JobId, LogLine, LogPlace, LogStream, Progress};
+
+use super::told::Told;
 
 /// One attempt of a job, as its function sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -13,14 +16,15 @@ pub struct Call {
     attempt: u32,
     function: FunctionName,
     cancellation: CancellationToken,
-    progress: Arc<Mutex<Option<Progress>>>,
+    told: Arc<Told>,
 }
 
 impl Call {
     /// A call for attempt number `attempt` of the job `id`.
     #[must_use]
     pub fn new(id: JobId, attempt: u32, function: FunctionName, stop: CancellationToken) -> Self {
-        Self { id, attempt, function, cancellation: stop, progress: Arc::default() }
+        let told = Arc::new(Told::new(attempt));
+        Self { id, attempt, function, cancellation: stop, told }
     }
 
     /// The job's id.
@@ -58,25 +62,38 @@ impl Call {
     pub fn progress(&self, fraction: impl Into<Option<f64>>, message: impl Into<Option<String>>) {
         let fraction = fraction.into().filter(|fraction| fraction.is_finite());
         let fraction = fraction.map(|fraction| fraction.clamp(0.0, 1.0));
-        *self.lock() = Some(Progress { fraction, message: message.into() });
+        self.told.progress(Progress { fraction, message: message.into() });
     }
 
-    /// Writes a line to the server's log, marked with the job.
+    /// Writes a line to the job's log, or several. It is seen at once, and kept with the job: its last MiB, each
+    /// line up to 16 KiB.
     pub fn log(&self, line: &str) {
-        tracing::info!(job.id = %self.id, job.attempt = self.attempt, function = %self.function, "{line}");
+        tracing::debug!(job.id = %self.id, job.attempt = self.attempt, function = %self.function, "{line}");
+        self.told.log(LogStream::Log, line);
     }
 
     /// What [`Call::progress`] last said.
     pub(crate) fn last_progress(&self) -> Option<Progress> {
-        self.lock().clone()
+        self.told.last_progress()
+    }
+
+    /// The lines behind `after` that [`Call::kept_log`] has not let go of.
+    pub(crate) fn log_after(&self, after: LogPlace) -> Vec<LogLine> {
+        self.told.lines_after(after)
+    }
+
+    /// The lines up to this number are kept elsewhere.
+    pub(crate) fn kept_log(&self, number: i64) {
+        self.told.kept(number);
+    }
+
+    /// Tells whenever the attempt has told something of itself.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.told.changes()
     }
 
     /// Asks the function to stop.
     pub(crate) fn stop(&self) {
         self.cancellation.cancel();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Progress>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,7 @@ pub mod builtin;
 mod call;
 mod factorial;
 mod http_request;
+mod told;
 
 use std::fmt;
 use std::sync::Arc;

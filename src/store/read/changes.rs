@@ -27,6 +27,8 @@ const SELECT_JOBS: &str = concat!(
     ", seq from jobs where ordinal in (select e.value from json_each(?) as e)"
 );
 
+const SELECT_ONE: &str = concat!("select ", job_columns!(), ", seq from jobs where id = ?");
+
 /// How far the known changes reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -69,6 +71,18 @@ enum Entry {
 }
 
 impl Store {
+    /// The job of that id without large values, and the place of its last change.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn changed_job(&self, id: JobId) -> Result<Option<(i64, Job)>, Error> {
+        let mut connection = self.readers.acquire().await?;
+        let mut snapshot = connection.begin().await?;
+        let query = sqlx::query(SELECT_ONE).bind(id.0.as_bytes().to_vec());
+        let Some(row) = query.fetch_optional(&mut *snapshot).await? else { return Ok(None) };
+        Ok(Some((row.try_get(32)?, filled(&mut snapshot, &row, View::Brief).await?)))
+    }
+
     /// How far the known changes reach.
     ///
     /// # Errors

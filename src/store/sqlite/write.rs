@@ -9,6 +9,7 @@ pub(in crate::store) mod doomed;
 mod idempotency;
 pub(in crate::store) mod indexing;
 pub(in crate::store) mod jobs;
+pub(in crate::store) mod logs;
 mod manual;
 mod queues;
 mod redelivery;

@@ -42,6 +42,7 @@ where callback in (select c.ordinal from callbacks as c where c.job = ?)";
 const DELETE_DELIVERIES: &str = "delete from deliveries where job = ?";
 const DELETE_CALLBACKS: &str = "delete from callbacks where job = ?";
 const DELETE_ATTEMPTS: &str = "delete from attempts where job = ?";
+const DELETE_LOG: &str = "delete from log_pieces where job = ?";
 const DELETE_JOB: &str = "delete from jobs where ordinal = ? and finished_seq is not null";
 const DELETE_KEYS: &str = "delete from idempotency_keys where job = ? and created_at <= ?";
 
@@ -133,6 +134,7 @@ impl Statements<'_> {
         self.run(DELETE_DELIVERY_ATTEMPTS, [job.0])?;
         self.run(DELETE_DELIVERIES, [job.0])?;
         self.run(DELETE_CALLBACKS, [job.0])?;
+        self.run(DELETE_LOG, [job.0])?;
         self.run(DELETE_ATTEMPTS, [job.0]).map(drop)
     }
 

@@ -1,0 +1,183 @@
+//! One job, followed: its states, how far it is, and the lines of its log.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::domain::{Job, JobId, LogLine, LogPlace, Progress, State};
+
+use super::waiters::{self, Waiter};
+use super::{Engine, Error};
+
+/// Between two looks at what a running job tells of itself: whatever it told meanwhile is given at once.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How far somebody has followed a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobPlace {
+    /// The place of the last change that was seen, in the order of all changes.
+    pub seq: i64,
+    /// The last line of its log.
+    pub log: LogPlace,
+}
+
+/// What happens to a job.
+#[derive(Debug)]
+pub enum JobEvent {
+    /// It stands so now. In a box, because it is large.
+    State(Box<Job>),
+    /// It says how far it is.
+    Progress(Progress),
+    /// It has written a line; before that, so many were cut.
+    Log {
+        /// The line.
+        line: LogLine,
+        /// Lines that are missing before it.
+        cut: i64,
+    },
+    /// It is done, and all was told.
+    Done,
+    /// It is there no more.
+    Gone,
+    /// The server stops.
+    Stopping,
+}
+
+/// One who follows a job.
+#[derive(Debug)]
+pub struct JobEvents {
+    engine: Engine,
+    id: JobId,
+    place: JobPlace,
+    progress: Option<Progress>,
+    ready: VecDeque<(JobPlace, JobEvent)>,
+    is_over: bool,
+    _waiter: waiters::Place,
+}
+
+impl Engine {
+    /// Follows a job, from where somebody has followed it before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Expired`], [`Error::TooManyWaiters`].
+    pub async fn follow_job(&self, id: JobId, after: JobPlace) -> Result<JobEvents, Error> {
+        let waiter = self.shared.waiters.take_place()?;
+        self.get(id).await?;
+        Ok(JobEvents {
+            engine: self.clone(),
+            id,
+            place: after,
+            progress: None,
+            ready: VecDeque::new(),
+            is_over: false,
+            _waiter: waiter,
+        })
+    }
+}
+
+impl JobEvents {
+    /// The next event, and the place behind it; none after the end. Nothing is lost if nobody waits to the end.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn next(&mut self) -> Result<Option<(JobPlace, JobEvent)>, Error> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let change = self.engine.shared.waiters.subscribe_to_change(self.id)?;
+            let Some(job) = self.look().await? else { continue };
+            if self.ready.is_empty() && !self.is_over {
+                self.wait(change, &job).await;
+            }
+        }
+    }
+
+    /// Finds out what is new; the job as it stands, if it is there.
+    async fn look(&mut self) -> Result<Option<Job>, Error> {
+        let Some((seq, job)) = self.engine.shared.store.changed_job(self.id).await? else {
+            self.end(JobEvent::Gone);
+            return Ok(None);
+        };
+        let is_new = seq > self.place.seq;
+        // The end of a job comes after all that it wrote.
+        if is_new && !job.is_done() {
+            self.tell_state(seq, &job);
+        }
+        self.tell_log(&job).await?;
+        self.tell_progress(&job);
+        if job.is_done() {
+            if is_new {
+                self.tell_state(seq, &job);
+            }
+            self.end(JobEvent::Done);
+        } else if self.engine.shared.ending.is_cancelled() {
+            self.end(JobEvent::Stopping);
+        }
+        Ok(Some(job))
+    }
+
+    fn tell_state(&mut self, seq: i64, job: &Job) {
+        self.place.seq = seq;
+        let mut job = job.clone();
+        job.progress = self.engine.shared.running.progress(job.ordinal);
+        self.ready.push_back((self.place, JobEvent::State(Box::new(job))));
+    }
+
+    async fn tell_log(&mut self, job: &Job) -> Result<(), Error> {
+        for line in self.engine.log_lines(job.ordinal, self.place.log).await? {
+            let cut = line.cut_since(self.place.log);
+            self.place.log = line.place;
+            self.ready.push_back((self.place, JobEvent::Log { line, cut }));
+        }
+        Ok(())
+    }
+
+    fn tell_progress(&mut self, job: &Job) {
+        if job.state != State::Running {
+            self.progress = None;
+            return;
+        }
+        let progress = self.engine.shared.running.progress(job.ordinal);
+        if progress.is_some() && progress != self.progress {
+            self.progress.clone_from(&progress);
+            let event = progress.map(|progress| (self.place, JobEvent::Progress(progress)));
+            self.ready.extend(event);
+        }
+    }
+
+    fn end(&mut self, why: JobEvent) {
+        self.is_over = true;
+        self.ready.push_back((self.place, why));
+    }
+
+    /// Waits for a change of the job, or for what it tells of itself.
+    async fn wait(&self, change: Waiter<()>, job: &Job) {
+        let call = self.engine.shared.running.call(job.ordinal);
+        let told = async {
+            let Some(call) = call else {
+                // Its code has not begun, though its state says that it runs: look again soon.
+                match job.state {
+                    State::Running => return tokio::time::sleep(LOOK_AGAIN).await,
+                    _ => return std::future::pending().await,
+                }
+            };
+            let mut changes = call.changes();
+            // What it told between the look and this is found at the next look.
+            let is_fresh =
+                call.last_progress() != self.progress || !call.log_after(self.place.log).is_empty();
+            if !is_fresh && changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        tokio::select! {
+            biased;
+            _changed = change.done() => {}
+            () = self.engine.shared.ending.cancelled() => {}
+            () = told => {}
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What an attempt tells of itself while it runs: how far it is, and the lines of its log.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::domain::log::LOG_BYTES_MAX;
+use crate::domain::{LogLine, LogPlace, LogStream, Progress};
+
+/// What was told and is not kept elsewhere yet.
+#[derive(Debug)]
+pub(super) struct Told {
+    attempt: u32,
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    progress: Option<Progress>,
+    /// At most [`LOG_BYTES_MAX`]: of a flood the first lines are cut.
+    lines: VecDeque<LogLine>,
+    bytes: usize,
+    last: i64,
+}
+
+impl Told {
+    pub(super) fn new(attempt: u32) -> Self {
+        Self { attempt, state: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+
+    pub(super) fn progress(&self, progress: Progress) {
+        self.lock().progress = Some(progress);
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn last_progress(&self) -> Option<Progress> {
+        self.lock().progress.clone()
+    }
+
+    /// Takes what stands in `text`, line by line.
+    pub(super) fn log(&self, stream: LogStream, text: &str) {
+        let mut state = self.lock();
+        for line in text.lines() {
+            state.last += 1;
+            let place = LogPlace { attempt: self.attempt, number: state.last };
+            state.push(LogLine { place, stream, text: fitting(line) });
+        }
+        drop(state);
+        self.changed.send_replace(());
+    }
+
+    /// The lines behind `after` that are not kept elsewhere yet.
+    pub(super) fn lines_after(&self, after: LogPlace) -> Vec<LogLine> {
+        self.lock().lines.iter().filter(|line| line.place > after).cloned().collect()
+    }
+
+    /// The lines up to this number are kept elsewhere.
+    pub(super) fn kept(&self, number: i64) {
+        let mut state = self.lock();
+        while state.lines.front().is_some_and(|first| first.place.number <= number) {
+            state.pop();
+        }
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, line: LogLine) {
+        self.bytes += line.bytes();
+        self.lines.push_back(line);
+        while self.bytes > LOG_BYTES_MAX {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(line) = self.lines.pop_front() {
+            self.bytes -= line.bytes();
+        }
+    }
+}
+
+/// As much of a line as one may have, without what no text may have.
+fn fitting(line: &str) -> String {
+    let mut end = line.len().min(LogLine::TEXT_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line[..end].replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_numbered_and_go_when_they_are_kept() {
+        let told = Told::new(2);
+        told.log(LogStream::Log, "a\nb\n\nc");
+        let texts = |after| {
+            let after = LogPlace { attempt: 2, number: after };
+            let lines = told.lines_after(after);
+            lines.into_iter().map(|line| (line.place.number, line.text)).collect::<Vec<_>>()
+        };
+        let all = [(1, "a"), (2, "b"), (3, ""), (4, "c")].map(|(it, text)| (it, text.to_owned()));
+        assert_eq!(texts(0), all);
+        assert_eq!(texts(2), all[2..]);
+        told.kept(3);
+        assert_eq!(texts(0), all[3..]);
+    }
+
+    #[test]
+    fn of_a_flood_the_tail_is_left_and_a_long_line_is_cut_off() {
+        let told = Told::new(1);
+        let long = "ö".repeat(LogLine::TEXT_BYTES_MAX);
+        for _ in 0..1_000 {
+            told.log(LogStream::Log, &long);
+        }
+        let lines = told.lines_after(LogPlace::default());
+        let bytes: usize = lines.iter().map(LogLine::bytes).sum();
+        assert!(bytes <= LOG_BYTES_MAX && bytes > LOG_BYTES_MAX - 2 * LogLine::TEXT_BYTES_MAX);
+        assert_eq!(lines.last().map(|line| line.place.number), Some(1_000));
+        assert!(lines.iter().all(|line| line.text.len() == LogLine::TEXT_BYTES_MAX));
+    }
+}
