@@ -75,6 +75,10 @@ impl Common {
         &self.function.name
     }
 
+    pub(super) fn queue(&self) -> QueueName {
+        self.new.queue.clone().unwrap_or_else(QueueName::default_queue)
+    }
+
     pub(super) fn retention_ms(&self) -> i64 {
         self.new.options.retention_ms
     }
@@ -169,6 +173,7 @@ impl Engine {
         index: usize,
         created_at: Timestamp,
     ) -> Result<Submission, Error> {
+        let queue = common.queue();
         let Common { function, new, batch, place, since } = common;
         let bound = function.bind(&call.args, &call.kwargs).map_err(|refusal| {
             let is_denied = matches!(refusal, Refusal::EgressDenied(_));
@@ -185,7 +190,7 @@ impl Engine {
             function: function.name.clone(),
             args: Some(call.args),
             kwargs: Some(call.kwargs),
-            queue: new.queue.clone().unwrap_or_else(QueueName::default_queue),
+            queue,
             priority: new.priority,
             on_interrupt: new.on_interrupt,
             tags: new.tags.clone(),

@@ -54,6 +54,10 @@ impl Engine {
     pub async fn map(&self, new: NewMap) -> Result<Map, Error> {
         let NewMap { common, buffersize, order, on_error, on_disconnect } = new;
         let common = self.common(common, BatchId(Uuid::now_v7()), Ordinal(0))?;
+        let queue = self.shared.store.queue(common.queue()).await?;
+        if queue.shutdown {
+            return Err(Error::QueueShutdown(queue.name));
+        }
         let follow = self.shared.waiters.follow()?;
         let batch = self.shared.store.submit_batch(store::NewBatch {
             id: common.batch(),

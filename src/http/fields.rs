@@ -46,7 +46,11 @@ impl<'a> Fields<'a> {
         let value = self.raw(name)?;
         let read = serde_json::from_str(without_fraction(value.get()));
         if read.is_err() {
-            self.refuse(name, format!("must be {expected}, not {}", kind(value)));
+            let detail = match kind(value) {
+                kind if kind == expected => "is a number that is too large".to_owned(),
+                kind => format!("must be {expected}, not {kind}"),
+            };
+            self.refuse(name, detail);
         }
         read.ok()
     }

@@ -18,7 +18,7 @@ use super::fields::Fields;
 use super::idempotency::{Keyed, Owner};
 use super::job_body::{JobBody, View};
 use super::line_reader::Origin;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 use super::submission;
 use super::submit_lines;
 use super::wait::{Wait, checked_seconds, wait_of};
@@ -39,7 +39,10 @@ pub(super) async fn submit(
     let body = match body {
         OneOrLines::One(body) => body,
         OneOrLines::Lines(lines) => {
-            query.only(&[])?;
+            if query.only(&["wait"])?.get("wait").is_some() {
+                let detail = "lines wait for no job; leave it out".to_owned();
+                return Err(FieldError { pointer: "/wait".to_owned(), detail }.into());
+            }
             return submit_lines::submit(desk, &headers, owner, origin, lines).await;
         }
     };

@@ -73,7 +73,7 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     if headers.contains_key("idempotency-key") {
         let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
-        return Err(Problem::new(Code::BadRequest, detail));
+        return Err(Problem::new(Code::InvalidValue, detail));
     }
     reader.begin().await?;
     let is_minimal = prefers_minimal(headers);

@@ -62,7 +62,9 @@ def inside(program, schemathesis):
             found = subprocess.run(
                 [schemathesis, "--config-file", HERE / "schemathesis.toml", "run", CONTRACT,
                  "--url", f"http://{address}"],
-                cwd=directory, env={"PATH": os.environ["PATH"], "NO_COLOR": "1", "COLUMNS": "120"},
+                cwd=directory,
+                env={"PATH": os.environ["PATH"], "NO_COLOR": "1", "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1",
+                     "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py")},
             ).returncode
             ended = stop(server)
         finally:

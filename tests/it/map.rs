@@ -185,6 +185,7 @@ async fn a_map_that_cannot_begin_says_why() {
         ("function=echo&on_disconnect=stop", "/on_disconnect"),
         ("function=echo&priority=200", "/priority"),
         ("function=echo&queue=", "/queue"),
+        ("function=echo&queue=nowhere", "/queue"),
         ("function=echo&run_timeout_seconds=0", "/run_timeout_seconds"),
         ("function=echo&retention_seconds=-1", "/retention_seconds"),
     ] {

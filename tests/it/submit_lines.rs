@@ -113,7 +113,7 @@ async fn g8_a_line_has_a_key_of_its_own_and_sent_again_it_is_the_same_job() {
     let bad = answers(&it, text(&[json!({"function": "hold", "idempotency_key": ""})])).await;
     assert_eq!(bad[0]["problem"]["errors"][0]["pointer"], "/idempotency_key");
     let both = request(&it, "/v1/jobs", text(&[line("d", 1)])).header("idempotency-key", "d");
-    assert_eq!(it.send(both).await.expect(400).code(), "bad_request");
+    assert_eq!(it.send(both).await.expect(422).code(), "invalid_value");
     gate.open();
 }
 
@@ -176,8 +176,8 @@ async fn lines_without_a_line_and_with_another_type_are_answered_clearly() {
     let it = TestServer::start().await;
     assert_eq!(answers(&it, String::new()).await, Vec::<Value>::new());
     assert_eq!(answers(&it, "\n\n  \n".to_owned()).await, Vec::<Value>::new());
-    let waits = it.send(request(&it, "/v1/jobs?wait=1", String::new())).await.expect(400);
-    assert_eq!(waits.code(), "bad_request");
+    let waits = it.send(request(&it, "/v1/jobs?wait=1", String::new())).await.expect(422);
+    assert_eq!(waits.json()["errors"][0]["pointer"], "/wait");
     let elsewhere = it.send(request(&it, "/v1/jobs/wait", "{}\n".to_owned())).await.expect(415);
     assert_eq!(elsewhere.code(), "unsupported_media_type");
 }
