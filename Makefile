@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-growth bench-waiters doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check bench bench-growth bench-many bench-waiters doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,11 @@ bench-growth: ## a server with two million jobs beside one with next to none, in
 bench-waiters: ## ten thousand requests that wait for one job, in a release build
 	@echo "==> bench-waiters"
 	@cargo bench --locked --bench waiters
+
+bench-many: ## batches and lines beside a bare echo, a map of a million lines, a thousand readers, in a release build
+	@echo "==> bench-many"
+	@cargo bench --locked --no-run --bench echo
+	@cargo bench --locked --bench many
 
 doc: ## the documentation; a broken link fails
 	@echo "==> documentation"

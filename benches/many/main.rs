@@ -1,0 +1,134 @@
+//! The benchmark of many at once: jobs in batches and line by line beside a bare echo, a streaming map of a million
+//! lines beside one of ten thousand, and a thousand readers of every change.
+//!
+//! `cargo bench --no-run --bench echo && cargo bench --bench many [-- --help]`
+//!
+//! Client and servers share the machine, and all traffic stays on the loopback interface. What is submitted waits in
+//! paused queues, so that the submission is measured and nothing else. Every answer is counted and every result is
+//! checked; a wrong one ends the run.
+
+#![expect(clippy::print_stdout, reason = "the report is what this program is for")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../throughput/echo.rs"]
+mod echo;
+mod followers;
+mod map;
+mod report;
+mod submit;
+#[path = "../common/usage.rs"]
+mod usage;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::common::disk::WorkDirectory;
+use crate::common::origin::{self, Origin};
+use crate::common::process::Process;
+use crate::echo::Echo;
+use crate::report::Report;
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo bench --bench many --")]
+struct Options {
+    /// Rounds of the submissions beside the echo
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Measured seconds of each cell of a round
+    #[arg(long, default_value = "1.5")]
+    seconds: f64,
+    /// Lines of the long map
+    #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..))]
+    lines: u32,
+    /// Seconds for which a map is read slowly
+    #[arg(long, default_value = "60")]
+    slow_seconds: u64,
+    /// Readers of every change
+    #[arg(long, value_delimiter = ',', default_value = "0,1,100,1000")]
+    readers: Vec<usize>,
+    /// Where to work, on the disk to be measured [default: bench-data in the target directory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to write the raw rounds [default: bench/many-<unix seconds>.json in the target directory]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Passed by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    // `cargo test` and nextest may run this too, to list tests or to run them: there are none.
+    if !std::env::args_os().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("no result: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("no target directory")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Dropping the measurement ends the servers and removes their data.
+        tokio::select! {
+            report = measure(options, target) => report,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })?;
+    let json = options.json.clone().unwrap_or_else(|| {
+        target.join(format!("bench/many-{}.json", report.origin.unix_seconds))
+    });
+    report.print();
+    origin::write(&report, &json)?;
+    println!("raw rounds in {}", json.display());
+    Ok(())
+}
+
+async fn measure(options: &Options, target: &Path) -> Result<Report> {
+    let mut origin = Origin::now();
+    let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
+    let directory = WorkDirectory::create(&parent)?;
+    let echo = Echo::start(&echo::find()?).await?;
+    let server = |name: &str| {
+        let data = directory.path().join(name);
+        async move { Process::start(&data, None, &data.with_extension("log")).await }
+    };
+    let submitting = server("submit").await?;
+    let mut rounds = Vec::new();
+    for nth in 0..options.rounds {
+        eprintln!("submissions, round {} of {}", nth + 1, options.rounds);
+        rounds.push(submit::round(&echo, &submitting, nth, options.seconds).await?);
+    }
+    origin.server.clone_from(&submitting.command_line);
+    drop(submitting);
+    let mut maps = Vec::new();
+    for (nth, lines) in [10_000, options.lines].into_iter().enumerate() {
+        eprintln!("a map of {lines} lines");
+        let server = server(&format!("map-{nth}")).await?;
+        maps.push(map::whole(&server, u64::from(lines)).await?);
+    }
+    eprintln!("a map that is read slowly");
+    let slow = map::slow(&server("slow").await?, options.slow_seconds).await?;
+    let mut followed = Vec::new();
+    for readers in &options.readers {
+        eprintln!("{readers} readers of every change");
+        let server = server(&format!("followed-{readers}")).await?;
+        followed.push(followers::measure(&server, *readers).await?);
+    }
+    origin.file_system = directory.mount()?;
+    Ok(Report { origin, summary: report::summarise(&rounds), rounds, maps, slow, followed })
+}

@@ -1,0 +1,123 @@
+//! A streaming map of many lines, and one that is read slowly.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::common::process::Process;
+use crate::usage;
+use crate::wire;
+
+/// Lines under way at once.
+const BUFFERSIZE: usize = 1_000;
+const SENT_AT_ONCE: u64 = 500;
+
+/// What a map came to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mapped {
+    pub lines: u64,
+    pub seconds: f64,
+    /// The server's memory when it was ready, and the most that it had.
+    pub before_mib: f64,
+    pub peak_mib: f64,
+}
+
+impl Mapped {
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    pub fn lines_per_second(self) -> f64 {
+        self.lines as f64 / self.seconds
+    }
+}
+
+/// Maps so many lines as fast as it goes.
+pub async fn whole(server: &Process, lines: u64) -> Result<Mapped> {
+    let before_mib = usage::resident_kib(server.child.id())? / 1024.0;
+    let (mut sender, receiver) = open(server).await?;
+    let begun = Instant::now();
+    let send = async {
+        let mut from = 0;
+        while from < lines {
+            let to = lines.min(from + SENT_AT_ONCE);
+            let chunk: String = (from..to).map(|number| format!("[{number}]\n")).collect();
+            sender.chunk(chunk.as_bytes()).await?;
+            from = to;
+        }
+        sender.end().await
+    };
+    let ((), read) = tokio::try_join!(send, read(receiver, None))?;
+    ensure!(read == lines, "{read} results of {lines} lines");
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Mapped { lines, seconds, before_mib, peak_mib: peak_mib(server.child.id())? })
+}
+
+/// Sends as much as it may, and reads a thousand lines a second.
+pub async fn slow(server: &Process, seconds: u64) -> Result<Mapped> {
+    let before_mib = usage::resident_kib(server.child.id())? / 1024.0;
+    let (mut sender, receiver) = open(server).await?;
+    let begun = Instant::now();
+    let send = async {
+        for from in (0_u64..).step_by(500) {
+            let lines: String = (from..from + 500).map(|number| format!("[{number}]\n")).collect();
+            sender.chunk(lines.as_bytes()).await?;
+        }
+        anyhow::Ok(())
+    };
+    let read = read(receiver, Some(Duration::from_secs(seconds)));
+    let lines = tokio::select! {
+        sent = send => return sent.and(Err(anyhow::anyhow!("the input ended"))),
+        read = read => read?,
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Mapped { lines, seconds, before_mib, peak_mib: peak_mib(server.child.id())? })
+}
+
+async fn open(server: &Process) -> Result<(wire::Sender, wire::Receiver)> {
+    let head = format!(
+        "POST /v1/map?function=echo&buffersize={BUFFERSIZE} HTTP/1.1\r\n\
+         Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked"
+    );
+    wire::open(server.address, &head).await
+}
+
+/// Reads and checks results; for so long, a thousand a second, or else all. Gives how many there were.
+async fn read(mut receiver: wire::Receiver, slowly: Option<Duration>) -> Result<u64> {
+    let begun = Instant::now();
+    let mut ticks = interval(Duration::from_millis(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let (mut read, mut rest) = (0_u64, Vec::new());
+    while let Some(chunk) = receiver.chunk().await? {
+        rest.extend_from_slice(&chunk);
+        let mut from = 0;
+        while let Some(length) = rest[from..].iter().position(|byte| *byte == b'\n') {
+            let line = std::str::from_utf8(&rest[from..from + length])?;
+            from += length + 1;
+            if line.starts_with("{\"end\"") {
+                ensure!(line.contains(&format!("\"completed\":{read},\"unfinished\":0")), "{line}");
+                return Ok(read);
+            }
+            let is_right = line.starts_with(&format!("{{\"index\":{read},"))
+                && line.ends_with(&format!("\"result\":{read}}}"));
+            ensure!(is_right, "result {read}: {line}");
+            read += 1;
+            if let Some(seconds) = slowly {
+                ticks.tick().await;
+                if begun.elapsed() > seconds {
+                    return Ok(read);
+                }
+            }
+        }
+        rest.drain(..from);
+    }
+    anyhow::bail!("the stream ended without its end, after {read} results")
+}
+
+/// The most memory that a process has had.
+pub fn peak_mib(process: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let word = line.and_then(|line| line.split_whitespace().next());
+    Ok(word.context("a status without VmHWM")?.parse::<f64>()? / 1024.0)
+}
