@@ -32,6 +32,8 @@ pub struct Followed {
     pub jobs_per_second: f64,
     /// A job submitted and waited for, one after the other, meanwhile.
     pub round_trip: Latency,
+    /// Of the machine's cores the server used so many.
+    pub cores: f64,
     pub resident_mib: f64,
     pub peak_mib: f64,
     /// What all of them were sent.
@@ -55,12 +57,12 @@ struct Seen {
 pub async fn measure(server: &Process, readers: usize) -> Result<Followed> {
     let address = server.address;
     let seen = Arc::new(Seen::default());
-    let following: Vec<_> = (0..readers)
-        .map(|_| tokio::spawn(follow(address, Arc::clone(&seen))))
-        .collect();
-    let begun = Instant::now();
+    let following: Vec<_> =
+        (0..readers).map(|_| tokio::spawn(follow(address, Arc::clone(&seen)))).collect();
+    let (begun, used) = (Instant::now(), usage::cpu_time(server.child.id())?);
     let (jobs, mut round_trips) = tokio::try_join!(feed(address, begun), probe(address, begun))?;
     let passed = begun.elapsed();
+    let used = usage::cpu_time(server.child.id())?.saturating_sub(used);
     let resident_mib = usage::resident_kib(server.child.id())? / 1024.0;
     let last = last_place(address).await?;
     seen.last.store(last, Ordering::Relaxed);
@@ -78,6 +80,7 @@ pub async fn measure(server: &Process, readers: usize) -> Result<Followed> {
         readers,
         jobs_per_second: jobs as f64 / passed.as_secs_f64(),
         round_trip: Latency::of(&mut round_trips).context("no round trip")?,
+        cores: used.as_secs_f64() / passed.as_secs_f64(),
         resident_mib,
         peak_mib: peak_mib(server.child.id())?,
         sent_mib: seen.bytes.load(Ordering::Relaxed) as f64 / 1024.0 / 1024.0,
@@ -130,7 +133,8 @@ async fn probe(address: std::net::SocketAddr, begun: Instant) -> Result<Vec<u32>
 /// The place of the last change, once all jobs are done.
 async fn last_place(address: std::net::SocketAddr) -> Result<u64> {
     let mut connection = Connection::open(address).await?;
-    let pending = format!("GET /v1/jobs?state=pending&page_size=1 HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let pending =
+        format!("GET /v1/jobs?state=pending&page_size=1 HTTP/1.1\r\nHost: {address}\r\n\r\n");
     loop {
         let answer = connection.exchange(pending.as_bytes()).await?;
         let page: serde_json::Value = serde_json::from_slice(answer.body)?;
@@ -163,7 +167,8 @@ async fn last_place(address: std::net::SocketAddr) -> Result<u64> {
 async fn follow(address: std::net::SocketAddr, seen: Arc<Seen>) -> Result<Instant> {
     let mut place = None;
     loop {
-        let last_id = place.map_or_else(String::new, |place: u64| format!("\r\nLast-Event-ID: {place}"));
+        let last_id =
+            place.map_or_else(String::new, |place: u64| format!("\r\nLast-Event-ID: {place}"));
         let head = format!("GET /v1/events HTTP/1.1{last_id}");
         let (_sender, mut receiver) = wire::open(address, &head).await?;
         while let Some(chunk) = receiver.chunk().await? {
@@ -186,4 +191,3 @@ fn last_id_in(chunk: &[u8]) -> Option<u64> {
     let digits: Vec<u8> = digits.copied().collect();
     std::str::from_utf8(&digits).ok()?.parse().ok()
 }
-

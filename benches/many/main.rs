@@ -23,6 +23,7 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -89,9 +90,10 @@ fn run(options: &Options) -> Result<()> {
             _ = terminate.recv() => bail!("terminated"),
         }
     })?;
-    let json = options.json.clone().unwrap_or_else(|| {
-        target.join(format!("bench/many-{}.json", report.origin.unix_seconds))
-    });
+    let json = options
+        .json
+        .clone()
+        .unwrap_or_else(|| target.join(format!("bench/many-{}.json", report.origin.unix_seconds)));
     report.print();
     origin::write(&report, &json)?;
     println!("raw rounds in {}", json.display());
@@ -102,6 +104,7 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
     let mut origin = Origin::now();
     let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
     let directory = WorkDirectory::create(&parent)?;
+    let sync = directory.measure_sync(Duration::from_secs(1))?;
     let echo = Echo::start(&echo::find()?).await?;
     let server = |name: &str| {
         let data = directory.path().join(name);
@@ -130,5 +133,5 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         followed.push(followers::measure(&server, *readers).await?);
     }
     origin.file_system = directory.mount()?;
-    Ok(Report { origin, summary: report::summarise(&rounds), rounds, maps, slow, followed })
+    Ok(Report { origin, sync, summary: report::summarise(&rounds), rounds, maps, slow, followed })
 }

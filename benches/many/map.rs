@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::common::process::Process;
+use crate::submit;
 use crate::usage;
 use crate::wire;
 
@@ -75,8 +76,10 @@ pub async fn slow(server: &Process, seconds: u64) -> Result<Mapped> {
 }
 
 async fn open(server: &Process) -> Result<(wire::Sender, wire::Receiver)> {
+    // With the default queue's handful of workers, their number would be measured.
+    submit::wide(server.address, "wide").await?;
     let head = format!(
-        "POST /v1/map?function=echo&buffersize={BUFFERSIZE} HTTP/1.1\r\n\
+        "POST /v1/map?function=echo&queue=wide&buffersize={BUFFERSIZE} HTTP/1.1\r\n\
          Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked"
     );
     wire::open(server.address, &head).await

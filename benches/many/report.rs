@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::common::origin::Origin;
-use crate::common::stats::Spread;
+use crate::common::stats::{Latency, Spread};
 use crate::followers::Followed;
 use crate::map::Mapped;
 use crate::submit::Round;
@@ -12,6 +12,8 @@ use crate::submit::Round;
 pub struct Report {
     #[serde(flatten)]
     pub origin: Origin,
+    /// Of 4 KiB and fdatasync, before the first round.
+    pub sync: Latency,
     pub rounds: Vec<Round>,
     pub summary: Vec<Line>,
     pub maps: Vec<Mapped>,
@@ -48,11 +50,15 @@ pub fn summarise(rounds: &[Round]) -> Vec<Line> {
 impl Report {
     pub fn print(&self) {
         self.origin.print(&format!("{} rounds, 4 connections (echo: 64)", self.rounds.len()));
+        println!("append of 4 KiB and fdatasync: p50 {:.3} ms", self.sync.p50_ms);
         println!("\n{:32} {:>11} {:>24}", "", "median", "(min to max)");
         for Line { what, spread: Spread { median, min, max } } in &self.summary {
             println!("{what:32} {median:>11.2} {:>24}", format!("({min:.2} to {max:.2})"));
         }
-        println!("\n{:24} {:>10} {:>10} {:>12} {:>10}", "streaming map", "lines", "lines/s", "before, MiB", "peak, MiB");
+        println!(
+            "\n{:24} {:>10} {:>10} {:>12} {:>10}",
+            "streaming map", "lines", "lines/s", "before, MiB", "peak, MiB"
+        );
         let maps = self.maps.iter().map(|it| ("as fast as it goes", it));
         for (what, it) in maps.chain([("1,000 lines/s are read", &self.slow)]) {
             println!(
@@ -64,16 +70,27 @@ impl Report {
             );
         }
         println!(
-            "\n{:>8} {:>9} {:>9} {:>9} {:>10} {:>9} {:>10} {:>7} {:>9} {:>6}",
-            "readers", "jobs/s", "p50, ms", "p99, ms", "after, MiB", "peak, MiB", "sent, MiB", "cuts", "last, s", "late"
+            "\n{:>8} {:>9} {:>9} {:>9} {:>7} {:>10} {:>9} {:>10} {:>7} {:>9} {:>6}",
+            "readers",
+            "jobs/s",
+            "p50, ms",
+            "p99, ms",
+            "cores",
+            "after, MiB",
+            "peak, MiB",
+            "sent, MiB",
+            "cuts",
+            "last, s",
+            "late"
         );
         for it in &self.followed {
             println!(
-                "{:>8} {:>9.0} {:>9.3} {:>9.3} {:>10.1} {:>9.1} {:>10.0} {:>7} {:>9.3} {:>6}",
+                "{:>8} {:>9.0} {:>9.3} {:>9.3} {:>7.2} {:>10.1} {:>9.1} {:>10.0} {:>7} {:>9.3} {:>6}",
                 it.readers,
                 it.jobs_per_second,
                 it.round_trip.p50_ms,
                 it.round_trip.p99_ms,
+                it.cores,
                 it.resident_mib,
                 it.peak_mib,
                 it.sent_mib,

@@ -47,15 +47,20 @@ pub async fn round(echo: &Echo, server: &Process, nth: u16, seconds: f64) -> Res
 
 /// A queue that takes millions and starts none.
 async fn paused(address: SocketAddr, name: &str) -> Result<()> {
+    ask(address, "PUT", name, r#"{"max_workers":1,"max_pending":100000000}"#).await?;
+    ask(address, "POST", &format!("{name}/pause"), "{}").await
+}
+
+/// A queue in which so many jobs run at once as a benchmark can have on their way.
+pub async fn wide(address: SocketAddr, name: &str) -> Result<()> {
+    ask(address, "PUT", name, r#"{"max_workers":1024}"#).await
+}
+
+async fn ask(address: SocketAddr, method: &str, queue: &str, body: &str) -> Result<()> {
     let mut connection = Connection::open(address).await?;
-    let settings = r#"{"max_workers":1,"max_pending":100000000}"#;
-    for (method, path, body) in [
-        ("PUT", format!("/v1/queues/{name}"), settings),
-        ("POST", format!("/v1/queues/{name}/pause"), "{}"),
-    ] {
-        let answer = connection.exchange(&request(address, method, &path, body)).await?;
-        ensure!((200..300).contains(&answer.status), "{method} {path}: {}", answer.status);
-    }
+    let path = format!("/v1/queues/{queue}");
+    let answer = connection.exchange(&request(address, method, &path, body)).await?;
+    ensure!((200..300).contains(&answer.status), "{method} {path}: {}", answer.status);
     Ok(())
 }
 
@@ -111,7 +116,8 @@ async fn lines(
     is_minimal: bool,
     seconds: Duration,
 ) -> Result<f64> {
-    let line = |number| format!("{{\"function\":\"echo\",\"queue\":\"{queue}\",\"args\":[{number}]}}\n");
+    let line =
+        |number| format!("{{\"function\":\"echo\",\"queue\":\"{queue}\",\"args\":[{number}]}}\n");
     let body: String = (0..JOBS).map(line).collect();
     let prefer = if is_minimal { "\r\nPrefer: return=minimal" } else { "" };
     let head = format!(

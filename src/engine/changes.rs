@@ -3,24 +3,32 @@
 //! One task reads each change once and makes of it what all are sent; those who are behind read the log
 //! themselves until they have caught up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, Notify, broadcast};
+use tokio::sync::{Mutex, Notify, Semaphore, broadcast};
+use tokio::time::Instant;
 
 use crate::domain::{Job, State};
 use crate::store::{self, Changes, Filter, JobChange, Left};
 
 use super::{Engine, Error, waiters};
 
-/// Changes on one page.
-const PAGE: usize = 256;
-/// Pages that a reader may be behind the others. They are shared: all readers together hold no more.
+/// Changes that are read at once.
+const READ_AT_ONCE: usize = 256;
+/// What stands on one page, unless one change alone is more.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Pages that a reader may be behind the others: 32 MiB. They are shared: all readers together hold no more.
 const PAGES_AHEAD_MAX: usize = 128;
 /// Between two looks at the log. What changed meanwhile is read at once, and a job that changed twice is told once.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// What all who follow are sent in a second, at most; the others have the rest of the machine. Whoever falls behind for it
+/// is cut like any other.
+const BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;
+/// Those who read the log by themselves do so one after the other.
+const CATCHING_UP_AT_ONCE: usize = 1;
 /// Between two tries while the log cannot be read.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
@@ -32,13 +40,37 @@ pub(super) struct Followers {
     committed: Notify,
     /// Whether a task reads for all.
     is_read: Mutex<bool>,
+    /// Turns of those who read the log by themselves.
+    catching_up: Semaphore,
+    pace: Pace,
+}
+
+/// When the next bytes may be sent.
+#[derive(Debug)]
+struct Pace(std::sync::Mutex<Instant>);
+
+impl Pace {
+    /// The turn of so many bytes: everyone's come one after the other.
+    fn turn(&self, bytes: usize) -> Instant {
+        let nanoseconds = bytes as u64 * 1_000_000_000 / BYTES_PER_SECOND;
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = (*next).max(Instant::now());
+        *next = turn + Duration::from_nanos(nanoseconds);
+        turn
+    }
 }
 
 impl Default for Followers {
     fn default() -> Self {
         let (pages, _) = broadcast::channel(PAGES_AHEAD_MAX);
-        let (count, committed) = (AtomicUsize::new(0), Notify::new());
-        Self { pages, count, committed, is_read: Mutex::new(false) }
+        Self {
+            pages,
+            count: AtomicUsize::new(0),
+            committed: Notify::new(),
+            is_read: Mutex::new(false),
+            catching_up: Semaphore::new(CATCHING_UP_AT_ONCE),
+            pace: Pace(std::sync::Mutex::new(Instant::now())),
+        }
     }
 }
 
@@ -94,6 +126,8 @@ pub struct Following {
     /// Told up to here.
     seq: i64,
     stage: Stage,
+    /// What is to be given when its turn comes.
+    held: Option<(Instant, Bytes)>,
     _place: Place,
 }
 
@@ -152,7 +186,8 @@ impl Engine {
             }
             Some(after) => (after, Stage::Behind),
         };
-        Ok(Following { engine: self.clone(), filter, pages, seq, stage, _place: place })
+        let (engine, held) = (self.clone(), None);
+        Ok(Following { engine, filter, pages, seq, stage, held, _place: place })
     }
 }
 
@@ -169,7 +204,7 @@ async fn read_for_all(engine: Engine, from: i64) {
                 return;
             }
         }
-        let page = match engine.shared.store.changes(seq, PAGE).await {
+        let page = match engine.shared.store.changes(seq, READ_AT_ONCE).await {
             Ok(page) => page,
             Err(store::Error::Closed) => return,
             Err(error) => {
@@ -188,28 +223,43 @@ async fn read_for_all(engine: Engine, from: i64) {
             continue;
         }
         seq = page.to;
-        let page = engine.shared_page(page);
-        // Nobody may be left.
-        drop(followers.pages.send(Arc::new(page)));
+        for page in engine.shared_pages(page) {
+            // Nobody may be left.
+            drop(followers.pages.send(Arc::new(page)));
+        }
+    }
+}
+
+impl Shared {
+    /// A page of changes, each with the place in `text` where it ends.
+    fn of(changes: Vec<(JobChange, usize)>, text: String) -> Self {
+        let text = Bytes::from(text);
+        let to = changes.last().map_or(0, |(change, _)| change.seq);
+        let mut begin = 0;
+        let events = changes.into_iter().map(|(change, end)| {
+            let part = text.slice(begin..end);
+            begin = end;
+            Event { change, text: part }
+        });
+        Self { events: events.collect(), text: text.clone(), to }
     }
 }
 
 impl Engine {
-    fn shared_page(&self, page: Changes) -> Shared {
+    /// Changes as pages, none of which is too large. The last reaches as far as the changes do.
+    fn shared_pages(&self, read: Changes) -> Vec<Shared> {
         let render = self.shared.config.render.change;
-        let mut text = String::new();
-        let mut ends = Vec::with_capacity(page.changes.len());
-        for change in &page.changes {
-            text.push_str(&render(change));
-            ends.push(text.len());
+        let (mut pages, mut on_page, mut text) = (Vec::new(), Vec::new(), String::new());
+        for change in read.changes {
+            let printed = render(&change);
+            if !on_page.is_empty() && text.len() + printed.len() > PAGE_BYTES_MAX {
+                pages.push(Shared::of(std::mem::take(&mut on_page), std::mem::take(&mut text)));
+            }
+            text.push_str(&printed);
+            on_page.push((change, text.len()));
         }
-        let text = Bytes::from(text);
-        let begins = std::iter::once(0).chain(ends.iter().copied());
-        let parts: Vec<Bytes> =
-            begins.zip(&ends).map(|(begin, end)| text.slice(begin..*end)).collect();
-        let events = page.changes.into_iter().zip(parts);
-        let events = events.map(|(change, text)| Event { change, text }).collect();
-        Shared { events, text, to: page.to }
+        pages.push(Shared { to: read.to, ..Shared::of(on_page, text) });
+        pages
     }
 }
 
@@ -220,6 +270,10 @@ impl Following {
     /// A failure of the database.
     pub async fn next(&mut self) -> Result<Option<Followed>, Error> {
         loop {
+            if let Some((turn, _)) = &self.held {
+                tokio::time::sleep_until(*turn).await;
+                return Ok(self.held.take().map(|(_, text)| Followed::Changes(text)));
+            }
             match self.stage {
                 Stage::Over => return Ok(None),
                 Stage::Reset { floor, to } => {
@@ -228,12 +282,12 @@ impl Following {
                 }
                 Stage::Behind | Stage::CatchingUp => {
                     if let Some(text) = self.read().await? {
-                        return Ok(Some(Followed::Changes(text)));
+                        self.hold(text);
                     }
                 }
                 Stage::Live => match self.hear().await {
                     Followed::Changes(text) if text.is_empty() => {}
-                    Followed::Changes(text) => return Ok(Some(Followed::Changes(text))),
+                    Followed::Changes(text) => self.hold(text),
                     end => {
                         self.stage = Stage::Over;
                         return Ok(Some(end));
@@ -249,9 +303,16 @@ impl Following {
         self.seq
     }
 
+    fn hold(&mut self, text: Bytes) {
+        let turn = self.engine.shared.followers.pace.turn(text.len());
+        self.held = Some((turn, text));
+    }
+
     /// Reads a page of the log. At its end it begins to listen, and reads once more what came meanwhile.
     async fn read(&mut self) -> Result<Option<Bytes>, Error> {
-        let page = self.engine.shared.store.changes(self.seq, PAGE).await?;
+        let engine = self.engine.clone();
+        let _turn = engine.shared.followers.catching_up.acquire().await;
+        let page = self.engine.shared.store.changes(self.seq, READ_AT_ONCE).await?;
         if page.to == self.seq {
             if self.stage == Stage::Behind {
                 self.pages = self.engine.shared.followers.pages.subscribe();
@@ -261,9 +322,10 @@ impl Following {
             }
             return Ok(None);
         }
-        let page = self.engine.shared_page(page);
-        let text = self.wanted(&page);
-        Ok((!text.is_empty()).then_some(text))
+        // What does not stand on the first page is read again: a reader holds one page and no more.
+        let page = self.engine.shared_pages(page).into_iter().next();
+        let text = page.map(|page| self.wanted(&page));
+        Ok(text.filter(|text| !text.is_empty()))
     }
 
     async fn hear(&mut self) -> Followed {

@@ -15,6 +15,7 @@ mod wire;
 mod as_completed;
 mod batch_results;
 mod batches;
+mod batches_crash;
 mod bodies;
 mod callbacks;
 mod callbacks_durable;
