@@ -39,7 +39,8 @@ create table batch_runs (
     primary key (batch, index_from)
 ) strict, without rowid;
 
-alter table jobs add column batch integer references batches (ordinal);
+-- No reference: each insert would look the batch up, and the end of a batch would look through all jobs.
+alter table jobs add column batch integer;
 -- The place among the calls of the batch, from 0.
 alter table jobs add column batch_index integer;
 

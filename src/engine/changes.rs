@@ -271,7 +271,9 @@ impl Following {
     pub async fn next(&mut self) -> Result<Option<Followed>, Error> {
         loop {
             if let Some((turn, _)) = &self.held {
-                tokio::time::sleep_until(*turn).await;
+                if *turn > Instant::now() {
+                    tokio::time::sleep_until(*turn).await;
+                }
                 return Ok(self.held.take().map(|(_, text)| Followed::Changes(text)));
             }
             match self.stage {

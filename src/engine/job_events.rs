@@ -168,8 +168,8 @@ impl JobEvents {
             // What it told between the look and this is found at the next look.
             let is_fresh =
                 call.last_progress() != self.progress || !call.log_after(self.place.log).is_empty();
-            if !is_fresh && changes.changed().await.is_err() {
-                return std::future::pending().await;
+            if !is_fresh {
+                changes.changed().await;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         };

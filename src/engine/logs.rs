@@ -37,9 +37,7 @@ impl Engine {
     pub(super) async fn keep_log(&self, job: &Job, call: &Call) {
         let mut changes = call.changes();
         loop {
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            changes.changed().await;
             let Some(last) = call.log_after(LogPlace::default()).last().map(|it| it.place.number)
             else {
                 continue;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{FunctionName, JobId, LogLine, LogPlace, LogStream, Progress};
 
-use super::told::Told;
+use super::told::{Changes, Told};
 
 /// One attempt of a job, as its function sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -88,8 +87,8 @@ impl Call {
     }
 
     /// Tells whenever the attempt has told something of itself.
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.told.changes()
+    pub(crate) fn changes(&self) -> Changes {
+        Changes::of(&self.told)
     }
 
     /// Asks the function to stop.

@@ -1,9 +1,10 @@
 //! What an attempt tells of itself while it runs: how far it is, and the lines of its log.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::domain::log::LOG_BYTES_MAX;
 use crate::domain::{LogLine, LogPlace, LogStream, Progress};
@@ -13,7 +14,36 @@ use crate::domain::{LogLine, LogPlace, LogStream, Progress};
 pub(super) struct Told {
     attempt: u32,
     state: Mutex<State>,
-    changed: watch::Sender<()>,
+    /// How often something was told. Most attempts tell nothing: it costs them next to nothing.
+    times: AtomicU64,
+    told: Notify,
+}
+
+/// Hears whenever an attempt tells something.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    told: Arc<Told>,
+    heard: u64,
+}
+
+impl Changes {
+    pub(super) fn of(told: &Arc<Told>) -> Self {
+        Self { told: Arc::clone(told), heard: told.times.load(Ordering::Acquire) }
+    }
+
+    /// Ends when something was told since this was last called, or since the beginning.
+    pub async fn changed(&mut self) {
+        loop {
+            // Listens before it looks, so that nothing is told in between.
+            let told = self.told.told.notified();
+            let times = self.told.times.load(Ordering::Acquire);
+            if times != self.heard {
+                self.heard = times;
+                return;
+            }
+            told.await;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -27,12 +57,18 @@ struct State {
 
 impl Told {
     pub(super) fn new(attempt: u32) -> Self {
-        Self { attempt, state: Mutex::default(), changed: watch::Sender::new(()) }
+        let (state, told) = (Mutex::default(), Notify::new());
+        Self { attempt, state, times: AtomicU64::new(0), told }
     }
 
     pub(super) fn progress(&self, progress: Progress) {
         self.lock().progress = Some(progress);
-        self.changed.send_replace(());
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.times.fetch_add(1, Ordering::Release);
+        self.told.notify_waiters();
     }
 
     pub(super) fn last_progress(&self) -> Option<Progress> {
@@ -48,7 +84,7 @@ impl Told {
             state.push(LogLine { place, stream, text: fitting(line) });
         }
         drop(state);
-        self.changed.send_replace(());
+        self.tell();
     }
 
     /// The lines behind `after` that are not kept elsewhere yet.
@@ -62,10 +98,6 @@ impl Told {
         while state.lines.front().is_some_and(|first| first.place.number <= number) {
             state.pop();
         }
-    }
-
-    pub(super) fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,8 @@
 //! Batches: their counts move by key, and their jobs are found in their runs.
 
-use super::{joined, plan, searches, statement};
+use tempfile::TempDir;
+
+use super::{joined, migrate, open_writer, plan, searches, statement};
 
 const WRITE: &str = include_str!("../write/batches.rs");
 const READ: &str = include_str!("../../read/batches.rs");
@@ -16,6 +18,22 @@ async fn the_counts_of_a_batch_move_by_its_place() {
     searches(WRITE, "insert into deliveries (callback, batch", &by_batch).await;
     let last_run = ["SEARCH batch_runs USING PRIMARY KEY (batch=? AND index_from=?)"];
     searches(WRITE, "update batch_runs set count", &last_run).await;
+}
+
+#[tokio::test]
+async fn g20_the_end_of_a_batch_looks_through_no_table_of_jobs() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("plan.db").into();
+    migrate(&path).await.expect("a database");
+    let connection = open_writer(&path).expect("a connection");
+    let jobs = "select rootpage from sqlite_schema where name = 'jobs'";
+    let jobs: i64 = connection.query_row(jobs, (), |row| row.get(0)).expect("a table");
+    let explain = format!("explain {}", statement(REMOVAL, "delete from batches"));
+    let mut explain = connection.prepare(&explain).expect("a statement");
+    let steps = explain.raw_query().mapped(|row| Ok((row.get("opcode")?, row.get("p2")?)));
+    let steps: Vec<(String, i64)> = steps.map(|step| step.expect("a step")).collect();
+    let opens = |(opcode, page): &(String, i64)| opcode.starts_with("Open") && *page == jobs;
+    assert!(!steps.iter().any(opens), "{steps:?}");
 }
 
 #[tokio::test]
