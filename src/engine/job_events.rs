@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::{Job, JobId, LogLine, LogPlace, Progress, State};
 
-use super::waiters::{self, Waiter};
+use super::waiters::Waiter;
 use super::{Engine, Error};
 
 /// Between two looks at what a running job tells of itself: whatever it told meanwhile is given at once.
@@ -51,7 +51,9 @@ pub struct JobEvents {
     progress: Option<Progress>,
     ready: VecDeque<(JobPlace, JobEvent)>,
     is_over: bool,
-    _waiter: waiters::Place,
+    change: Waiter<()>,
+    /// The job as it was last looked at, while nothing but what it tells of itself can be new.
+    known: Option<Job>,
 }
 
 impl Engine {
@@ -60,7 +62,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Expired`], [`Error::TooManyWaiters`].
     pub async fn follow_job(&self, id: JobId, after: JobPlace) -> Result<JobEvents, Error> {
-        let waiter = self.shared.waiters.take_place()?;
+        let change = self.shared.waiters.subscribe_to_change(id)?;
         self.get(id).await?;
         Ok(JobEvents {
             engine: self.clone(),
@@ -69,7 +71,8 @@ impl Engine {
             progress: None,
             ready: VecDeque::new(),
             is_over: false,
-            _waiter: waiter,
+            change,
+            known: None,
         })
     }
 }
@@ -87,12 +90,34 @@ impl JobEvents {
             if self.is_over {
                 return Ok(None);
             }
-            let change = self.engine.shared.waiters.subscribe_to_change(self.id)?;
-            let Some(job) = self.look().await? else { continue };
-            if self.ready.is_empty() && !self.is_over {
-                self.wait(change, &job).await;
+            match self.known.take() {
+                Some(job) if self.tell_fresh(&job) => self.known = Some(job),
+                _ => {
+                    self.change.renew();
+                    self.known = self.look().await?;
+                }
+            }
+            if self.ready.is_empty() && !self.is_over && !self.wait().await {
+                self.known = None;
             }
         }
+    }
+
+    /// Tells what a running job has told of itself since the last look; false if the memory of its attempt does not
+    /// hold all of that.
+    fn tell_fresh(&mut self, job: &Job) -> bool {
+        let Some(call) = self.engine.shared.running.call(job.ordinal) else { return false };
+        let lines = call.log_after(self.place.log);
+        let follows = match lines.first() {
+            Some(first) => first.cut_since(self.place.log) == 0,
+            None => call.last_line().number == 0 || call.last_line() <= self.place.log,
+        };
+        if self.engine.shared.ending.is_cancelled() || !follows {
+            return false;
+        }
+        self.tell_lines(lines);
+        self.tell_progress(job);
+        true
     }
 
     /// Finds out what is new; the job as it stands, if it is there.
@@ -127,12 +152,17 @@ impl JobEvents {
     }
 
     async fn tell_log(&mut self, job: &Job) -> Result<(), Error> {
-        for line in self.engine.log_lines(job.ordinal, self.place.log).await? {
+        let lines = self.engine.log_lines(job.ordinal, self.place.log).await?;
+        self.tell_lines(lines);
+        Ok(())
+    }
+
+    fn tell_lines(&mut self, lines: Vec<LogLine>) {
+        for line in lines {
             let cut = line.cut_since(self.place.log);
             self.place.log = line.place;
             self.ready.push_back((self.place, JobEvent::Log { line, cut }));
         }
-        Ok(())
     }
 
     fn tell_progress(&mut self, job: &Job) {
@@ -153,21 +183,23 @@ impl JobEvents {
         self.ready.push_back((self.place, why));
     }
 
-    /// Waits for a change of the job, or for what it tells of itself.
-    async fn wait(&self, change: Waiter<()>, job: &Job) {
-        let call = self.engine.shared.running.call(job.ordinal);
+    /// Waits for a change of the job, or for what it tells of itself; true if it was the latter.
+    async fn wait(&mut self) -> bool {
+        let Self { engine, change, known, place, progress, .. } = self;
+        let call = known.as_ref().and_then(|job| engine.shared.running.call(job.ordinal));
+        let runs = known.as_ref().is_some_and(|job| job.state == State::Running);
         let told = async {
             let Some(call) = call else {
                 // Its code has not begun, though its state says that it runs: look again soon.
-                match job.state {
-                    State::Running => return tokio::time::sleep(LOOK_AGAIN).await,
-                    _ => return std::future::pending().await,
+                if runs {
+                    return tokio::time::sleep(LOOK_AGAIN).await;
                 }
+                return std::future::pending().await;
             };
             let mut changes = call.changes();
             // What it told between the look and this is found at the next look.
             let is_fresh =
-                call.last_progress() != self.progress || !call.log_after(self.place.log).is_empty();
+                call.last_progress() != *progress || !call.log_after(place.log).is_empty();
             if !is_fresh {
                 changes.changed().await;
             }
@@ -175,9 +207,9 @@ impl JobEvents {
         };
         tokio::select! {
             biased;
-            _changed = change.done() => {}
-            () = self.engine.shared.ending.cancelled() => {}
-            () = told => {}
+            () = change.changed() => false,
+            () = engine.shared.ending.cancelled() => false,
+            () = told => true,
         }
     }
 }

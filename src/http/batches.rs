@@ -24,6 +24,8 @@ use super::wait::{Wait, wait_of};
 
 /// Calls of a batch that is submitted whole.
 const CALLS_MAX: usize = 10_000;
+/// Batches that are read and written at once; the next ones wait for their turn.
+pub(super) const AT_ONCE_MAX: usize = 4;
 /// What to do with more of them.
 const MORE: &str =
     "more go through POST /v1/map, or as lines of application/x-ndjson to POST /v1/jobs";
@@ -37,9 +39,12 @@ pub(super) async fn submit(
     body: JsonBody<BATCH_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let wait = desk.wait(query, &headers)?;
+    let turn = desk.batches.acquire().await;
     let (mut new, source) = new_batch(body.required()?)?;
     new.common.identity = key.identity("POST", "/v1/batches", None, body.bytes());
+    drop(body);
     let submitted = desk.engine.submit_batch(new).await;
+    drop(turn);
     let submitted = submitted.map_err(|error| source.problem(error))?;
     let SubmittedBatch { mut batch, is_replay } = submitted;
     if wait.is_wanted() && !batch.is_done() {

@@ -26,6 +26,16 @@ pub(super) enum Line {
     TooLong,
 }
 
+impl Line {
+    /// What it holds in memory.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(line) => line.len(),
+            Self::TooLong => 0,
+        }
+    }
+}
+
 /// The lines of a request's body, as they come. Empty lines are passed by.
 #[derive(Debug)]
 pub(super) struct LineReader {

@@ -25,7 +25,8 @@ use super::strict;
 use super::submission;
 
 const BUFFERSIZE_DEFAULT: usize = 64;
-const BUFFERSIZE_MAX: usize = 10_000;
+/// Results of up to 16 KiB may wait for their turn: 64 MiB.
+const BUFFERSIZE_MAX: usize = 4_096;
 /// Lines that go to the store together.
 const PORTION_MAX: usize = 256;
 const PARAMETERS: [&str; 11] = [

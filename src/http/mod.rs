@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{delete, get, post};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::engine::Engine;
@@ -73,6 +74,8 @@ struct Desk {
     engine: Engine,
     keys: Keys,
     config: Config,
+    /// Turns of batches: each may have thousands of times what another request has in memory.
+    batches: Semaphore,
 }
 
 /// The front desk and the routes behind it.
@@ -86,7 +89,8 @@ impl App {
     /// All routes.
     #[must_use]
     pub fn new(engine: Engine, keys: Keys, config: Config) -> Self {
-        let desk = Arc::new(Desk { engine, keys, config });
+        let batches = Semaphore::new(batches::AT_ONCE_MAX);
+        let desk = Arc::new(Desk { engine, keys, config, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/wait", post(wait_many::wait))

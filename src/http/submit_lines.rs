@@ -23,6 +23,8 @@ use super::submission;
 
 /// Lines that are read ahead of their answers: a client that sends everything before it reads is held back there.
 const AHEAD_MAX: usize = 1_024;
+/// And so many bytes of them, about.
+const AHEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Lines that go to the store together.
 const PORTION_MAX: usize = 256;
 
@@ -31,6 +33,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// What a portion of lines came to.
 struct Answered {
     lines: usize,
+    bytes: usize,
     accepted: usize,
     text: String,
 }
@@ -45,8 +48,9 @@ struct Submitting {
     reader: LineReader,
     /// Portions that are on their way to the disk.
     portions: FuturesOrdered<Answering>,
-    /// Their lines.
+    /// Their lines, and the bytes of those.
     ahead: usize,
+    ahead_bytes: usize,
     index: usize,
     accepted: usize,
     refused: usize,
@@ -84,6 +88,7 @@ pub(super) async fn submit(
         reader,
         portions: FuturesOrdered::new(),
         ahead: 0,
+        ahead_bytes: 0,
         index: 0,
         accepted: 0,
         refused: 0,
@@ -123,11 +128,13 @@ impl Submitting {
                 return self.end();
             }
             let room = AHEAD_MAX - self.ahead;
-            let reads = self.state == State::Reads && room > 0;
+            let has_room = room > 0 && self.ahead_bytes < AHEAD_BYTES_MAX;
+            let reads = self.state == State::Reads && has_room;
             tokio::select! {
                 biased;
                 Some(answered) = self.portions.next() => {
                     self.ahead -= answered.lines;
+                    self.ahead_bytes -= answered.bytes;
                     self.accepted += answered.accepted;
                     self.refused += answered.lines - answered.accepted;
                     if !answered.text.is_empty() {
@@ -149,10 +156,13 @@ impl Submitting {
         let first = self.index;
         self.index += lines.len();
         self.ahead += lines.len();
+        let bytes = lines.iter().map(Line::bytes).sum();
+        self.ahead_bytes += bytes;
         let news = lines.iter().map(|line| self.new_job(line)).collect();
         let (engine, origin, is_minimal) =
             (self.engine.clone(), self.origin.clone(), self.is_minimal);
-        self.portions.push_back(Box::pin(answer(engine, origin, (first, news), is_minimal)));
+        let answered = answer(engine, origin, (first, news), is_minimal);
+        self.portions.push_back(Box::pin(async move { Answered { bytes, ..answered.await } }));
     }
 
     fn new_job(&self, line: &Line) -> Result<NewJob, Problem> {
@@ -170,7 +180,7 @@ impl Submitting {
         let mut text = String::new();
         self.origin.refuse(&mut text, self.index, problem);
         self.ahead += 1;
-        let answered = Answered { lines: 1, accepted: 0, text };
+        let answered = Answered { lines: 1, bytes: 0, accepted: 0, text };
         self.portions.push_back(Box::pin(std::future::ready(answered)));
     }
 
@@ -195,7 +205,8 @@ async fn answer(
         places.push(new.map(|new| taken.push(new)));
     }
     let mut submitted: VecDeque<Result<Submitted, Error>> = engine.submit_many(taken).await.into();
-    let mut answered = Answered { lines: places.len(), accepted: 0, text: String::new() };
+    let (lines, text) = (places.len(), String::new());
+    let mut answered = Answered { lines, bytes: 0, accepted: 0, text };
     for (index, place) in (first..).zip(places) {
         let job = match place {
             Ok(()) => submitted.pop_front().map(|it| it.map_err(Problem::from)),

@@ -28,7 +28,7 @@ use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
 use super::sqlite::write::Statements;
-use super::sqlite::write::jobs::Guard;
+use super::sqlite::write::jobs::{Guard, TOGETHER, Waiting};
 use super::{Cause, Ended, Error, Event};
 
 pub(super) use counters::Counters;
@@ -51,6 +51,9 @@ pub(super) struct Group<'a> {
     /// By how much the counts of batches have moved.
     tallies: BTreeMap<Ordinal, Counts>,
     log: changes::Log,
+    /// Whether jobs that wait are gathered to be inserted together, and those that were.
+    gathers: bool,
+    gathered: Vec<Waiting>,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -89,6 +92,8 @@ impl<'a> Group<'a> {
             startable: Vec::new(),
             tallies: BTreeMap::new(),
             log: changes::Log::default(),
+            gathers: false,
+            gathered: Vec::new(),
             portion_left: doomed::PORTION,
             makes_due: false,
         })
@@ -203,6 +208,10 @@ impl<'a> Group<'a> {
         it: &Submission,
         written_ahead: Option<i64>,
     ) -> Result<Result<Job, Error>, Error> {
+        if it.identity.is_some() {
+            // It may be that of a job that was gathered before.
+            self.insert_gathered()?;
+        }
         if let Err(refusal) = self.admit(it)? {
             if let Some(payload) = written_ahead {
                 self.sql.delete_payload(payload)?;
@@ -222,15 +231,23 @@ impl<'a> Group<'a> {
             self.ledger.set_running(ordinal, Some(running));
         }
         let seq = self.change_of(ordinal);
-        let arguments = payload::arguments(&it.spec);
-        let arguments = self.store(&arguments, written_ahead)?;
+        let text = payload::arguments(&it.spec);
+        let arguments = self.store(&text, written_ahead)?;
+        let deadline = job.deadline(self.now);
         if job.state == State::Running {
             self.sql.insert_started(&job, (seq, self.counters.epoch), &arguments)?;
+        } else if self.gathers && it.identity.is_none() && it.callbacks.is_empty() {
+            let (payload, arguments_bytes) = (arguments.payload(), arguments.bytes());
+            let arguments = payload.map_or(Ok(text), Err);
+            let job = job.clone();
+            self.gathered.push(Waiting { job, deadline, seq, arguments, arguments_bytes });
+            if self.gathered.len() == TOGETHER {
+                self.insert_gathered()?;
+            }
         } else {
-            let deadline = job.deadline(self.now);
             self.sql.insert_waiting(&job, deadline, seq, &arguments)?;
-            self.waits_for(&job, deadline);
         }
+        self.waits_for(&job, deadline);
         if let Some(identity) = &it.identity {
             self.remember(&job, identity)?;
         }

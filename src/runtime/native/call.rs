@@ -81,6 +81,11 @@ impl Call {
         self.told.lines_after(after)
     }
 
+    /// The place of the last line that was written; of number 0 before the first.
+    pub(crate) fn last_line(&self) -> LogPlace {
+        self.told.last_line()
+    }
+
     /// The lines up to this number are kept elsewhere.
     pub(crate) fn kept_log(&self, number: i64) {
         self.told.kept(number);

@@ -92,6 +92,11 @@ impl Told {
         self.lock().lines.iter().filter(|line| line.place > after).cloned().collect()
     }
 
+    /// The place of the last line.
+    pub(super) fn last_line(&self) -> LogPlace {
+        LogPlace { attempt: self.attempt, number: self.lock().last }
+    }
+
     /// The lines up to this number are kept elsewhere.
     pub(super) fn kept(&self, number: i64) {
         let mut state = self.lock();

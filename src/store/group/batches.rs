@@ -38,6 +38,7 @@ impl Group<'_> {
         }
         let mut counts = Counts::default();
         let first = Ordinal(place.0 + 1);
+        self.gathers = true;
         for (index, call) in (0..).zip(&mut it.calls) {
             stand(call, Membership { batch: it.id, place, index });
             let job = self.submit(call, None)?.map_err(|refused| {
@@ -45,6 +46,7 @@ impl Group<'_> {
             })?;
             counts.came(job.state);
         }
+        self.insert_all_gathered()?;
         if counts.total > 0 {
             let run = Run { index_from: 0, ordinal_from: first, count: counts.total };
             self.sql.keep_run(place, run)?;
@@ -82,6 +84,7 @@ impl Group<'_> {
         }
         let mut submitted = Vec::with_capacity(it.calls.len());
         let mut run: Option<Run> = None;
+        self.gathers = true;
         for call in &mut it.calls {
             let job = self.submit(call, None)?;
             if let Ok(job) = &job
@@ -99,10 +102,23 @@ impl Group<'_> {
             }
             submitted.push(job);
         }
+        self.insert_all_gathered()?;
         if let (Some(batch), Some(run)) = (it.batch, run) {
             self.sql.keep_run(batch, run)?;
         }
         Ok(Ok(submitted))
+    }
+
+    /// Inserts what was gathered of jobs that come together.
+    pub(super) fn insert_gathered(&mut self) -> Result<(), Error> {
+        self.sql.insert_many(&self.gathered)?;
+        self.gathered.clear();
+        Ok(())
+    }
+
+    fn insert_all_gathered(&mut self) -> Result<(), Error> {
+        self.gathers = false;
+        self.insert_gathered()
     }
 
     /// Does what the change asks of a batch, if it is one of these.

@@ -67,6 +67,7 @@ const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
 /// [`Held`], but for how long the statements live: what uses them need not be tied to it.
 trait Hot: std::fmt::Debug {
     fn run(&self, which: Which, values: &[&dyn ToSql]) -> Result<usize>;
+    fn insert_sixteen(&self, rows: &[jobs::Waiting]) -> Result<()>;
 }
 
 /// The writer's statements, prepared once for its connection.
