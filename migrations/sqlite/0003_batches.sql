@@ -44,8 +44,14 @@ alter table jobs add column batch integer;
 -- The place among the calls of the batch, from 0.
 alter table jobs add column batch_index integer;
 
--- The ends of a batch's jobs in their order, for whoever reads its results so.
-create index jobs_of_batch_done on jobs (batch, finished_seq) where batch is not null and finished_seq is not null;
+-- The ends of a batch's jobs in their order, for whoever reads its results so. No index of the jobs: each write of each job
+-- would open it.
+create table batch_ends (
+    batch integer not null,
+    seq integer not null,
+    job integer not null,
+    primary key (batch, seq)
+) strict, without rowid;
 
 -- A callback is a job's or a batch's. Only those of batches say what they wait for: a job's wait for its end.
 create table callbacks_anew (

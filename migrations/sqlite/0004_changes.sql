@@ -2,8 +2,9 @@
 create table changes (
     first_seq integer primary key,
     last_seq integer not null,
-    -- For each change in order: the job's ordinal, 8 bytes, the least significant first; of a job that is gone, the ordinal
-    -- below zero, and its id behind it.
+    -- For each change in order: by how much the job's ordinal is more or less than that of the change before, doubled, or one
+    -- less than doubled if it is less, seven bits to a byte, the least significant first, the eighth bit where more follow.
+    -- Of a job that is gone, its id: 16 bytes behind the number, which is that of ordinal 0.
     entries blob not null
 ) strict;
 

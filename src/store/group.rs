@@ -345,7 +345,8 @@ impl<'a> Group<'a> {
             return Err(disagree(format!("job {} is not {from} in {attempt:?}", next.ordinal.0)));
         }
         self.waits_for(next, deadline);
-        self.moved(next.spec.batch.map(|of| of.place), from, to)
+        let batch = next.spec.batch.map(|of| of.place);
+        self.moved(batch, (next.ordinal, seq), (from, to))
     }
 
     /// Makes the deliveries of a job that is done due.
@@ -372,7 +373,7 @@ impl<'a> Group<'a> {
             let Some((attempt, batch)) = attempt else {
                 return Err(disagree(format!("job {} does not wait", ordinal.0)));
             };
-            self.moved(batch, State::Pending, State::Running)?;
+            self.moved(batch, (ordinal, seq), (State::Pending, State::Running))?;
             let running = Running { attempt, ..Running::default() };
             self.ledger.set_running(ordinal, Some(running));
             self.claimed.push(ordinal);

@@ -10,6 +10,7 @@ mod clocks;
 mod commits;
 mod group;
 mod ledger;
+mod log_entry;
 mod logs;
 mod manual;
 mod payload;

@@ -38,7 +38,7 @@ impl Shelf {
     async fn rows_left(&self) -> i64 {
         self.number(
             "select (select count(*) from jobs) + (select count(*) from batches)
-                + (select count(*) from batch_runs) + (select count(*) from callbacks)
+                + (select count(*) from batch_runs) + (select count(*) from batch_ends) + (select count(*) from callbacks)
                 + (select count(*) from deliveries) + (select count(*) from delivery_attempts)",
         )
         .await

@@ -196,15 +196,18 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Notes that a job of `batch` stands elsewhere now. A failure may cancel the rest (E8).
+    /// Notes that a job of `batch` stands elsewhere since the change at `seq`. A failure may cancel the rest (E8).
     pub(super) fn moved(
         &mut self,
         batch: Option<Ordinal>,
-        from: State,
-        to: State,
+        (job, seq): (Ordinal, i64),
+        (from, to): (State, State),
     ) -> Result<(), Error> {
         let Some(batch) = batch else { return Ok(()) };
         self.tallies.entry(batch).or_default().moved(from, to);
+        if to.is_done() {
+            self.sql.keep_end(batch, seq, job)?;
+        }
         if to == State::Failed && self.sql.cancels_rest(batch)? {
             self.cancel_batch(batch)?;
         }

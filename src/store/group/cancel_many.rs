@@ -84,7 +84,7 @@ impl Group<'_> {
         }
         self.makes_due |= self.sql.make_due(job, self.now)?;
         self.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
-        self.moved(row.batch, State::Pending, State::Cancelled)?;
+        self.moved(row.batch, (job, seq), (State::Pending, State::Cancelled))?;
         Ok(true)
     }
 

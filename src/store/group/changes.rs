@@ -1,11 +1,11 @@
 //! The log of changes: what each commit did, in the order of all changes.
 
 use crate::domain::{JobId, Ordinal};
-use crate::store::Error;
+use crate::store::{Error, log_entry};
 
 use super::Group;
 
-/// Changes that are kept for those who follow; a million single ones take some 40 MB.
+/// Changes that are kept for those who follow; a million single ones take some 30 MB.
 const KEPT: i64 = 1_000_000;
 /// What is older goes once so many more have come.
 const TRIMMED_EVERY: i64 = 4_096;
@@ -15,6 +15,8 @@ const TRIMMED_EVERY: i64 = 4_096;
 pub(super) struct Log {
     first_seq: i64,
     entries: Vec<u8>,
+    /// The ordinal of the last one.
+    last: i64,
 }
 
 impl Group<'_> {
@@ -24,13 +26,14 @@ impl Group<'_> {
         if self.log.entries.is_empty() {
             self.log.first_seq = seq;
         }
-        self.log.entries.extend_from_slice(&job.0.to_le_bytes());
+        log_entry::write(&mut self.log.entries, job.0 - self.log.last);
+        self.log.last = job.0;
         seq
     }
 
     /// Notes that a job is there no more.
-    pub(super) fn is_gone(&mut self, job: Ordinal, id: JobId) {
-        self.change_of(Ordinal(-job.0));
+    pub(super) fn is_gone(&mut self, id: JobId) {
+        self.change_of(Ordinal(0));
         self.log.entries.extend_from_slice(id.0.as_bytes());
     }
 

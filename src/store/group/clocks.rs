@@ -93,7 +93,7 @@ impl Group<'_> {
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Failed, seq });
-        self.moved(row.batch, State::Pending, State::Failed)
+        self.moved(row.batch, (ordinal, seq), (State::Pending, State::Failed))
     }
 
     /// Keeps the attempt that has just failed. Of a job that has no other, its own row tells all.

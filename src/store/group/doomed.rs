@@ -59,6 +59,6 @@ impl Group<'_> {
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Cancelled, seq });
-        self.moved(row.batch, State::Pending, State::Cancelled)
+        self.moved(row.batch, (ordinal, seq), (State::Pending, State::Cancelled))
     }
 }

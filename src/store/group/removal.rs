@@ -203,7 +203,7 @@ impl Group<'_> {
 
     /// Removes a done job and all that belongs to it. A key that is not a day old stays.
     fn remove(&mut self, row: &DoneRow) -> Result<(), Error> {
-        self.is_gone(row.ordinal, row.id);
+        self.is_gone(row.id);
         self.sql.delete_belongings(row.ordinal)?;
         for payload in row.payloads.into_iter().flatten() {
             self.sql.delete_payload(payload)?;

@@ -39,8 +39,9 @@ from batch_runs as r cross join jobs as j
 where r.batch = ?1 and r.index_from >= coalesce((select max(e.index_from) from batch_runs as e
         where e.batch = ?1 and e.index_from <= ?2 + 1), 0)
 order by r.index_from, j.ordinal limit ?3";
-const SELECT_AS_COMPLETED: &str = "select id, ordinal, state, finished_seq, batch_index from jobs
-where batch = ?1 and finished_seq > ?2 order by finished_seq limit ?3";
+const SELECT_AS_COMPLETED: &str = "select j.id, j.ordinal, j.state, j.finished_seq, j.batch_index
+from batch_ends as e cross join jobs as j on j.ordinal = e.job
+where e.batch = ?1 and e.seq > ?2 order by e.seq limit ?3";
 const SELECT_IDS: &str = "select j.id from batch_runs as r cross join jobs as j
     on j.ordinal >= r.ordinal_from and j.ordinal < r.ordinal_from + r.count
 where r.batch = ?1 order by r.index_from, j.ordinal limit ?2";

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::{Job, JobId, Ordinal};
 use crate::store::sqlite::rows;
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, log_entry};
 
 use super::{View, filled};
 
@@ -142,12 +142,11 @@ fn place(entry: &Entry) -> Option<i64> {
 
 fn read_entries(mut bytes: &[u8]) -> Result<Vec<Entry>, Error> {
     let short = || Error::Damaged("the log of changes ends too early".to_owned());
-    let mut entries = Vec::with_capacity(bytes.len() / 8);
+    let (mut entries, mut ordinal) = (Vec::with_capacity(bytes.len()), 0_i64);
     while !bytes.is_empty() {
-        let (ordinal, rest) = bytes.split_first_chunk().ok_or_else(short)?;
-        let ordinal = i64::from_le_bytes(*ordinal);
-        bytes = rest;
-        if ordinal >= 0 {
+        let step = log_entry::read(&mut bytes).ok_or_else(short)?;
+        ordinal = ordinal.checked_add(step).ok_or_else(short)?;
+        if ordinal != 0 {
             entries.push(Entry::Job(Ordinal(ordinal)));
             continue;
         }

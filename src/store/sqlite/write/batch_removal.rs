@@ -36,6 +36,8 @@ where callback in (select c.ordinal from callbacks as c where c.batch = ?)";
 const DELETE_DELIVERIES: &str = "delete from deliveries where batch = ?";
 const DELETE_CALLBACKS: &str = "delete from callbacks where batch = ?";
 const DELETE_RUNS: &str = "delete from batch_runs where batch = ?";
+const DELETE_ENDS: &str = "delete from batch_ends where batch = ?1
+    and seq in (select e.seq from batch_ends as e where e.batch = ?1 order by e.seq limit ?2)";
 const DELETE_BATCH: &str = "delete from batches where ordinal = ?";
 
 /// A batch that is over.
@@ -83,6 +85,11 @@ impl Statements<'_> {
         // What was open was looked for before the first of them went.
         rows.iter_mut().for_each(|row| row.has_open_delivery = false);
         Ok(rows)
+    }
+
+    /// Deletes so many of the ends of a batch, the first ones.
+    pub(in crate::store) fn delete_ends(self, batch: Ordinal, count: usize) -> Result<()> {
+        self.run(DELETE_ENDS, [batch.0, limit_of(count)]).map(drop)
     }
 
     /// Deletes a batch of which no job is left, with what hangs on it.

@@ -36,6 +36,7 @@ const SELECT_CANCELS_REST: &str =
 const SELECT_TAKES: &str =
     "select closed = 0 and cancel_requested_at is null from batches where ordinal = ?";
 const SELECT_IS_OF: &str = "select exists (select 1 from jobs where ordinal = ? and batch = ?)";
+const KEEP_END: &str = "insert into batch_ends (batch, seq, job) values (?, ?, ?)";
 const INSERT_CALLBACK: &str =
     "insert into callbacks (id, batch, at_event, url, host, sealed, created_at)
 select ?2, b.ordinal, ?3, ?4, ?5, ?6, ?7 from batches as b where b.ordinal = ?1";
@@ -92,6 +93,11 @@ impl Statements<'_> {
             self.run(INSERT_RUN, values)?;
         }
         Ok(())
+    }
+
+    /// Notes that a job of a batch has ended, in the order of all changes.
+    pub(in crate::store) fn keep_end(self, batch: Ordinal, seq: i64, job: Ordinal) -> Result<()> {
+        self.run(KEEP_END, [batch.0, seq, job.0]).map(drop)
     }
 
     /// Moves the counts of a batch; none if there is no such batch.
