@@ -1,5 +1,7 @@
 //! The roof: builds every floor, and takes them down in the right order.
 
+mod functions;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +23,7 @@ use crate::engine::keys::Keys;
 use crate::engine::{self, Clock, Engine, Wall, secret};
 use crate::http;
 use crate::outbound::{self, Client};
-use crate::runtime::{Native, Registry, Runtime, builtin};
+use crate::runtime::{Native, Registry, Runtime};
 use crate::store::{self, DatabasePath, OpenError, Store};
 
 const LOCK_FILE: &str = "lock";
@@ -144,9 +146,10 @@ impl Builder {
         let address = listener.local_addr().map_err(Failure::io(listening))?;
 
         let client = Client::new(&config.outbound()?, vec![address])?;
-        let registry = registry(&client, functions)?;
-        let runtime =
-            Runtime::start(&config.runtime()).map_err(Failure::io("cannot start threads"))?;
+        functions::check_spawner(&config)?;
+        let (runtime, resizes) = Runtime::start(config.runtime()?)
+            .map_err(Failure::io("cannot start threads and processes"))?;
+        let registry = functions::registry(&config, &client, functions, &runtime).await?;
         let clock = Clock::anchored(wall.now());
         let opened = open_store(&config, &registry, &clock).await?;
         let secrets = Failure::io("the secrets cannot be kept");
@@ -162,8 +165,17 @@ impl Builder {
                 change: http::change_event,
             },
         };
-        let parts =
-            engine::Parts { opened, registry, runtime, client, clock, wall, secret, seal_key };
+        let parts = engine::Parts {
+            opened,
+            registry,
+            runtime,
+            resizes,
+            client,
+            clock,
+            wall,
+            secret,
+            seal_key,
+        };
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
         let app = http::App::new(engine.clone(), keys, config.http());
@@ -310,16 +322,6 @@ fn check_listen(config: &Config, keys: &Keys) -> Result<(), Failure> {
         ))));
     }
     Ok(())
-}
-
-fn registry(client: &Client, functions: Vec<(String, Native)>) -> Result<Registry, Failure> {
-    let named = |name: &str, error| InvalidConfig(format!("function '{name}': {error}"));
-    let mut registry = Registry::default();
-    builtin::add_all(&mut registry, client).map_err(|error| named("built in", error))?;
-    for (name, native) in functions {
-        registry.add(&name, native).map_err(|error| named(&name, error))?;
-    }
-    Ok(registry)
 }
 
 async fn open_store(

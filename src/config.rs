@@ -1,22 +1,31 @@
 //! Configuration: flag over environment over TOML file over default. The only reader of the environment.
 
+mod file;
+mod programs;
+mod settings;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
 use crate::outbound::AllowEntry;
 use crate::store::{QueueSettings, Synchronous};
 use crate::{http, outbound, runtime};
 
+pub use programs::Programs;
+
+use file::{Misfit, QueueTable, Source};
+
 /// Longest wait that an operator may allow.
 const WAIT_MAX_CEILING: Duration = Duration::from_secs(600);
 /// Most threads of the pool.
 const THREADS_MAX: usize = 1_024;
-const FILE_DEFAULT: &str = "futurity.toml";
+/// Largest result, in bytes of JSON, and largest output of a command.
+const RESULT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a server is to be. [`Config::default`] is what a server without any option has.
 #[derive(Clone, Debug)]
@@ -29,6 +38,8 @@ pub struct Config {
     pub threads: usize,
     /// Functions that wait, at once.
     pub tasks: usize,
+    /// Commands, at once.
+    pub commands: usize,
     /// The longest wait of one request.
     pub wait_max: Duration,
     /// Requests that may wait at once.
@@ -43,6 +54,10 @@ pub struct Config {
     pub allow_loopback_egress: bool,
     /// Queues by name. `default` always exists.
     pub queues: BTreeMap<String, Queue>,
+    /// Commands and workers.
+    pub programs: Programs,
+    /// Whether programs run in control groups of their own, where this server may make some.
+    pub cgroups: bool,
     /// When deliveries are tried: seconds before each attempt.
     pub webhook_schedule_seconds: Vec<u32>,
 }
@@ -69,6 +84,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./futurity-data"),
             threads: threads_default(),
             tasks: 1_024,
+            commands: 64,
             wait_max: Duration::from_secs(60),
             waiters_max: 10_000,
             grace: Duration::from_secs(30),
@@ -76,6 +92,8 @@ impl Default for Config {
             egress_allow: Vec::new(),
             allow_loopback_egress: false,
             queues: BTreeMap::new(),
+            programs: Programs::default(),
+            cgroups: true,
             webhook_schedule_seconds: crate::domain::callback::Schedule::default().0,
         }
     }
@@ -143,42 +161,14 @@ pub enum LogFormat {
 #[error("{0}")]
 pub struct InvalidConfig(pub String);
 
-/// The file, as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    listen: Option<SocketAddr>,
-    data_dir: Option<PathBuf>,
-    threads: Option<usize>,
-    tasks: Option<usize>,
-    max_wait_seconds: Option<f64>,
-    grace_seconds: Option<f64>,
-    hosts: Vec<String>,
-    egress: EgressTable,
-    queues: BTreeMap<String, QueueTable>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct EgressTable {
-    allow: Vec<String>,
-    allow_loopback: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct QueueTable {
-    max_workers: Option<usize>,
-    max_pending: Option<usize>,
-}
-
 impl Config {
     /// The configuration that `options`, the environment and the file make together.
     ///
     /// # Errors
     /// [`InvalidConfig`], naming file, line and mend.
     pub fn load(options: &Options) -> Result<Self, InvalidConfig> {
-        let file = read_file(options.config.as_deref())?;
+        let source = Source::read(options.config.as_deref())?;
+        let file = source.file()?;
         let base = Self::default();
         let max_wait_seconds = options.max_wait_seconds.or(file.max_wait_seconds);
         let grace_seconds = options.grace_seconds.or(file.grace_seconds);
@@ -195,6 +185,7 @@ impl Config {
             data_dir: options.data_dir.clone().or(file.data_dir).unwrap_or(base.data_dir),
             threads: options.threads.or(file.threads).unwrap_or(base.threads),
             tasks: file.tasks.unwrap_or(base.tasks),
+            commands: file.commands.unwrap_or(base.commands),
             wait_max: seconds("max_wait_seconds", max_wait_seconds)?.unwrap_or(base.wait_max),
             waiters_max: base.waiters_max,
             grace: seconds("grace_seconds", grace_seconds)?.unwrap_or(base.grace),
@@ -202,9 +193,16 @@ impl Config {
             egress_allow: file.egress.allow,
             allow_loopback_egress: options.allow_loopback_egress || file.egress.allow_loopback,
             queues: file.queues.into_iter().map(queue).collect(),
+            programs: Programs {
+                functions: file.functions,
+                workers: file.workers,
+                directory: source.directory(),
+                environment: environment(),
+            },
+            cgroups: file.cgroups.unwrap_or(base.cgroups),
             webhook_schedule_seconds: base.webhook_schedule_seconds,
         };
-        config.check()?;
+        config.misfits().map_err(|misfit| source.place(&misfit))?;
         Ok(config)
     }
 
@@ -213,31 +211,57 @@ impl Config {
     /// # Errors
     /// [`InvalidConfig`].
     pub fn check(&self) -> Result<(), InvalidConfig> {
+        self.misfits().map_err(InvalidConfig::from)
+    }
+
+    fn misfits(&self) -> Result<(), Misfit> {
         let within = |name: &str, value: usize, most: usize| {
             let legal = (1..=most).contains(&value);
-            let text = || InvalidConfig(format!("{name} = {value}: must be from 1 to {most}"));
+            let text = || Misfit::of(name, format!("{value} must be from 1 to {most}"));
             if legal { Ok(()) } else { Err(text()) }
         };
         within("threads", self.threads, THREADS_MAX)?;
         within("tasks", self.tasks, MAX_WORKERS_MAX)?;
+        within("commands", self.commands, MAX_WORKERS_MAX)?;
         if self.wait_max > WAIT_MAX_CEILING {
             let most = WAIT_MAX_CEILING.as_secs();
-            return Err(InvalidConfig(format!("max_wait_seconds: must be at most {most}")));
+            return Err(Misfit::of("max_wait_seconds", format!("must be at most {most}")));
         }
         for (name, queue) in &self.queues {
-            let named = |error| InvalidConfig(format!("queue '{name}': {error}"));
-            QueueName::new(name).map_err(named)?;
-            within(&format!("queues.{name}.max_workers"), queue.max_workers, MAX_WORKERS_MAX)?;
+            let at = |misfit: Misfit| misfit.within(&["queues", name]);
+            QueueName::new(name).map_err(|error| at(Misfit::of("", error.to_string())))?;
+            within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
         }
-        self.outbound().map(drop)
+        self.programs.check()?;
+        self.egress().map(drop)
     }
 
-    pub(crate) fn runtime(&self) -> runtime::Config {
-        runtime::Config { threads: self.threads, result_bytes_max: 8 * 1024 * 1024 }
+    pub(crate) fn runtime(&self) -> Result<runtime::Config, InvalidConfig> {
+        let processes = (!self.programs.is_empty()).then(|| self.places());
+        Ok(runtime::Config {
+            threads: self.threads,
+            result_bytes_max: RESULT_BYTES_MAX,
+            processes,
+            workers: self.programs.workers()?,
+        })
     }
 
+    /// Where programs leave their files, and what their groups are called: one server has a data directory.
+    fn places(&self) -> (PathBuf, Option<String>) {
+        let whole = self.data_dir.canonicalize().unwrap_or_else(|_new| self.data_dir.clone());
+        let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());
+        let name = || digest[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = self.cgroups.then(name);
+        (self.data_dir.join("work"), name)
+    }
+
+    /// Slots of pools whose number does not change. Those of a worker are told by its processes.
     pub(crate) fn slots(&self) -> BTreeMap<Pool, usize> {
-        BTreeMap::from([(Pool::Threads, self.threads), (Pool::Tasks, self.tasks)])
+        BTreeMap::from([
+            (Pool::Threads, self.threads),
+            (Pool::Tasks, self.tasks),
+            (Pool::Commands, self.commands),
+        ])
     }
 
     /// What a queue that is made over HTTP has where the request says nothing.
@@ -271,9 +295,13 @@ impl Config {
     }
 
     pub(crate) fn outbound(&self) -> Result<outbound::Config, InvalidConfig> {
+        self.egress().map_err(InvalidConfig::from)
+    }
+
+    fn egress(&self) -> Result<outbound::Config, Misfit> {
         let entry = |text: &String| {
             text.parse::<AllowEntry>()
-                .map_err(|error| InvalidConfig(format!("egress.allow: {error}")))
+                .map_err(|error| Misfit::of("allow", error.to_string()).within(&["egress"]))
         };
         let allow = self.egress_allow.iter().map(entry).collect::<Result<_, _>>()?;
         Ok(outbound::Config { allow, allow_loopback: self.allow_loopback_egress })
@@ -294,17 +322,12 @@ fn settings(queue: &Queue) -> QueueSettings {
     QueueSettings { max_workers: queue.max_workers, max_pending: queue.max_pending }
 }
 
-fn read_file(named: Option<&Path>) -> Result<File, InvalidConfig> {
-    let path = named.unwrap_or(Path::new(FILE_DEFAULT));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(File::default());
-        }
-        Err(error) => return Err(InvalidConfig(format!("{}: {error}", path.display()))),
+/// The environment, as far as it is text: a program is given some of it, if its settings say so.
+fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    // The parser's own message shows the line with a mark under the mistake.
-    toml::from_str(&text).map_err(|error| InvalidConfig(format!("{}: {error}", path.display())))
+    std::env::vars_os().filter_map(text).collect()
 }
 
 fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, InvalidConfig> {

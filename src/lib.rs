@@ -15,8 +15,11 @@ mod store;
 mod telemetry;
 
 pub use app::{Builder, Failure, Server};
-pub use config::{Config, InvalidConfig, LogFormat, Options, Queue};
-pub use domain::{ErrorType, FunctionName, Invalid, JobError, JobId, Json};
-pub use runtime::{Call, Native, Refusal, blocking, task};
+pub use config::{Config, InvalidConfig, LogFormat, Options, Programs, Queue};
+pub use domain::{
+    Clocks, Defaults, ErrorType, FunctionName, Invalid, JobError, JobId, Json, OnInterrupt,
+    QueueName, Retry,
+};
+pub use runtime::{Call, Fault, Native, Refusal, become_spawner_if_asked, blocking, task};
 /// What an argument type derives its schema with.
 pub use schemars;

@@ -9,5 +9,6 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    futurity::cli::run()
+    // Commands and workers are started by a copy of this program.
+    futurity::become_spawner_if_asked().unwrap_or_else(futurity::cli::run)
 }

@@ -19,6 +19,14 @@ pub enum ErrorType {
     ResultTooLarge,
     /// An outgoing request to an address that the egress policy denies.
     EgressDenied,
+    /// The process that had the call is gone, or was not to be understood any more (E20).
+    WorkerLost,
+    /// A program wrote more than it may.
+    OutputLimit,
+    /// A program used more memory than it may.
+    OutOfMemory,
+    /// A program wanted to be more processes than it may.
+    ProcessLimit,
     /// The first attempt did not start in time.
     StartTimeout,
     /// The attempt did not end in time.
@@ -28,13 +36,17 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    const OURS: [Self; 9] = [
+    const OURS: [Self; 13] = [
         Self::Panic,
         Self::Interrupted,
         Self::CrashLoop,
         Self::InvalidResult,
         Self::ResultTooLarge,
         Self::EgressDenied,
+        Self::WorkerLost,
+        Self::OutputLimit,
+        Self::OutOfMemory,
+        Self::ProcessLimit,
         Self::StartTimeout,
         Self::RunTimeout,
         Self::TotalTimeout,
@@ -51,6 +63,10 @@ impl ErrorType {
             Self::InvalidResult => "invalid_result",
             Self::ResultTooLarge => "result_too_large",
             Self::EgressDenied => "egress_denied",
+            Self::WorkerLost => "worker_lost",
+            Self::OutputLimit => "output_limit",
+            Self::OutOfMemory => "out_of_memory",
+            Self::ProcessLimit => "process_limit",
             Self::StartTimeout => "start_timeout",
             Self::RunTimeout => "run_timeout",
             Self::TotalTimeout => "total_timeout",
@@ -93,7 +109,7 @@ impl JobError {
     /// An error of one of our own types.
     pub fn of(kind: ErrorType, message: impl Into<String>) -> Self {
         Self {
-            retryable: kind == ErrorType::RunTimeout,
+            retryable: matches!(kind, ErrorType::RunTimeout | ErrorType::WorkerLost),
             kind,
             message: message.into(),
             traceback: None,
@@ -125,6 +141,10 @@ impl JobError {
             | ErrorType::Panic
             | ErrorType::InvalidResult
             | ErrorType::ResultTooLarge
+            | ErrorType::WorkerLost
+            | ErrorType::OutputLimit
+            | ErrorType::OutOfMemory
+            | ErrorType::ProcessLimit
             | ErrorType::RunTimeout => !self.permanent,
         }
     }

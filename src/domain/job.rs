@@ -29,6 +29,10 @@ pub enum Pool {
     Threads,
     /// The async threads, for what waits. It holds a slot, no thread.
     Tasks,
+    /// Programs that are started for one call each.
+    Commands,
+    /// The processes of the worker with this number.
+    Worker(u16),
     /// Nowhere: the function is not registered in this process. Such jobs wait until it is again.
     Absent,
 }

@@ -18,10 +18,17 @@ impl Json {
         serde_json::from_str::<&RawValue>(text).map(Self::of)
     }
 
-    /// Takes a value that a parser has checked.
+    /// Takes a value that a parser has checked. It becomes one line, as it is sent in streams of lines.
     #[must_use]
     pub fn of(raw: &RawValue) -> Self {
-        Self(raw.to_owned().into())
+        Self::on_one_line(raw.get()).unwrap_or_else(|| Self(raw.to_owned().into()))
+    }
+
+    /// The value of a text that has several lines; none if it has one. A line ends only between two tokens, where
+    /// a space is as good (RFC 8259, section 2).
+    fn on_one_line(text: &str) -> Option<Self> {
+        let has_lines = text.as_bytes().contains(&b'\n') || text.as_bytes().contains(&b'\r');
+        has_lines.then(|| Self::trusted(text.replace(['\n', '\r'], " ")))
     }
 
     /// Takes a text that was checked when it was stored.
@@ -29,7 +36,7 @@ impl Json {
     /// # Errors
     /// The parser's message: what was stored has changed since.
     pub fn kept(text: String) -> Result<Self, serde_json::Error> {
-        RawValue::from_string(text).map(Self::from)
+        RawValue::from_string(text).map(|raw| Self(raw.into()))
     }
 
     /// Takes a text that we printed ourselves, piece by piece of values that were checked.
@@ -76,7 +83,7 @@ impl Json {
 
 impl From<Box<RawValue>> for Json {
     fn from(raw: Box<RawValue>) -> Self {
-        Self(raw.into())
+        Self::on_one_line(raw.get()).unwrap_or_else(|| Self(raw.into()))
     }
 }
 
@@ -92,5 +99,17 @@ impl Eq for Json {}
 impl fmt::Debug for Json {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_one_line_and_its_strings_stay() {
+        let json = Json::parse("[1,\r\n  \"a\\nb\",\n{\"c\":\t2}]\n").unwrap();
+        assert_eq!(json.as_str(), "[1,    \"a\\nb\", {\"c\":\t2}]");
+        assert_eq!(Json::parse("{ }").unwrap().as_str(), "{ }", "a line is taken as it is");
     }
 }

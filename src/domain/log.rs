@@ -5,16 +5,19 @@
 pub enum LogStream {
     /// By the function itself, as a line of its log.
     Log,
+    /// By a program, to its standard error.
+    Stderr,
 }
 
 impl LogStream {
-    const ALL: [Self; 1] = [Self::Log];
+    const ALL: [Self; 2] = [Self::Log, Self::Stderr];
 
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Stderr => "stderr",
         }
     }
 

@@ -31,7 +31,7 @@ pub use job::{
 };
 pub use json::Json;
 pub use log::{LogLine, LogPlace, LogStream};
-pub use options::{Clocks, Options, Retry, RunAt, Start};
+pub use options::{Clocks, Defaults, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
 pub use settle::{cancel_pending, complete, is_completed_so, settle};

@@ -1,6 +1,6 @@
 //! What a submission may ask for beside the call: retries, limits of time, retention.
 
-use super::{Invalid, JobId, Timestamp};
+use super::{Invalid, JobId, OnInterrupt, QueueName, Timestamp};
 
 /// When an attempt that failed is followed by another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +64,18 @@ pub struct Clocks {
     pub total_timeout_ms: Option<i64>,
 }
 
+impl Clocks {
+    /// These, and where one is missing that of `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            start_timeout_ms: self.start_timeout_ms.or(others.start_timeout_ms),
+            run_timeout_ms: self.run_timeout_ms.or(others.run_timeout_ms),
+            total_timeout_ms: self.total_timeout_ms.or(others.total_timeout_ms),
+        }
+    }
+}
+
 /// When a job may start first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunAt {
@@ -93,6 +105,19 @@ pub enum Start {
     At(Timestamp),
     /// Not before so many milliseconds have passed.
     After(i64),
+}
+
+/// What a function asks for where a submission says nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Defaults {
+    /// The queue; `default` if none is named.
+    pub queue: Option<QueueName>,
+    /// When a failed attempt is followed by another.
+    pub retry: Option<Retry>,
+    /// Limits of time.
+    pub clocks: Clocks,
+    /// What becomes of a job when the server does not survive an attempt.
+    pub on_interrupt: Option<OnInterrupt>,
 }
 
 /// What most submissions leave out.

@@ -9,6 +9,13 @@ pub enum Outcome {
     Returned(Json),
     /// The function raised, panicked, or returned what cannot be kept.
     Raised(JobError),
+    /// No process or descriptor was to be had for it (G23): nothing of it ran, and it is tried again.
+    NotStarted {
+        /// What was missing.
+        reason: String,
+        /// How long it waits before, in milliseconds.
+        wait_ms: i64,
+    },
     /// It was asked to stop by a cancel, and it stopped or its grace ran out.
     Cancelled,
     /// The server is stopping, and the attempt did not end within the grace.

@@ -20,13 +20,16 @@ pub fn settle(job: &Job, outcome: Outcome, now: Timestamp, chance: f64) -> Job {
         Outcome::Returned(result) => {
             Job { result: Some(result), ..done(job, State::Succeeded, now) }
         }
-        Outcome::Raised(_) | Outcome::Stopped | Outcome::Crashed if cancel_requested => {
+        Outcome::Raised(_) | Outcome::Stopped | Outcome::Crashed | Outcome::NotStarted { .. }
+            if cancel_requested =>
+        {
             done(job, State::Cancelled, now)
         }
         Outcome::Raised(error) => raised(job, error, now, chance),
         Outcome::Cancelled => done(job, State::Cancelled, now),
         Outcome::Stopped => interrupted(job, now),
         Outcome::Crashed => crashed(job, now),
+        Outcome::NotStarted { wait_ms, .. } => not_started(job, wait_ms, now),
     }
 }
 
@@ -81,6 +84,12 @@ fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
         version: job.version + 1,
         ..counted
     }
+}
+
+/// Nothing ran, so nothing is counted: the job waits as before, a moment longer.
+fn not_started(job: &Job, wait_ms: i64, now: Timestamp) -> Job {
+    let run_at = (wait_ms > 0).then(|| RunAt::Counted(now.plus_millis(wait_ms)));
+    Job { state: State::Pending, started_at: None, run_at, version: job.version + 1, ..job.clone() }
 }
 
 fn crashed(job: &Job, now: Timestamp) -> Job {

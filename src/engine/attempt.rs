@@ -15,6 +15,8 @@ use super::timers::{TIMEOUT_GRACE, TimeLimit};
 
 /// How long an attempt may take to end by itself once a stopping server has asked it to.
 const STOP_GRACE: Duration = Duration::from_millis(500);
+/// How long a program that is ended may take to be gone, with all that it started.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// Between two tries to record an outcome while the disk is full.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -63,12 +65,9 @@ impl Ended {
         Self { outcome, overstays: None, log: Vec::new() }
     }
 
-    /// Given up: a task ends by being dropped, a thread stays.
-    fn given_up(outcome: Outcome, running: Running) -> Self {
-        match running.pool() {
-            Pool::Threads => Self { overstays: Some(running), ..Self::of(outcome) },
-            Pool::Tasks | Pool::Absent => Self::of(outcome),
-        }
+    /// Given up: a task ends by being dropped, a program is ended, a thread stays.
+    async fn given_up(outcome: Outcome, running: Running) -> Self {
+        Self { overstays: running.end(ENDED_WITHIN).await, ..Self::of(outcome) }
     }
 }
 
@@ -123,10 +122,11 @@ impl Engine {
     async fn watch_cancelled(&self, mut running: Running, grace: Duration) -> Ended {
         tokio::select! {
             biased;
-            outcome = running.outcome() => Ended::of(outcome),
-            () = tokio::time::sleep(grace) => Ended::given_up(Outcome::Cancelled, running),
-            () = self.shared.stopping.cancelled() => Ended::given_up(Outcome::Cancelled, running),
+            outcome = running.outcome() => return Ended::of(outcome),
+            () = tokio::time::sleep(grace) => {}
+            () = self.shared.stopping.cancelled() => {}
         }
+        Ended::given_up(Outcome::Cancelled, running).await
     }
 
     /// The attempt has timed out, whatever comes of it in its grace: nobody may take a late value for one
@@ -140,13 +140,12 @@ impl Engine {
         let cancelled = async { tokio::time::sleep(control.cancelled().await).await };
         tokio::select! {
             biased;
-            _late = running.outcome() => Ended::of(Outcome::Raised(error)),
-            () = cancelled => Ended::given_up(Outcome::Raised(error), running),
-            () = tokio::time::sleep(TIMEOUT_GRACE) => Ended::given_up(Outcome::Raised(error), running),
-            () = self.shared.stopping.cancelled() => {
-                Ended::given_up(Outcome::Raised(error), running)
-            }
+            _late = running.outcome() => return Ended::of(Outcome::Raised(error)),
+            () = cancelled => {}
+            () = tokio::time::sleep(TIMEOUT_GRACE) => {}
+            () = self.shared.stopping.cancelled() => {}
         }
+        Ended::given_up(Outcome::Raised(error), running).await
     }
 
     /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
@@ -185,10 +184,11 @@ impl Engine {
 async fn stopped(mut running: Running) -> Ended {
     tokio::select! {
         biased;
-        outcome = running.outcome() => match outcome {
+        outcome = running.outcome() => return match outcome {
             Outcome::Raised(_) => Ended::of(Outcome::Stopped),
             other => Ended::of(other),
         },
-        () = tokio::time::sleep(STOP_GRACE) => Ended::given_up(Outcome::Stopped, running),
+        () = tokio::time::sleep(STOP_GRACE) => {}
     }
+    Ended::given_up(Outcome::Stopped, running).await
 }

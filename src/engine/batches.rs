@@ -11,7 +11,7 @@ use crate::domain::{
     Batch, BatchId, Callback, FunctionName, JobId, Json, Membership, OnError, Ordinal, QueueName,
     Spec, Timestamp, When,
 };
-use crate::runtime::{Function, Refusal};
+use crate::runtime::Function;
 use crate::store::{self, BatchPage, Filter, Submission};
 
 use super::waiters::BatchWatch;
@@ -162,6 +162,7 @@ impl Engine {
         }
         let name = new.function.as_deref().unwrap_or_default();
         let function = Arc::clone(self.known_function(name)?);
+        let new = new.with(Some(&function));
         Ok(Common { function, new: Arc::new(new), batch, place, since: self.now() })
     }
 
@@ -175,10 +176,9 @@ impl Engine {
     ) -> Result<Submission, Error> {
         let queue = common.queue();
         let Common { function, new, batch, place, since } = common;
-        let bound = function.bind(&call.args, &call.kwargs).map_err(|refusal| {
-            let is_denied = matches!(refusal, Refusal::EgressDenied(_));
-            Error::InvalidCall { call: index, is_denied, detail: refusal.to_string() }
-        })?;
+        let bound = function
+            .bind(&call.args, &call.kwargs)
+            .map_err(|refusal| Error::InvalidCall { call: index, refusal })?;
         let mut options = new.options;
         // The time of the batch counts from its creation, whenever the call came (E6).
         let spent = created_at.millis_since(*since);
@@ -192,7 +192,7 @@ impl Engine {
             kwargs: Some(call.kwargs),
             queue,
             priority: new.priority,
-            on_interrupt: new.on_interrupt,
+            on_interrupt: new.on_interrupt.unwrap_or_default(),
             tags: new.tags.clone(),
             metadata: new.metadata.clone(),
             options,

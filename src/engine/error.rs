@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::{BatchId, CallbackId, Invalid, Job, JobId, QueueName, State};
+use crate::runtime::Refusal;
 use crate::store;
 
 /// Errors of the service; HTTP gives each its status and its words.
@@ -18,14 +19,12 @@ pub enum Error {
     #[error("{0} has expired: it was kept as long as it had to be, and is gone")]
     Expired(Uuid),
     /// A call of a batch does not fit the function, in Python's words.
-    #[error("call {call}: {detail}")]
+    #[error("call {call}: {refusal}")]
     InvalidCall {
         /// Which one, from 0.
         call: usize,
-        /// Whether the egress policy denies an address in it.
-        is_denied: bool,
         /// What is wrong.
-        detail: String,
+        refusal: Refusal,
     },
     /// The batch has more jobs than can be named in one request.
     #[error("batch {id} has {total} jobs, and a wait may name {most}; read its results instead")]
@@ -97,7 +96,7 @@ pub enum Error {
     },
     /// The arguments do not fit the function, in Python's words.
     #[error("{0}")]
-    InvalidArguments(String),
+    InvalidArguments(Refusal),
     /// An address that the egress policy denies.
     #[error("{detail}")]
     EgressDenied {

@@ -29,25 +29,24 @@ mod submit;
 mod timers;
 mod waiters;
 mod waiting;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::callback::Schedule;
 use crate::domain::{Batch, Callback, Job, JobId, Ordinal, Pool, State, Timestamp, When};
-use crate::outbound::Client;
-use crate::outbound::Secret;
-use crate::runtime::{Registry, Runtime};
+use crate::outbound::{Client, Secret};
+use crate::runtime::{Registry, Resize, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
 
-pub use crate::runtime::Function;
-pub use crate::store::Ended;
-pub use crate::store::{BatchPage, Cancellation, Filter, JobChange, Left, Order, Page};
+pub use crate::runtime::{Fault, Function, Refusal, Worker, WorkerState};
+pub use crate::store::{BatchPage, Cancellation, Ended, Filter, JobChange, Left, Order, Page};
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
 pub use cancel_many::{CancelMany, Meant};
@@ -99,6 +98,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Where they run.
     pub runtime: Runtime,
+    /// How many calls workers can take.
+    pub resizes: mpsc::UnboundedReceiver<Resize>,
     /// What deliveries are sent through.
     pub client: Client,
     /// What time it is.
@@ -162,7 +163,8 @@ impl Engine {
     /// Starts the dispatcher, the courier and the cleaner. Jobs that waited when the last server ended start now.
     #[must_use]
     pub fn start(config: Config, parts: Parts) -> Self {
-        let Parts { opened, registry, runtime, client, clock, wall, secret, seal_key } = parts;
+        let Parts { opened, registry, runtime, resizes, client, clock, wall, secret, seal_key } =
+            parts;
         let waiters = Waiters::new(config.waiters_max);
         let shared = Arc::new(Shared {
             config,
@@ -201,6 +203,7 @@ impl Engine {
         engine.shared.timer.set(store::Alarm { deadline: long_ago, wall: long_ago });
         engine.shared.tasks.spawn(timers::run(engine.clone()));
         engine.shared.tasks.spawn(cleaner::run(engine.clone()));
+        engine.shared.tasks.spawn(workers::resize(engine.clone(), resizes));
         engine.shared.tasks.spawn(batches::resume_cancels(engine.clone()));
         engine
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     CallbackId, FunctionName, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt, Options,
-    Pool, Priority, QueueName, RunAt, Spec, Start, Tags, Timestamp,
+    Pool, Priority, QueueName, Retry, RunAt, Spec, Start, Tags, Timestamp,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::{Function, Refusal};
@@ -28,17 +28,19 @@ pub struct NewJob {
     pub args: Json,
     /// Keyword arguments, a JSON object.
     pub kwargs: Json,
-    /// The queue; `default` if none is named. A manual job is in none.
+    /// The queue; if none is named that of the function, else `default`. A manual job is in none.
     pub queue: Option<QueueName>,
     /// How urgent it is there.
     pub priority: Priority,
-    /// What becomes of it when the server does not survive an attempt.
-    pub on_interrupt: OnInterrupt,
+    /// What becomes of it when the server does not survive an attempt; none: what its function says.
+    pub on_interrupt: Option<OnInterrupt>,
     /// Words to find it by.
     pub tags: Tags,
     /// The client's notes.
     pub metadata: Metadata,
-    /// Retries, limits of time, retention.
+    /// When a failed attempt is followed by another; none: what its function says.
+    pub retry: Option<Retry>,
+    /// Limits of time, retention. Its retries are not used.
     pub options: Options,
     /// What the request is known by when it comes again.
     pub identity: Option<Box<Identity>>,
@@ -58,9 +60,10 @@ impl Default for NewJob {
             kwargs: Json::empty_object(),
             queue: None,
             priority: Priority::default(),
-            on_interrupt: OnInterrupt::default(),
+            on_interrupt: None,
             tags: Tags::default(),
             metadata: Metadata::default(),
+            retry: None,
             options: Options::default(),
             identity: None,
             start: Start::default(),
@@ -113,6 +116,19 @@ struct Callee {
     name: FunctionName,
     pool: Pool,
     arguments: Json,
+    function: Option<Arc<Function>>,
+}
+
+impl NewJob {
+    /// The same, with what its function asks for where the request says nothing.
+    pub(super) fn with(mut self, function: Option<&Function>) -> Self {
+        let Some(Function { defaults, .. }) = function else { return self };
+        self.queue = self.queue.or_else(|| defaults.queue.clone());
+        self.on_interrupt = self.on_interrupt.or(defaults.on_interrupt);
+        self.options.retry = self.retry.or(defaults.retry).unwrap_or_default();
+        self.options.clocks = self.options.clocks.or(defaults.clocks);
+        self
+    }
 }
 
 impl Engine {
@@ -122,6 +138,7 @@ impl Engine {
             return Err(Error::Draining);
         }
         let callee = self.callee(&new)?;
+        let new = new.with(callee.function.as_deref());
         let mut callbacks = Vec::with_capacity(new.callbacks.len());
         for (place, asked) in new.callbacks.iter().enumerate() {
             callbacks.push(self.checked_callback(Some(place), asked)?);
@@ -138,7 +155,7 @@ impl Engine {
                 false => new.queue.unwrap_or_else(QueueName::default_queue),
             },
             priority: new.priority,
-            on_interrupt: new.on_interrupt,
+            on_interrupt: new.on_interrupt.unwrap_or_default(),
             tags: new.tags,
             metadata: new.metadata,
             options: new.options,
@@ -178,14 +195,16 @@ impl Engine {
     fn callee(&self, new: &NewJob) -> Result<Callee, Error> {
         if new.options.manual {
             let name = manual::label(new.function.as_deref()).map_err(Error::InvalidLabel)?;
-            return Ok(Callee { name, pool: Pool::Absent, arguments: Json::empty_object() });
+            let arguments = Json::empty_object();
+            return Ok(Callee { name, pool: Pool::Absent, arguments, function: None });
         }
         let function = self.known_function(new.function.as_deref().unwrap_or_default())?;
-        let bound = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
-            Refusal::Invalid(detail) => Error::InvalidArguments(detail),
+        let arguments = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
             Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },
+            other => Error::InvalidArguments(other),
         })?;
-        Ok(Callee { name: function.name.clone(), pool: function.pool(), arguments: bound })
+        let (name, pool) = (function.name.clone(), function.pool());
+        Ok(Callee { name, pool, arguments, function: Some(Arc::clone(function)) })
     }
 
     /// The callback that was asked for, with its id; `place` is where it stands in the request.

@@ -49,6 +49,7 @@ impl Engine {
     /// Writes what is under way and closes the database.
     pub async fn close(self) {
         let shared = &self.shared;
+        shared.runtime.close().await;
         let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         shared.store.clone().close().await;
         if let Some(writer) = writer

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::value::RawValue;
 
 use crate::domain::{Batch, Invalid, Json, OnError};
-use crate::engine::{BatchCall, Error, NewBatch, SubmittedBatch};
+use crate::engine::{BatchCall, Error, Fault, NewBatch, Refusal, SubmittedBatch};
 
 use super::Desk;
 use super::answer;
@@ -161,13 +161,39 @@ enum Source {
 impl Source {
     /// A refusal, with a pointer to the call that it is about.
     fn problem(self, error: Error) -> Problem {
-        let Error::InvalidCall { call, is_denied, .. } = &error else { return error.into() };
-        let pointer = match self {
-            Self::Calls => format!("/calls/{call}"),
-            Self::Iterables => "/iterables".to_owned(),
+        let Error::InvalidCall { call, refusal } = &error else { return error.into() };
+        let code = match refusal {
+            Refusal::EgressDenied(_) => Code::EgressDenied,
+            Refusal::Invalid(_) | Refusal::Values { .. } => Code::InvalidArguments,
         };
-        let code = if *is_denied { Code::EgressDenied } else { Code::InvalidArguments };
-        Problem::of_fields(code, vec![FieldError { pointer, detail: error.to_string() }])
+        let errors = match refusal {
+            Refusal::Values { faults, .. } => {
+                faults.iter().map(|fault| self.fault(*call, fault)).collect()
+            }
+            Refusal::Invalid(_) | Refusal::EgressDenied(_) => {
+                let pointer = match self {
+                    Self::Calls => format!("/calls/{call}"),
+                    Self::Iterables => "/iterables".to_owned(),
+                };
+                vec![FieldError { pointer, detail: error.to_string() }]
+            }
+        };
+        Problem::of_fields(code, errors)
+    }
+
+    /// A value of a call that does not fit. That of the first list in call 7 is its number 7.
+    fn fault(self, call: usize, fault: &Fault) -> FieldError {
+        let in_lists = || {
+            let place = fault.pointer.strip_prefix("/args/")?;
+            let (list, rest) = place.split_at(place.find('/').unwrap_or(place.len()));
+            Some(format!("/iterables/{list}/{call}{rest}"))
+        };
+        let in_calls = || format!("/calls/{call}{}", fault.pointer);
+        let pointer = match self {
+            Self::Calls => in_calls(),
+            Self::Iterables => in_lists().unwrap_or_else(in_calls),
+        };
+        FieldError { pointer, detail: fault.detail.clone() }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The bodies that leave the server: the only serde of the API.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::tz::Offset;
@@ -9,9 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::domain::{
     Callback, Delivery, DeliveryState, FailedAttempt, Job, JobError, Json, Metadata, Progress,
-    Signature, Timestamp, When,
+    Timestamp, When,
 };
-use crate::engine::Function;
 use crate::engine::event_type;
 
 use super::answer::to_json;
@@ -221,54 +219,6 @@ fn delivery(id: String, delivery: &Delivery) -> DeliveryBody<'_> {
 #[derive(Serialize)]
 pub(super) struct CallbacksBody<'a> {
     pub(super) callbacks: Vec<CallbackBody<'a>>,
-}
-
-/// A function.
-#[derive(Serialize)]
-pub(super) struct FunctionBody<'a> {
-    name: &'a str,
-    runtime: &'a str,
-    description: &'a str,
-    parameters: Vec<ParameterBody<'a>>,
-    defaults: BTreeMap<&'a str, &'a str>,
-}
-
-#[derive(Serialize)]
-struct ParameterBody<'a> {
-    name: &'a str,
-    required: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<&'a serde_json::Value>,
-    schema: &'a serde_json::Value,
-}
-
-impl<'a> FunctionBody<'a> {
-    /// `function` as it is shown.
-    pub(super) fn of(function: &'a Function) -> Self {
-        Self {
-            name: function.name.as_str(),
-            runtime: function.runtime(),
-            description: function.description(),
-            parameters: parameters(function.signature()),
-            defaults: BTreeMap::from([("queue", "default")]),
-        }
-    }
-}
-
-fn parameters(signature: &Signature) -> Vec<ParameterBody<'_>> {
-    let parameters = signature.parameters.iter().map(|parameter| ParameterBody {
-        name: &parameter.name,
-        required: parameter.required,
-        default: parameter.default.as_ref(),
-        schema: &parameter.schema,
-    });
-    parameters.collect()
-}
-
-/// All functions.
-#[derive(Serialize)]
-pub(super) struct FunctionsBody<'a> {
-    pub(super) functions: Vec<FunctionBody<'a>>,
 }
 
 #[derive(Serialize)]

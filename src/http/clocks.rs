@@ -12,7 +12,7 @@ use super::problem::FieldError;
 const SECONDS_MAX: f64 = 315_619_200.0;
 
 /// Reads what a submission says of time.
-pub(super) fn options(fields: &mut Fields<'_>) -> (Options, Start) {
+pub(super) fn options(fields: &mut Fields<'_>) -> (Options, Option<Retry>, Start) {
     let retry = retry(fields);
     let clocks = Clocks {
         start_timeout_ms: timeout(fields, "start_timeout_seconds"),
@@ -21,8 +21,8 @@ pub(super) fn options(fields: &mut Fields<'_>) -> (Options, Start) {
     };
     let retention_ms = fields.checked("retention_seconds", "a number", retention);
     let retention_ms = retention_ms.unwrap_or(Options::RETENTION_MS);
-    let options = Options { retry, clocks, retention_ms, ..Options::default() };
-    (options, start(fields))
+    let options = Options { clocks, retention_ms, ..Options::default() };
+    (options, retry, start(fields))
 }
 
 fn start(fields: &mut Fields<'_>) -> Start {
@@ -72,16 +72,16 @@ fn retention(seconds: f64) -> Result<i64, Invalid> {
     millis(seconds, most)
 }
 
-fn retry(fields: &mut Fields<'_>) -> Retry {
-    let Some(value) = fields.raw("retry") else { return Retry::default() };
+fn retry(fields: &mut Fields<'_>) -> Option<Retry> {
+    let value = fields.raw("retry")?;
     match retry_at(&fields.at("retry"), value) {
         Ok((retry, inner)) => {
             fields.adopt(inner.faults());
-            retry
+            Some(retry)
         }
         Err(error) => {
             fields.adopt(error.into());
-            Retry::default()
+            None
         }
     }
 }

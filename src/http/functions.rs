@@ -8,8 +8,8 @@ use axum::response::Response;
 
 use super::Desk;
 use super::answer;
-use super::body::{FunctionBody, FunctionsBody};
 use super::extract::Query;
+use super::function_body::{FunctionBody, FunctionsBody};
 use super::problem::{Code, Problem};
 
 /// `GET /v1/functions`.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Desk;
 use super::answer;
 use super::extract::Query;
+use super::function_body::WorkerBody;
 use super::problem::{Code, Problem};
 
 #[derive(Serialize)]
@@ -23,12 +24,51 @@ pub(super) async fn livez(query: Query) -> Result<Response, Problem> {
     Ok(answer::json(StatusCode::OK, &StatusBody { status: "ok" }))
 }
 
-/// `GET /readyz`: submissions are taken.
+/// What [`readyz`] tells who wants to know more.
+#[derive(Serialize)]
+struct ReadyBody {
+    status: &'static str,
+    workers: Vec<WorkerBody>,
+    /// What bounds programs beside the look of their keepers; none where there are no programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroups: Option<CgroupsBody>,
+}
+
+#[derive(Serialize)]
+struct CgroupsBody {
+    used: bool,
+    controllers: Vec<String>,
+    /// Why they are not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl CgroupsBody {
+    fn of(cgroups: Result<&[String], &str>) -> Self {
+        match cgroups {
+            Ok(controllers) => Self { used: true, controllers: controllers.to_vec(), reason: None },
+            Err(reason) => {
+                Self { used: false, controllers: Vec::new(), reason: Some(reason.to_owned()) }
+            }
+        }
+    }
+}
+
+/// `GET /readyz`: submissions are taken. With `?verbose` it also tells of workers.
 pub(super) async fn readyz(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
 ) -> Result<Response, Problem> {
-    query.only(&[])?;
+    let query = query.only(&["verbose"])?;
+    let is_verbose = query.get("verbose").is_some();
+    if desk.engine.is_ready() && is_verbose {
+        let body = ReadyBody {
+            status: "ready",
+            workers: desk.engine.workers().iter().map(WorkerBody::brief).collect(),
+            cgroups: desk.engine.cgroups().map(CgroupsBody::of),
+        };
+        return Ok(answer::json(StatusCode::OK, &body));
+    }
     if desk.engine.is_ready() {
         return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
     }

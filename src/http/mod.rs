@@ -16,6 +16,7 @@ mod events;
 mod extract;
 mod fields;
 mod forget;
+mod function_body;
 mod functions;
 mod health;
 mod idempotency;

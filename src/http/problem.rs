@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::{Invalid, Job};
-use crate::engine::{Caller, Error};
+use crate::engine::{Caller, Error, Fault, Refusal};
 
 use super::answer;
 use super::body::JobErrorBody;
@@ -167,6 +167,21 @@ impl Problem {
         problem
     }
 
+    /// Of a call that a function refuses; with a pointer to each value that does not fit.
+    fn of_refusal(refusal: Refusal, detail: String) -> Self {
+        match refusal {
+            Refusal::Values { faults, .. } => {
+                let error = |Fault { pointer, detail }| FieldError { pointer, detail };
+                let mut problem = Self::new(Code::InvalidArguments, detail);
+                problem.0.errors = faults.into_iter().map(error).collect();
+                problem
+            }
+            Refusal::Invalid(_) | Refusal::EgressDenied(_) => {
+                Self::new(Code::InvalidArguments, detail)
+            }
+        }
+    }
+
     /// The answer to who asks for the result of a job that has none (F9, F10).
     pub(super) fn of_job(job: Job) -> Self {
         let mut problem = match &job.error {
@@ -289,11 +304,12 @@ impl From<Error> for Problem {
             Error::UnknownFunction { .. } => {
                 Self::of_fields(Code::UnknownFunction, at("/function", detail))
             }
-            Error::InvalidCall { .. } => Self::new(Code::InvalidArguments, detail),
+            Error::InvalidCall { refusal, .. } | Error::InvalidArguments(refusal) => {
+                Self::of_refusal(refusal, detail)
+            }
             Error::BatchTooLarge { .. } => {
                 Self::of_fields(Code::InvalidValue, at("/batch", detail))
             }
-            Error::InvalidArguments(_) => Self::new(Code::InvalidArguments, detail),
             Error::EgressDenied { of, detail } => Self::of_denied(of, detail),
             Error::InvalidCallback { callback, field, detail } => {
                 let pointer = match callback {

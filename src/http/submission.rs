@@ -69,19 +69,18 @@ fn new_job_of(mut fields: Fields<'_>) -> Result<NewJob, Problem> {
 fn options(fields: &mut Fields<'_>) -> NewJob {
     let queue = fields.checked("queue", "a string", |name: String| QueueName::new(&name));
     let priority = fields.checked("priority", "a whole number", Priority::new).unwrap_or_default();
-    let on_interrupt = fields
-        .checked("on_interrupt", "a string", |word: String| {
-            OnInterrupt::parse(&word).ok_or_else(|| Invalid::new("must be \"rerun\" or \"fail\""))
-        })
-        .unwrap_or_default();
+    let on_interrupt = fields.checked("on_interrupt", "a string", |word: String| {
+        OnInterrupt::parse(&word).ok_or_else(|| Invalid::new("must be \"rerun\" or \"fail\""))
+    });
     let tags = fields.checked("tags", "an array of strings", Tags::new).unwrap_or_default();
     let metadata = fields
         .checked("metadata", "an object of strings", |entries: BTreeMap<String, String>| {
             Metadata::new(entries.into_iter().collect())
         })
         .unwrap_or_default();
-    let (options, start) = clocks::options(fields);
-    NewJob { queue, priority, on_interrupt, tags, metadata, options, start, ..NewJob::default() }
+    let (options, retry, start) = clocks::options(fields);
+    let new = NewJob { queue, priority, on_interrupt, tags, metadata, ..NewJob::default() };
+    NewJob { options, retry, start, ..new }
 }
 
 /// Reads what the jobs of a batch have in common: the function, and the options of a job.

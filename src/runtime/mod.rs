@@ -1,54 +1,127 @@
 //! Foreign code: the functions that jobs call, and the places where they run.
 
+mod command;
 mod native;
+mod parameters;
 mod pool;
+mod process;
+mod processes;
 mod registry;
+mod stderr;
+mod worker;
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ErrorType, JobError, Json, Outcome, Pool};
+use crate::domain::{ErrorType, JobError, Json, Outcome};
 
-pub use native::{Call, Native, Refusal, blocking, builtin, task};
+pub use command::{CommandSettings, Stdin, Stdout};
+pub use native::{Call, Native, blocking, builtin, task};
+pub use parameters::{Fault, Refusal};
 pub use pool::ThreadPool;
+pub use process::{Limits, become_spawner_if_asked, may_spawn};
+pub use processes::Processes;
 pub use registry::{Function, Registry};
+pub use worker::{Resize, Worker, WorkerSettings, WorkerState};
+
+use registry::Code;
 
 /// What foreign code may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// OS threads for what computes or blocks.
     pub threads: usize,
     /// Largest result, in bytes of JSON.
     pub result_bytes_max: usize,
+    /// Where programs may be started, if any may: their directories are made in the first, their groups have the
+    /// second for a name, if they are to have some.
+    pub processes: Option<(PathBuf, Option<String>)>,
+    /// The workers.
+    pub workers: Vec<WorkerSettings>,
 }
 
-/// Starts functions where they belong.
+/// Starts functions where they belong. Cheap to clone; the processes of its workers end with [`Runtime::close`].
 #[derive(Clone, Debug)]
 pub struct Runtime {
     pool: Arc<ThreadPool>,
     result_bytes_max: usize,
+    processes: Option<Processes>,
+    workers: Arc<Vec<Worker>>,
 }
 
 impl Runtime {
-    /// Starts the threads.
+    /// Starts the threads, and the processes of the workers. How many calls those can take is told from now on by
+    /// what is given along.
     ///
     /// # Errors
-    /// When the system gives no more threads.
-    pub fn start(config: &Config) -> std::io::Result<Self> {
+    /// When the system gives no more threads or processes.
+    pub fn start(config: Config) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Resize>)> {
         let pool = Arc::new(ThreadPool::start(config.threads)?);
-        Ok(Self { pool, result_bytes_max: config.result_bytes_max })
+        let processes = match &config.processes {
+            Some((directory, name)) => Some(Processes::start(directory, name.as_deref())?),
+            None => None,
+        };
+        let (resizes, resized) = mpsc::unbounded_channel();
+        let workers = config.workers.into_iter().zip(0..).filter_map(|(settings, number)| {
+            Some(Worker::start(number, settings, processes.as_ref()?, resizes.clone()))
+        });
+        let workers = Arc::new(workers.collect());
+        let result_bytes_max = config.result_bytes_max;
+        Ok((Self { pool, result_bytes_max, processes, workers }, resized))
     }
 
-    /// Begins one attempt of `function` with its bound arguments. Nothing of a task runs before
+    /// The workers.
+    #[must_use]
+    pub fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    /// What starts programs, if any may be started.
+    #[must_use]
+    pub fn processes(&self) -> Option<&Processes> {
+        self.processes.as_ref()
+    }
+
+    /// Ends the processes of the workers, and clears away what was made for programs.
+    pub async fn close(&self) {
+        self.workers.iter().for_each(Worker::close);
+        for worker in self.workers.iter() {
+            worker.closed().await;
+        }
+        if let Some(processes) = &self.processes {
+            processes.clear();
+        }
+    }
+
+    /// Begins one attempt of `function` with its bound arguments. Nothing of a task or a program runs before
     /// [`Running::outcome`] is awaited; a thread begins at once.
     #[must_use]
     pub fn begin(&self, function: &Function, call: Call, arguments: Json) -> Running {
+        match &function.code {
+            Code::Native(native, _) => self.begin_native(&native.run, call, arguments),
+            Code::Command(command, parameters) => {
+                let Some(processes) = self.processes.clone() else { return Running::absent() };
+                let (command, parameters) = (Arc::clone(command), Arc::clone(parameters));
+                Running::program(|kill| {
+                    command::run(processes, command, parameters, (call, arguments), kill).boxed()
+                })
+            }
+            Code::Worker(function) => {
+                let worker = function.worker.clone();
+                Running::program(|kill| worker.call(call, arguments, kill).boxed())
+            }
+        }
+    }
+
+    fn begin_native(&self, run: &native::Run, call: Call, arguments: Json) -> Running {
         let limit = self.result_bytes_max;
-        match &function.native.run {
+        match run {
             native::Run::Task(run) => {
                 let run = Arc::clone(run);
                 let attempt = async move { run(call, arguments).await };
@@ -81,13 +154,26 @@ pub enum Running {
     Task(BoxFuture<'static, Outcome>),
     /// On a pool thread, which cannot be stopped, only waited for.
     Thread(oneshot::Receiver<Outcome>),
+    /// In a process, which is ended by the token; then it is over when nothing of it is left.
+    Program(BoxFuture<'static, Outcome>, CancellationToken),
 }
 
 impl Running {
+    fn program(run: impl FnOnce(CancellationToken) -> BoxFuture<'static, Outcome>) -> Self {
+        let kill = CancellationToken::new();
+        Self::Program(run(kill.clone()), kill)
+    }
+
+    /// A program, where none may be started: its functions are registered nowhere else.
+    fn absent() -> Self {
+        let reason = "this server starts no processes".to_owned();
+        Self::Task(std::future::ready(Outcome::NotStarted { reason, wait_ms: 1_000 }).boxed())
+    }
+
     /// Waits for the end. May be awaited again after a cancelled wait, not after an outcome.
     pub async fn outcome(&mut self) -> Outcome {
         match self {
-            Self::Task(task) => task.await,
+            Self::Task(attempt) | Self::Program(attempt, _) => attempt.await,
             Self::Thread(receiver) => receiver.await.unwrap_or_else(|_closed| {
                 let lost = JobError::of(ErrorType::Panic, "the thread ended without an outcome");
                 Outcome::Raised(lost)
@@ -95,12 +181,16 @@ impl Running {
         }
     }
 
-    /// Where it runs.
-    #[must_use]
-    pub fn pool(&self) -> Pool {
-        match self {
-            Self::Task(_) => Pool::Tasks,
-            Self::Thread(_) => Pool::Threads,
+    /// Ends it as far as that is possible, in `patience`; gives it back if it still runs.
+    pub async fn end(mut self, patience: std::time::Duration) -> Option<Self> {
+        match &self {
+            Self::Task(_) => return None,
+            Self::Thread(_) => return Some(self),
+            Self::Program(_, kill) => kill.cancel(),
+        }
+        match tokio::time::timeout(patience, self.outcome()).await {
+            Ok(_late) => None,
+            Err(_still_there) => Some(self),
         }
     }
 }

@@ -3,65 +3,108 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use crate::domain::{Defaults, FunctionName, Invalid, Json, Pool};
 
-use crate::domain::{FunctionName, Invalid, Json, Pool, Signature};
-
-use super::native::{Native, Refusal};
+use super::command::{Command, CommandSettings};
+use super::native::Native;
+use super::parameters::{Given, Parameters, Refusal, call_object};
+use super::worker::{Worker, WorkerFunction};
 
 /// A named thing that can be called.
 #[derive(Debug)]
 pub struct Function {
     /// What jobs call it by.
     pub name: FunctionName,
-    pub(super) native: Native,
+    /// What it does, for people.
+    pub description: String,
+    /// What its jobs have where their submissions say nothing.
+    pub defaults: Defaults,
+    pub(super) code: Code,
+}
+
+/// What is run.
+#[derive(Debug)]
+pub(super) enum Code {
+    Native(Native, Arc<Parameters>),
+    Command(Arc<Command>, Arc<Parameters>),
+    Worker(WorkerFunction),
 }
 
 impl Function {
     /// Its parameters.
     #[must_use]
-    pub fn signature(&self) -> &Signature {
-        &self.native.signature
+    pub fn parameters(&self) -> &Parameters {
+        match &self.code {
+            Code::Native(_, parameters) | Code::Command(_, parameters) => parameters,
+            Code::Worker(function) => function.parameters(),
+        }
     }
 
-    /// What it does, for people.
-    #[must_use]
-    pub fn description(&self) -> &str {
-        &self.native.description
-    }
-
-    /// The runtime it has: `native`.
+    /// The runtime it has: `native`, `command` or `worker`.
     #[must_use]
     pub fn runtime(&self) -> &'static str {
-        "native"
+        match &self.code {
+            Code::Native(..) => "native",
+            Code::Command(..) => "command",
+            Code::Worker(_) => "worker",
+        }
+    }
+
+    /// The worker whose processes have it.
+    #[must_use]
+    pub fn worker(&self) -> Option<&Worker> {
+        match &self.code {
+            Code::Worker(function) => Some(&function.worker),
+            Code::Native(..) | Code::Command(..) => None,
+        }
     }
 
     /// Where it runs.
     #[must_use]
     pub fn pool(&self) -> Pool {
-        self.native.run.pool()
+        match &self.code {
+            Code::Native(native, _) => native.run.pool(),
+            Code::Command(..) => Pool::Commands,
+            Code::Worker(function) => function.worker.pool(),
+        }
     }
 
-    /// Binds a call's arguments to the signature and checks them against the argument type, as
-    /// they will be read when the job runs.
+    /// Binds a call's arguments to the parameters and checks them, as they will be read when the job runs.
     ///
     /// # Errors
     /// [`Refusal`] in words for the caller.
     pub fn bind(&self, args: &Json, kwargs: &Json) -> Result<Json, Refusal> {
-        let malformed = |error: serde_json::Error| Refusal::Invalid(error.to_string());
-        let args: Vec<&RawValue> = serde_json::from_str(args.as_str()).map_err(malformed)?;
-        let kwargs: Kwargs<'_> = serde_json::from_str(kwargs.as_str()).map_err(malformed)?;
-        let pairs: Vec<(&str, &RawValue)> =
-            kwargs.0.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let bound = self.native.signature.bind(&self.name, &args, &pairs);
-        let bound = bound.map_err(|error| Refusal::Invalid(error.to_string()))?;
-        (self.native.check)(&bound).map_err(|refusal| refusal.of(&self.name))?;
-        Ok(bound)
+        let given = Given::of(args, kwargs)?;
+        let parameters = self.parameters();
+        let bound = parameters.bind(&self.name, &given)?;
+        match &self.code {
+            Code::Native(native, _) => {
+                let bound = bound.unwrap_or_else(Json::empty_object);
+                (native.check)(&bound).map_err(|refusal| {
+                    // The type says what is wrong; the schema, which is less strict, may say where.
+                    match (refusal.of(&self.name), parameters.check(&bound, &given)) {
+                        (Refusal::Invalid(detail), Err(Refusal::Values { faults, .. })) => {
+                            Refusal::Values { detail, faults }
+                        }
+                        (refusal, _) => refusal,
+                    }
+                })?;
+                Ok(bound)
+            }
+            Code::Command(command, _) => {
+                bound.as_ref().map_or(Ok(()), |bound| parameters.check(bound, &given))?;
+                command.bind(parameters, bound, &given, (args, kwargs))
+            }
+            Code::Worker(_) => match bound {
+                Some(bound) => {
+                    parameters.check(&bound, &given)?;
+                    Ok(call_object(&Json::empty_array(), &bound))
+                }
+                None => Ok(call_object(args, kwargs)),
+            },
+        }
     }
 }
-
-#[derive(serde::Deserialize)]
-struct Kwargs<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
 
 /// All functions, by name.
 #[derive(Debug, Default)]
@@ -70,14 +113,53 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Adds a function; a later one of the same name takes the place of the former.
+    /// Adds a Rust function; a later one of the same name takes the place of the former.
     ///
     /// # Errors
     /// [`Invalid`] if the name does not follow the rule.
     pub fn add(&mut self, name: &str, native: Native) -> Result<(), Invalid> {
         let name = FunctionName::new(name)?;
-        self.functions.insert(name.to_string(), Arc::new(Function { name, native }));
+        let (description, defaults) = (native.description.clone(), native.defaults.clone());
+        let parameters = Arc::new(Parameters::of(native.signature.clone()));
+        self.insert(Function {
+            name,
+            description,
+            defaults,
+            code: Code::Native(native, parameters),
+        });
         Ok(())
+    }
+
+    /// Adds a command.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it, or its name, cannot be taken.
+    pub fn add_command(
+        &mut self,
+        name: &str,
+        description: String,
+        defaults: Defaults,
+        settings: CommandSettings,
+    ) -> Result<(), Invalid> {
+        let name = FunctionName::new(name)?;
+        let (command, parameters) = Command::new(settings)?;
+        let code = Code::Command(Arc::new(command), Arc::new(parameters));
+        self.insert(Function { name, description, defaults, code });
+        Ok(())
+    }
+
+    /// Adds the functions that `worker` has, as far as they are known.
+    pub fn add_worker(&mut self, worker: &Worker) {
+        for name in worker.functions() {
+            let description = worker.description(&name);
+            let defaults = worker.defaults().clone();
+            let code = Code::Worker(WorkerFunction::new(worker.clone(), name.clone()));
+            self.insert(Function { name, description, defaults, code });
+        }
+    }
+
+    fn insert(&mut self, function: Function) {
+        self.functions.insert(function.name.to_string(), Arc::new(function));
     }
 
     /// The function of that name.

@@ -165,6 +165,7 @@ pub(super) enum Change {
     Settle { settlement: Settlement, written_ahead: Option<i64>, reply: Reply<()> },
     KeepLog { job: Ordinal, lines: Vec<LogLine>, reply: Reply<()> },
     Release { queue: QueueName, pool: Pool, now: Timestamp },
+    Resize { pool: Pool, slots: usize, now: Timestamp, reply: Reply<()> },
     Cancel { order: CancelOrder, reply: Reply<Cancellation> },
     SubmitMany { many: Many, reply: Reply<Submitted> },
     SubmitBatch { it: Box<NewBatch>, reply: Reply<Batch> },
@@ -209,6 +210,7 @@ impl Change {
             | Self::AddCallback { reply, .. }
             | Self::DeliveryBody { reply, .. }
             | Self::Delivered { reply, .. }
+            | Self::Resize { reply, .. }
             | Self::StopClaiming { reply } => reply.send(failure),
             Self::Clean { reply, .. } => reply.send(failure),
             Self::Shrink { reply, .. } => reply.send(failure),
@@ -235,7 +237,8 @@ impl Change {
                     Outcome::Raised(_)
                     | Outcome::Cancelled
                     | Outcome::Stopped
-                    | Outcome::Crashed => 0,
+                    | Outcome::Crashed
+                    | Outcome::NotStarted { .. } => 0,
                 };
                 ROW + result + log_bytes(&settlement.log)
             }
@@ -243,6 +246,7 @@ impl Change {
             Self::Complete { it, .. } => ROW + it.end.as_ref().map_or(0, Json::len),
             Self::DeliveryBody { body, .. } => ROW + body.len(),
             Self::Release { .. }
+            | Self::Resize { .. }
             | Self::Cancel { .. }
             | Self::CloseBatch { .. }
             | Self::CancelBatch { .. }

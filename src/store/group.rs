@@ -168,6 +168,11 @@ impl<'a> Group<'a> {
                 self.ledger.give_up(queue, false);
                 self.ledger.release(Slot { queue: queue.clone(), pool: *pool });
             }
+            Change::Resize { pool, slots, now, reply } => {
+                self.now = self.now.max(*now);
+                self.ledger.resize(*pool, *slots);
+                reply.set(Ok(()));
+            }
             Change::Complete { it, written_ahead, reply } => {
                 reply.set(Ok(self.complete(it, *written_ahead)?));
             }

@@ -97,6 +97,7 @@ enum Undo {
     Cancelling(QueueName, Option<Cancelling>),
     Scheduled(QueueName, usize),
     Marks(Marks),
+    Resize(Pool, usize),
 }
 
 /// Slots, lanes and running jobs.
@@ -243,6 +244,13 @@ impl Ledger {
         self.undo.push(Undo::TakeAgain(slot));
     }
 
+    /// Gives a pool so many slots.
+    pub(super) fn resize(&mut self, pool: Pool, slots: usize) {
+        let (before, _) = self.pools.entry(pool).or_default();
+        self.undo.push(Undo::Resize(pool, *before));
+        *before = slots;
+    }
+
     /// What is known of a running job; none if it does not run.
     pub(super) fn running(&self, ordinal: Ordinal) -> Option<Running> {
         self.running.get(&ordinal).copied()
@@ -297,6 +305,7 @@ impl Ledger {
                 }
                 Undo::ResumeClaiming => self.claiming = true,
                 Undo::Marks(marks) => self.marks = marks,
+                Undo::Resize(pool, slots) => self.pools.entry(pool).or_default().0 = slots,
                 Undo::Kept(..)
                 | Undo::Undoom(_)
                 | Undo::Doom(..)

@@ -267,6 +267,14 @@ impl Store {
         drop(self.changes.send(Box::new(Change::Release { queue, pool, now })).await);
     }
 
+    /// So many jobs may run in `pool` from now on. Those that run beyond that go on.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn resize(&self, pool: Pool, slots: usize, now: Timestamp) -> Result<(), Error> {
+        self.write(|reply| Change::Resize { pool, slots, now, reply }).await
+    }
+
     /// Cancels a job that waits, or asks a running one to stop.
     ///
     /// # Errors

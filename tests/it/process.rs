@@ -125,6 +125,11 @@ impl Process {
         assert_eq!(status.code(), None, "the server was killed, and did not end by itself");
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process to signal");

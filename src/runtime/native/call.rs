@@ -32,6 +32,12 @@ impl Call {
         self.id
     }
 
+    /// The function that is called.
+    #[must_use]
+    pub fn function(&self) -> &str {
+        self.function.as_str()
+    }
+
     /// Which attempt this is, from 1. It only rises, so a receiver can use it to fence off an older
     /// attempt.
     #[must_use]
@@ -69,6 +75,11 @@ impl Call {
     pub fn log(&self, line: &str) {
         tracing::debug!(job.id = %self.id, job.attempt = self.attempt, function = %self.function, "{line}");
         self.told.log(LogStream::Log, line);
+    }
+
+    /// Writes a line that a program has said.
+    pub(crate) fn write(&self, stream: LogStream, line: &str) {
+        self.told.log(stream, line);
     }
 
     /// What [`Call::progress`] last said.

@@ -17,34 +17,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
-use crate::domain::{ErrorType, FunctionName, JobError, Json, Parameter, Pool, Signature};
+use crate::domain::{Defaults, ErrorType, JobError, Json, Parameter, Pool, Signature};
+use crate::runtime::Refusal;
 
 pub use call::Call;
 
 type BlockingRun = dyn Fn(&Call, &Json) -> Result<Json, JobError> + Send + Sync;
 type TaskRun = dyn Fn(Call, Json) -> BoxFuture<'static, Result<Json, JobError>> + Send + Sync;
 type Check = dyn Fn(&Json) -> Result<(), Refusal> + Send + Sync;
-
-/// Why a call is refused at its submission.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The arguments do not fit.
-    #[error("{0}")]
-    Invalid(String),
-    /// The call would send a request to an address that the egress policy denies.
-    #[error("{0}")]
-    EgressDenied(String),
-}
-
-impl Refusal {
-    /// The same, saying which function refused.
-    pub(super) fn of(self, function: &FunctionName) -> Self {
-        match self {
-            Self::Invalid(detail) => Self::Invalid(format!("{function}(): {detail}")),
-            denied @ Self::EgressDenied(_) => denied,
-        }
-    }
-}
 
 pub(super) enum Run {
     Blocking(Arc<BlockingRun>),
@@ -64,6 +44,7 @@ impl Run {
 pub struct Native {
     pub(super) signature: Signature,
     pub(super) description: String,
+    pub(super) defaults: Defaults,
     pub(super) run: Run,
     pub(super) check: Box<Check>,
 }
@@ -73,6 +54,13 @@ impl Native {
     #[must_use]
     pub fn describe(mut self, description: &str) -> Self {
         description.clone_into(&mut self.description);
+        self
+    }
+
+    /// The same function, with what its jobs have where their submissions say nothing.
+    #[must_use]
+    pub fn defaults(mut self, defaults: Defaults) -> Self {
+        self.defaults = defaults;
         self
     }
 
@@ -142,7 +130,13 @@ where
 fn native<A: DeserializeOwned + JsonSchema>(run: Run) -> Native {
     let check = |arguments: &Json| typed::<A>(arguments).map(drop);
     let signature = signature_of::<A>();
-    Native { signature, description: String::new(), run, check: Box::new(check) }
+    Native {
+        signature,
+        description: String::new(),
+        defaults: Defaults::default(),
+        run,
+        check: Box::new(check),
+    }
 }
 
 fn typed<A: DeserializeOwned>(arguments: &Json) -> Result<A, Refusal> {

@@ -106,10 +106,13 @@ impl Ledger {
         ordinal: Ordinal,
     ) -> bool {
         let place = Place::new(priority, ordinal);
-        self.withdraw_doomed(name, place)
-            || [Pool::Threads, Pool::Tasks, Pool::Absent]
-                .into_iter()
-                .any(|pool| self.withdraw_place(Slot { queue: name.clone(), pool }, place))
+        if self.withdraw_doomed(name, place) {
+            return true;
+        }
+        let lanes = self.queues.get(name).map(|queue| &queue.lanes).into_iter().flatten();
+        let pools: Vec<Pool> = lanes.map(|(pool, _)| *pool).collect();
+        let mut slots = pools.into_iter().map(|pool| Slot { queue: name.clone(), pool });
+        slots.any(|slot| self.withdraw_place(slot, place))
     }
 
     pub(super) fn withdraw_doomed(&mut self, name: &QueueName, place: Place) -> bool {
@@ -215,6 +218,7 @@ impl Ledger {
             | Undo::TakeAgain(_)
             | Undo::Running(..)
             | Undo::ResumeClaiming
+            | Undo::Resize(..)
             | Undo::Marks(_) => {}
         }
     }

@@ -1,0 +1,61 @@
+//! The functions of a server, put together.
+
+use crate::config::{Config, InvalidConfig};
+use crate::outbound::Client;
+use crate::runtime::{Native, Registry, Runtime, builtin, may_spawn};
+
+use super::Failure;
+
+/// All that can be called: what every server has, then what Rust code brought, commands, and workers. A later one takes
+/// the place of a former one of its name.
+pub(super) async fn registry(
+    config: &Config,
+    client: &Client,
+    functions: Vec<(String, Native)>,
+    runtime: &Runtime,
+) -> Result<Registry, Failure> {
+    let named = |name: &str, error| InvalidConfig(format!("function '{name}': {error}"));
+    let mut registry = Registry::default();
+    builtin::add_all(&mut registry, client).map_err(|error| named("built in", error))?;
+    for (name, native) in functions {
+        registry.add(&name, native).map_err(|error| named(&name, error))?;
+    }
+    config.programs.register(&mut registry).map_err(InvalidConfig::from)?;
+    add_workers(&mut registry, runtime).await?;
+    Ok(registry)
+}
+
+/// Programs are started by a copy of this one, which its `main` has to let happen.
+pub(super) fn check_spawner(config: &Config) -> Result<(), Failure> {
+    if config.programs.is_empty() || may_spawn() {
+        return Ok(());
+    }
+    Err(Failure::Config(InvalidConfig(
+        "commands and workers are started by a copy of this program: call futurity::become_spawner_if_asked() \
+         first in main, and return what it gives, if it gives something"
+            .to_owned(),
+    )))
+}
+
+/// Adds what the workers can do. What one announces is not known before it has started; of one whose functions are
+/// named the server waits for no process.
+async fn add_workers(registry: &mut Registry, runtime: &Runtime) -> Result<(), Failure> {
+    for worker in runtime.workers() {
+        match (worker.ready().await, worker.announces()) {
+            (Ok(()), _) => {}
+            (Err(error), true) => {
+                let name = worker.name();
+                runtime.close().await;
+                return Err(Failure::Config(InvalidConfig(format!(
+                    "worker '{name}' cannot start, so what it can do is not known: {error}; mend it, or name \
+                     its functions in workers.{name}.functions to serve without it"
+                ))));
+            }
+            (Err(error), false) => {
+                tracing::error!(worker = worker.name(), %error, "a worker cannot start; its jobs wait");
+            }
+        }
+        registry.add_worker(worker);
+    }
+    Ok(())
+}

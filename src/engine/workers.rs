@@ -1,0 +1,32 @@
+//! Workers: the claim knows how many calls their processes can take.
+
+use tokio::sync::mpsc;
+
+use crate::runtime::{Resize, Worker};
+
+use super::Engine;
+
+/// Tells the claim of each change before it counts, until the server stops.
+pub(super) async fn resize(engine: Engine, mut resizes: mpsc::UnboundedReceiver<Resize>) {
+    while let Some(Resize { pool, slots, done }) = resizes.recv().await {
+        if let Err(error) = engine.shared.store.resize(pool, slots, engine.now()).await {
+            tracing::warn!(%error, "the places of a worker were not counted anew");
+        }
+        // Whoever asked may be gone.
+        done.send(()).unwrap_or_default();
+    }
+}
+
+impl Engine {
+    /// The workers.
+    #[must_use]
+    pub fn workers(&self) -> &[Worker] {
+        self.shared.runtime.workers()
+    }
+
+    /// What bounds programs beside the look of their keepers, or why nothing does; none where there are none.
+    #[must_use]
+    pub fn cgroups(&self) -> Option<Result<&[String], &str>> {
+        Some(self.shared.runtime.processes()?.cgroups())
+    }
+}

@@ -1,0 +1,160 @@
+//! Commands: any program, run once for each call.
+
+mod argv;
+mod outcome;
+mod run;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::domain::{Invalid, Json, Parameter};
+
+use super::parameters::{Given, Parameters, Refusal, call_object};
+use super::process::Limits;
+use argv::Template;
+
+pub(super) use run::run;
+
+/// What a command is given as its standard input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nothing.
+    None,
+    /// `{"args":[…],"kwargs":{…}}`, the parameters as `kwargs`.
+    #[default]
+    Json,
+    /// The bytes of this parameter, whose value is base64.
+    Parameter(String),
+}
+
+/// What a command's standard output is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stdout {
+    /// One JSON value, the result.
+    #[default]
+    Json,
+    /// UTF-8, the result as a string.
+    Text,
+    /// Bytes of this content type: the result is `{"content_type","body_encoding":"base64","body"}`.
+    Bytes(String),
+}
+
+/// A command, as an operator has written it down.
+#[derive(Clone, Debug)]
+pub struct CommandSettings {
+    /// The program and its arguments. `{name}` stands for the value of a parameter.
+    pub argv: Vec<String>,
+    /// Its parameters; none: it takes whatever it is given, as JSON on its standard input.
+    pub parameters: Option<Vec<Parameter>>,
+    /// What it reads.
+    pub stdin: Stdin,
+    /// What it writes.
+    pub stdout: Stdout,
+    /// Its environment, beside what tells of the job.
+    pub environment: Vec<(String, String)>,
+    /// Where it runs; none: in a directory of its own, which goes with the attempt.
+    pub directory: Option<PathBuf>,
+    /// What it may use.
+    pub limits: Limits,
+    /// The largest output that is taken, in bytes.
+    pub output_bytes_max: usize,
+}
+
+/// A command, ready to be called.
+#[derive(Debug)]
+pub struct Command {
+    argv: Vec<Template>,
+    /// Values of parameters that a call leaves out.
+    defaults: BTreeMap<String, Value>,
+    /// The place of the parameter that is the standard input.
+    input: Option<usize>,
+    settings: CommandSettings,
+}
+
+impl Command {
+    /// Reads what an operator wrote.
+    ///
+    /// # Errors
+    /// [`Invalid`], in words for the operator.
+    pub fn new(settings: CommandSettings) -> Result<(Self, Parameters), Invalid> {
+        let parameters = settings.parameters.clone().unwrap_or_default();
+        let known = match settings.parameters {
+            Some(_) => Parameters::checked(parameters.clone())?,
+            None => Parameters::default(),
+        };
+        if settings.argv.first().is_none_or(String::is_empty) {
+            return Err(Invalid::new("argv needs a program: argv = [\"/usr/bin/program\", …]"));
+        }
+        let argv = settings.argv.iter().map(|text| Template::parse(text, &parameters));
+        let argv: Vec<Template> = argv.collect::<Result<_, _>>()?;
+        if !argv[0].is_literal() {
+            return Err(Invalid::new(
+                "the program in argv is chosen by the operator, not by a value",
+            ));
+        }
+        let input = match &settings.stdin {
+            Stdin::Parameter(name) => {
+                let place = parameters.iter().position(|parameter| parameter.name == *name);
+                let text = || Invalid::new(format!("stdin names '{name}', which is no parameter"));
+                Some(place.ok_or_else(text)?)
+            }
+            Stdin::None | Stdin::Json => None,
+        };
+        let default = |it: Parameter| Some((it.name, it.default?));
+        let defaults = parameters.into_iter().filter_map(default).collect();
+        Ok((Self { argv, defaults, input, settings }, known))
+    }
+
+    /// The program that it runs.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.settings.argv[0]
+    }
+
+    /// Checks a call, and makes of it what [`run`] takes.
+    pub(super) fn bind(
+        &self,
+        parameters: &Parameters,
+        bound: Option<Json>,
+        given: &Given<'_>,
+        (args, kwargs): (&Json, &Json),
+    ) -> Result<Json, Refusal> {
+        let Some(bound) = bound else { return Ok(call_object(args, kwargs)) };
+        let malformed = |error: serde_json::Error| Refusal::Invalid(error.to_string());
+        let values = self.values(&bound).map_err(malformed)?;
+        argv::filled(&self.argv, parameters, &values)
+            .map_err(|(place, detail)| parameters.fault(given, place, detail))?;
+        if let Some(place) = self.input {
+            input_of(parameters, place, &values)
+                .map_err(|detail| parameters.fault(given, place, detail))?;
+        }
+        let whole = serde_json::to_string(&values).map_err(malformed)?;
+        Ok(call_object(&Json::empty_array(), &Json::trusted(whole)))
+    }
+
+    /// The values of a bound call, with the defaults of those that are left out.
+    fn values(&self, bound: &Json) -> Result<BTreeMap<String, Value>, serde_json::Error> {
+        let given: BTreeMap<String, Value> = serde_json::from_str(bound.as_str())?;
+        Ok(self.defaults.clone().into_iter().chain(given).collect())
+    }
+}
+
+/// The bytes that a parameter holds as base64.
+fn input_of(
+    parameters: &Parameters,
+    place: usize,
+    values: &BTreeMap<String, Value>,
+) -> Result<Vec<u8>, String> {
+    let parameter = parameters.signature().and_then(|it| it.parameters.get(place));
+    match parameter.and_then(|parameter| values.get(&parameter.name)) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(text)) => STANDARD
+            .decode(text)
+            .map_err(|error| format!("is the command's input, and must be base64: {error}")),
+        Some(_) => Err("is the command's input, and must be a string of base64".to_owned()),
+    }
+}

@@ -1,0 +1,199 @@
+//! A function's parameters: how a call is bound to them, and what its values must be.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use jsonschema::{Draft, Validator};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::domain::{FunctionName, Invalid, Json, Parameter, Signature};
+
+/// Faults of one call that are told.
+const FAULTS_MAX: usize = 20;
+
+/// Why a call is refused at its submission.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The arguments do not fit.
+    #[error("{0}")]
+    Invalid(String),
+    /// Values that are not what their parameters ask for.
+    #[error("{detail}")]
+    Values {
+        /// In a sentence.
+        detail: String,
+        /// One by one.
+        faults: Vec<Fault>,
+    },
+    /// The call would send a request to an address that the egress policy denies.
+    #[error("{0}")]
+    EgressDenied(String),
+}
+
+/// A value that is not what its parameter asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where it stands in the call: a JSON pointer that begins with `/args` or `/kwargs` (RFC 6901).
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+fn sentence(faults: &[Fault]) -> String {
+    let told: Vec<String> =
+        faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect();
+    told.join("; ")
+}
+
+impl Refusal {
+    /// The same, saying which function refused.
+    pub(super) fn of(self, function: &FunctionName) -> Self {
+        match self {
+            Self::Invalid(detail) => Self::Invalid(format!("{function}(): {detail}")),
+            other => other,
+        }
+    }
+
+    fn values(faults: Vec<Fault>) -> Self {
+        Self::Values { detail: sentence(&faults), faults }
+    }
+}
+
+/// The parameters of a function; none if it takes whatever it is given.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    signature: Option<Signature>,
+    /// What checks the values, by parameter. Made when first needed.
+    validators: OnceLock<Vec<Option<Validator>>>,
+}
+
+/// The arguments of a call, as they were given.
+pub(super) struct Given<'a> {
+    args: Vec<&'a RawValue>,
+    kwargs: BTreeMap<String, &'a RawValue>,
+}
+
+impl<'a> Given<'a> {
+    /// Reads a JSON array and a JSON object.
+    pub(super) fn of(args: &'a Json, kwargs: &'a Json) -> Result<Self, Refusal> {
+        let malformed = |error: serde_json::Error| Refusal::Invalid(error.to_string());
+        Ok(Self {
+            args: serde_json::from_str(args.as_str()).map_err(malformed)?,
+            kwargs: serde_json::from_str(kwargs.as_str()).map_err(malformed)?,
+        })
+    }
+
+    /// Where the value of the parameter `name`, which is number `place`, stands in the call.
+    fn pointer(&self, place: usize, name: &str) -> String {
+        if place < self.args.len() {
+            return format!("/args/{place}");
+        }
+        format!("/kwargs/{}", name.replace('~', "~0").replace('/', "~1"))
+    }
+}
+
+impl Parameters {
+    /// These, known from the types of a Rust function.
+    pub(super) fn of(signature: Signature) -> Self {
+        Self { signature: Some(signature), validators: OnceLock::new() }
+    }
+
+    /// These, as someone has written them down.
+    ///
+    /// # Errors
+    /// [`Invalid`], if one of them is no JSON Schema, or stands there twice.
+    pub fn checked(parameters: Vec<Parameter>) -> Result<Self, Invalid> {
+        for (place, parameter) in parameters.iter().enumerate() {
+            let twice = parameters[..place].iter().any(|before| before.name == parameter.name);
+            if twice || parameter.name.is_empty() {
+                let text = format!("parameter '{}' needs a name of its own", parameter.name);
+                return Err(Invalid::new(text));
+            }
+            let named = |text| Invalid::new(format!("parameter '{}': {text}", parameter.name));
+            let validator = validator(&parameter.schema).map_err(named)?;
+            if let (Some(default), Some(validator)) = (&parameter.default, validator) {
+                let fits = validator.validate(default);
+                fits.map_err(|error| named(format!("its default: {error}")))?;
+            }
+        }
+        Ok(Self::of(Signature { parameters }))
+    }
+
+    /// The signature, if it is known.
+    #[must_use]
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
+    }
+
+    /// Binds a call to the parameters as Python does: an object of each parameter that is given. None where
+    /// the parameters are not known.
+    pub(super) fn bind(
+        &self,
+        function: &FunctionName,
+        given: &Given<'_>,
+    ) -> Result<Option<Json>, Refusal> {
+        let Some(signature) = &self.signature else { return Ok(None) };
+        let pairs: Vec<(&str, &RawValue)> =
+            given.kwargs.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let bound = signature.bind(function, &given.args, &pairs);
+        bound.map(Some).map_err(|error| Refusal::Invalid(error.to_string()))
+    }
+
+    /// Checks the values of a bound call by the schemas.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`], with a pointer to each that does not fit.
+    pub(super) fn check(&self, bound: &Json, given: &Given<'_>) -> Result<(), Refusal> {
+        let Some(signature) = &self.signature else { return Ok(()) };
+        let validators = self.validators.get_or_init(|| {
+            let schemas = signature.parameters.iter().map(|parameter| &parameter.schema);
+            // Those that someone wrote were checked when they were read.
+            schemas.map(|schema| validator(schema).ok().flatten()).collect()
+        });
+        if validators.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let malformed = |error: serde_json::Error| Refusal::Invalid(error.to_string());
+        let values: BTreeMap<String, Value> =
+            serde_json::from_str(bound.as_str()).map_err(malformed)?;
+        let mut faults = Vec::new();
+        for (place, (parameter, validator)) in
+            signature.parameters.iter().zip(validators).enumerate()
+        {
+            let (Some(value), Some(validator)) = (values.get(&parameter.name), validator) else {
+                continue;
+            };
+            let pointer = given.pointer(place, &parameter.name);
+            faults.extend(validator.iter_errors(value).take(FAULTS_MAX).map(|error| Fault {
+                pointer: format!("{pointer}{}", error.instance_path()),
+                detail: error.to_string(),
+            }));
+        }
+        faults.truncate(FAULTS_MAX);
+        if faults.is_empty() { Ok(()) } else { Err(Refusal::values(faults)) }
+    }
+
+    /// A refusal of the value of one parameter.
+    pub(super) fn fault(&self, given: &Given<'_>, place: usize, detail: String) -> Refusal {
+        let parameters = self.signature.as_ref().map(|it| it.parameters.as_slice());
+        let name = parameters.and_then(|it| it.get(place)).map_or("", |it| it.name.as_str());
+        Refusal::values(vec![Fault { pointer: given.pointer(place, name), detail }])
+    }
+}
+
+/// What checks values by `schema`; none if it lets everything pass.
+fn validator(schema: &Value) -> Result<Option<Validator>, String> {
+    let asks_nothing = matches!(schema, Value::Bool(true) | Value::Null)
+        || schema.as_object().is_some_and(serde_json::Map::is_empty);
+    if asks_nothing {
+        return Ok(None);
+    }
+    let made = jsonschema::options().with_draft(Draft::Draft202012).build(schema);
+    made.map(Some).map_err(|error| format!("its schema: {error}"))
+}
+
+/// The arguments of a call as a process gets them: `{"args":[…],"kwargs":{…}}`.
+pub(super) fn call_object(args: &Json, kwargs: &Json) -> Json {
+    Json::trusted(format!("{{\"args\":{},\"kwargs\":{}}}", args.as_str(), kwargs.as_str()))
+}

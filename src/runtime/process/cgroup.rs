@@ -1,0 +1,167 @@
+//! Control groups, version 2, where this process may make some: they count what a program uses, bound it, and end
+//! it whole (the kernel's cgroup-v2.rst).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::launch::{Exceeded, Limits};
+
+/// Waits of some milliseconds for a group that was ended to be empty.
+const EMPTYING_ROUNDS: usize = 500;
+
+/// Where the groups of one server's programs are made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroups {
+    base: PathBuf,
+    /// What it counts and bounds.
+    pub controllers: Vec<String>,
+}
+
+impl Cgroups {
+    /// Makes a place for the groups of the server that is called `name`, below the one that this process is in, and
+    /// ends what an earlier server of that name left there. None where that is not allowed, with the reason.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn prepare(name: &str) -> Result<Self, String> {
+        let own = own_group()?;
+        let base = own.join(format!("futurity-{name}"));
+        let made = fs::create_dir(&base).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        });
+        made.map_err(|error| format!("{}: {error}", base.display()))?;
+        if !base.join("cgroup.kill").exists() {
+            drop(fs::remove_dir(&base));
+            return Err("the kernel has no cgroup.kill; Linux has it since 5.14".to_owned());
+        }
+        end_leftovers(&base);
+        let offered = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+        let wanted = ["memory", "pids"]
+            .into_iter()
+            .filter(|name| offered.split_whitespace().any(|it| it == *name));
+        let granted = wanted.filter(|name| {
+            fs::write(base.join("cgroup.subtree_control"), format!("+{name}")).is_ok()
+        });
+        Ok(Self { controllers: granted.map(str::to_owned).collect(), base })
+    }
+
+    /// The group of one program; `name` is taken once at a time.
+    #[must_use]
+    pub fn group(&self, name: &str) -> PathBuf {
+        self.base.join(name)
+    }
+
+    /// Takes the place away. The groups in it are empty by now, or it stays.
+    pub fn remove(&self) {
+        drop(fs::remove_dir(&self.base));
+    }
+}
+
+/// The directory of the group that this process is in.
+fn own_group() -> Result<PathBuf, String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
+    let mount = mounts.lines().find_map(mount_point).ok_or("cgroup v2 is not mounted")?;
+    let groups = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+    let own =
+        groups.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no group of version 2")?;
+    Ok(Path::new(mount).join(own))
+}
+
+/// Of a line of `/proc/self/mountinfo` (proc(5)): where a whole cgroup2 is mounted.
+fn mount_point(line: &str) -> Option<&str> {
+    let (before, after) = line.split_once(" - ")?;
+    let mut fields = before.split(' ');
+    let (root, point) = (fields.nth(3)?, fields.next()?);
+    (after.starts_with("cgroup2 ") && root == "/").then_some(point)
+}
+
+/// Ends and takes away what stands in `base`: a server and its keepers were killed together.
+fn end_leftovers(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let group = Cgroup { path: entry.path() };
+            group.kill();
+            group.remove();
+        }
+    }
+}
+
+/// The group of one program.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    pub(super) fn make(path: &Path, limits: &Limits) -> io::Result<Self> {
+        fs::create_dir(path)?;
+        let group = Self { path: path.to_owned() };
+        if let Some(most) = limits.memory_bytes_max.filter(|_| group.has("memory.max")) {
+            group.write("memory.max", &most.to_string())?;
+            // All of it is ended, not the one process that asked last.
+            group.write("memory.oom.group", "1")?;
+            // Absent where the kernel does not swap.
+            drop(group.write("memory.swap.max", "0"));
+        }
+        if let Some(most) = limits.processes_max.filter(|_| group.has("pids.max")) {
+            group.write("pids.max", &most.to_string())?;
+        }
+        Ok(group)
+    }
+
+    /// Whether it bounds all that `limits` bound, so that nobody else needs to look.
+    pub(super) fn limits(&self, limits: &Limits) -> bool {
+        (limits.memory_bytes_max.is_none() || self.has("memory.max"))
+            && (limits.processes_max.is_none() || self.has("pids.max"))
+    }
+
+    /// Lets this process belong to it, and all that it will start.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        self.write("cgroup.procs", "0")
+    }
+
+    /// Which limit the program ran into.
+    pub(super) fn exceeded(&self) -> Option<Exceeded> {
+        if self.counted("memory.events", "oom_kill") > 0 {
+            return Some(Exceeded::Memory);
+        }
+        (self.counted("pids.events", "max") > 0).then_some(Exceeded::Processes)
+    }
+
+    pub(super) fn kill(&self) {
+        drop(self.write("cgroup.kill", "1"));
+    }
+
+    /// Takes it away once it is empty.
+    pub(super) fn remove(self) {
+        for _ in 0..EMPTYING_ROUNDS {
+            match fs::remove_dir(&self.path) {
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) =>
+                {
+                    let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+                    rustix::event::poll(&mut [], Some(&time)).unwrap_or_default();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn counted(&self, file: &str, what: &str) -> u64 {
+        let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix(what)?.trim().parse().ok());
+        count.unwrap_or(0)
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.path.join(file).exists()
+    }
+
+    fn write(&self, file: &str, text: &str) -> io::Result<()> {
+        fs::write(self.path.join(file), text)
+    }
+}

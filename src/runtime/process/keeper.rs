@@ -1,0 +1,279 @@
+//! A keeper: starts one program, watches it, and ends all that descends from it.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitStatus, getpid, getppid, kill_process_group, pidfd_open,
+    set_child_subreaper, set_parent_process_death_signal, setpriority_process, setsid,
+};
+
+use super::cgroup::Cgroup;
+use super::fork::{Side, fork, heed_stops, leave};
+use super::launch::{Exceeded, KILL, LAUNCH_BYTES_MAX, Launch, Report, TERMINATE};
+use super::spawner::DESCRIPTORS;
+use super::tree;
+
+/// Between two looks at what a program uses, where no cgroup counts it.
+const LOOK_NANOSECONDS: i64 = 50_000_000;
+/// Between two looks for orphans that have ended.
+const REAP_SECONDS: i64 = 1;
+/// How far programs stand back behind what answers requests, as the threads of the pool do.
+const NICENESS: i32 = 10;
+/// When memory is short the system ends programs before the server.
+const OOM_SCORE: &str = "500";
+
+/// Keeps one program to its end; gives this process's exit code.
+pub(super) fn keep(descriptors: Vec<OwnedFd>) -> i32 {
+    let Ok([socket, stdin, stdout, stderr]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors)
+    else {
+        return 1;
+    };
+    let mut server = Server(UnixStream::from(socket));
+    let kept = server.launch().and_then(|launch| {
+        let streams = [stdin, stdout, stderr];
+        Keeper::start(&launch, streams).map(|keeper| (keeper, launch))
+    });
+    match kept {
+        Ok((keeper, launch)) => {
+            server.tell(&Report::Started);
+            keeper.watch(&mut server, &launch);
+            0
+        }
+        Err(error) => {
+            server.refuse(&error);
+            1
+        }
+    }
+}
+
+/// Tells the server that there is no process for a keeper.
+pub(super) fn refuse(descriptors: Vec<OwnedFd>, error: io::Error) {
+    if let Some(socket) = descriptors.into_iter().next() {
+        Server(UnixStream::from(socket)).refuse(&Failed { step: "fork".to_owned(), error });
+    }
+}
+
+/// What went wrong, and in doing what.
+struct Failed {
+    step: String,
+    error: io::Error,
+}
+
+impl Failed {
+    fn at(step: &str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { step: step.to_owned(), error }
+    }
+
+    fn errno(step: &str) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |error| Self { step: step.to_owned(), error: error.into() }
+    }
+}
+
+/// The socket to the server.
+struct Server(UnixStream);
+
+impl Server {
+    fn launch(&mut self) -> Result<Launch, Failed> {
+        let failed = || Failed::at("read what is to be started");
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).map_err(failed())?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > LAUNCH_BYTES_MAX {
+            return Err(failed()(io::Error::other("it is too long")));
+        }
+        let mut text = vec![0; length];
+        self.0.read_exact(&mut text).map_err(failed())?;
+        serde_json::from_slice(&text).map_err(|error| failed()(io::Error::other(error)))
+    }
+
+    /// A server that is gone hears nothing, and that is seen elsewhere.
+    fn tell(&mut self, report: &Report) {
+        let mut line = serde_json::to_vec(report).unwrap_or_default();
+        line.push(b'\n');
+        drop(self.0.write_all(&line));
+    }
+
+    fn refuse(&mut self, failed: &Failed) {
+        let errno = failed.error.raw_os_error().unwrap_or(0);
+        self.tell(&Report::Refused { errno, step: failed.step.clone() });
+    }
+
+    /// What the server wants now: it wants an end when it is gone.
+    fn order(&mut self) -> u8 {
+        let mut byte = [KILL];
+        match self.0.read(&mut byte) {
+            Ok(1) => byte[0],
+            _ => KILL,
+        }
+    }
+}
+
+/// The program as it runs.
+struct Keeper {
+    program: Pid,
+    ended: OwnedFd,
+    cgroup: Option<Cgroup>,
+    status: Option<WaitStatus>,
+}
+
+impl Keeper {
+    fn start(launch: &Launch, streams: [OwnedFd; 3]) -> Result<Self, Failed> {
+        rustix::thread::set_name(c"futurity-keeper").unwrap_or_default();
+        set_child_subreaper(Some(getpid())).map_err(Failed::errno("become the subreaper"))?;
+        let cgroup = launch.cgroup.as_ref().map(|path| Cgroup::make(path, &launch.limits));
+        let cgroup = cgroup.transpose().map_err(Failed::at("make the cgroup"))?;
+        let (said, says) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::errno("make a pipe"))?;
+        let keeper = getpid();
+        let program = match fork().map_err(Failed::at("fork"))? {
+            Side::Parent(program) => program,
+            Side::Child => {
+                drop(said);
+                let failed = become_program(launch, streams, cgroup.as_ref(), keeper);
+                let errno = failed.error.raw_os_error().unwrap_or(0);
+                let text = format!("{errno} {}", failed.step);
+                rustix::io::write(&says, text.as_bytes()).unwrap_or_default();
+                leave(127);
+            }
+        };
+        drop(streams);
+        drop(says);
+        // It closes when the program has taken the place of this copy.
+        let mut failure = String::new();
+        drop(std::fs::File::from(said).read_to_string(&mut failure));
+        let ended = pidfd_open(program, PidfdFlags::empty()).map_err(Failed::errno("watch it"));
+        let mut it = Self { program, ended: ended?, cgroup, status: None };
+        let Some((errno, step)) = failure.split_once(' ') else { return Ok(it) };
+        it.end();
+        let error = io::Error::from_raw_os_error(errno.parse().unwrap_or(0));
+        Err(Failed { step: step.to_owned(), error })
+    }
+
+    /// Until the program has ended by itself, has passed a limit, or is to be ended.
+    fn watch(mut self, server: &mut Server, launch: &Launch) {
+        let counts_itself =
+            self.cgroup.as_ref().is_none_or(|cgroup| !cgroup.limits(&launch.limits));
+        let looks = counts_itself && launch.limits != Default::default();
+        let mut exceeded = None;
+        while self.status.is_none() && exceeded.is_none() {
+            let (order, has_ended) = self.wait(server, looks);
+            self.reap();
+            match order.then(|| server.order()) {
+                Some(TERMINATE) => {
+                    kill_process_group(self.program, Signal::TERM).unwrap_or_default();
+                }
+                Some(_kill) => break,
+                None if has_ended => {}
+                None if looks => exceeded = passed(launch),
+                None => {}
+            }
+        }
+        exceeded = exceeded.or_else(|| self.cgroup.as_ref().and_then(Cgroup::exceeded));
+        if let Some(exceeded) = exceeded {
+            server.tell(&Report::Exceeded(exceeded));
+        }
+        let survived = self.end();
+        if let Some(status) = self.status {
+            let (code, signal) = (status.exit_status(), status.terminating_signal());
+            server.tell(&Report::Exited { code, signal });
+        }
+        if survived > 0 {
+            server.tell(&Report::Survived { count: survived });
+        }
+    }
+
+    /// Whether the server says something, and whether the program has ended.
+    fn wait(&self, server: &Server, looks: bool) -> (bool, bool) {
+        let socket = server.0.as_fd();
+        let mut polled =
+            [PollFd::new(&socket, PollFlags::IN), PollFd::new(&self.ended, PollFlags::IN)];
+        let time = match looks {
+            true => Timespec { tv_sec: 0, tv_nsec: LOOK_NANOSECONDS },
+            false => Timespec { tv_sec: REAP_SECONDS, tv_nsec: 0 },
+        };
+        poll(&mut polled, Some(&time)).unwrap_or_default();
+        (!polled[0].revents().is_empty(), !polled[1].revents().is_empty())
+    }
+
+    fn reap(&mut self) {
+        tree::reap(|pid, status| {
+            if pid == self.program {
+                self.status = Some(status);
+            }
+        });
+    }
+
+    /// Ends everything; gives how many could not be ended.
+    fn end(&mut self) -> usize {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        let survived = tree::end(|pid, status| {
+            if pid == self.program {
+                self.status = Some(status);
+            }
+        });
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove();
+        }
+        survived
+    }
+}
+
+fn passed(launch: &Launch) -> Option<Exceeded> {
+    let (limits, used) = (&launch.limits, tree::usage());
+    let memory = limits.memory_bytes_max.is_some_and(|most| used.memory_bytes > most);
+    let processes = limits.processes_max.is_some_and(|most| used.processes > most);
+    match (processes, memory) {
+        // Many processes have much memory; that is not what went wrong.
+        (true, _) => Some(Exceeded::Processes),
+        (false, true) => Some(Exceeded::Memory),
+        (false, false) => None,
+    }
+}
+
+/// In the copy that becomes the program: returns only if it could not.
+fn become_program(
+    launch: &Launch,
+    [stdin, stdout, stderr]: [OwnedFd; 3],
+    cgroup: Option<&Cgroup>,
+    keeper: Pid,
+) -> Failed {
+    let prepared = (|| {
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failed::errno("be tied"))?;
+        if getppid() != Some(keeper) {
+            return Err(Failed::errno("find its keeper")(rustix::io::Errno::SRCH));
+        }
+        setsid().map_err(Failed::errno("make a session"))?;
+        if let Some(cgroup) = cgroup {
+            cgroup.enter().map_err(Failed::at("enter its cgroup"))?;
+        }
+        rustix::thread::set_no_new_privs(true).map_err(Failed::errno("give up privileges"))?;
+        // A program that cannot stand back runs as it is.
+        setpriority_process(None, NICENESS).unwrap_or_default();
+        drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE));
+        heed_stops();
+        Ok(())
+    })();
+    if let Err(failed) = prepared {
+        return failed;
+    }
+    let Some((program, arguments)) = launch.argv.split_first() else {
+        return Failed::errno("find a program")(rustix::io::Errno::NOENT);
+    };
+    let error = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&launch.directory)
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::from(stderr))
+        .exec();
+    Failed { step: format!("run {program}"), error }
+}

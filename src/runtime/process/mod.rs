@@ -1,0 +1,24 @@
+//! Processes: how foreign programs are started, held and ended, so that nothing of them survives.
+//!
+//! ```text
+//! server ── spawner ── keeper ── program ── whatever it starts
+//!    └── a socket to each keeper ──┘
+//! ```
+//!
+//! The *spawner* is this binary once more, started before the first program: it has one thread, so it may fork.
+//! Each program gets a *keeper*, forked from it. The keeper is the subreaper of everything that descends from its
+//! program: no `setsid` and no double fork leaves it. It holds one end of a socket whose other end only the server
+//! has; when that closes, because the attempt is over or because the server was killed, it ends them all.
+
+mod cgroup;
+mod fork;
+mod handle;
+mod keeper;
+mod launch;
+mod spawner;
+mod tree;
+
+pub use cgroup::Cgroups;
+pub use handle::{End, Ended, Process, Program, Reins, Spawner};
+pub use launch::{Exceeded, Limits, Refused};
+pub use spawner::{become_spawner_if_asked, may_spawn};

@@ -1,0 +1,108 @@
+//! The spawner: a process of one thread that forks a keeper for each program.
+
+use std::ffi::OsStr;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::setsid;
+
+use super::fork::{Side, close_at_exec, fork, ignore_stops, leave};
+use super::keeper;
+use super::tree::reap;
+
+/// What the spawner is told to be by, as its one argument.
+pub(super) const ARGUMENT: &str = "futurity-spawner";
+/// Descriptors that come with each order: the socket, and the program's standard streams.
+pub(super) const DESCRIPTORS: usize = 4;
+
+/// Whether [`become_spawner_if_asked`] was called, so that a process which is started from this program is one.
+static MAY_SPAWN: AtomicBool = AtomicBool::new(false);
+
+/// Becomes the spawner of commands and workers, if this process was started to be it; else it returns at once.
+///
+/// A program that serves with commands or workers calls this first in its `main`, before it starts a thread. A
+/// process with one thread is the only one that may fork, and the server has many.
+pub fn become_spawner_if_asked() -> Option<ExitCode> {
+    MAY_SPAWN.store(true, Ordering::Relaxed);
+    let mut arguments = std::env::args_os().skip(1);
+    let is_asked =
+        arguments.next().as_deref() == Some(OsStr::new(ARGUMENT)) && arguments.next().is_none();
+    is_asked.then(|| match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("futurity: the spawner of processes: {error}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Whether a spawner can be started from this program.
+pub fn may_spawn() -> bool {
+    MAY_SPAWN.load(Ordering::Relaxed)
+}
+
+/// Its orders come over the socket that is its standard input, until the server is gone.
+fn serve() -> io::Result<()> {
+    // A Ctrl-C in the server's terminal is for the server.
+    setsid()?;
+    ignore_stops();
+    close_at_exec()?;
+    let mut orders = Some(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
+    rustix::stdio::dup2_stdin(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)?;
+    while let Some(socket) = &orders {
+        reap(|_, _| {});
+        if !is_readable(socket, 1)? {
+            continue;
+        }
+        let Some(descriptors) = receive(socket)? else { break };
+        match fork() {
+            Ok(Side::Parent(_)) => drop(descriptors),
+            Ok(Side::Child) => {
+                // A keeper that held the orders would keep them from ending.
+                drop(orders.take());
+                leave(keeper::keep(descriptors));
+            }
+            Err(error) => keeper::refuse(descriptors, error),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn is_readable(fd: impl AsFd, seconds: i64) -> io::Result<bool> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&fd, PollFlags::IN)];
+    match poll(&mut polled, Some(&time)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The descriptors of the next order; none when the server is gone.
+fn receive(orders: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
+    let mut byte = [0; 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let received = recvmsg(orders, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let rights = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    Ok(Some(rights.collect()))
+}
+
+#[expect(clippy::print_stderr, reason = "a process without a log says why it ends")]
+pub(super) fn tell(text: &str) {
+    eprintln!("{text}");
+}

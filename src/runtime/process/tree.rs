@@ -1,0 +1,143 @@
+//! All that descends from a process, and its end.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
+
+/// Looks that a tree is given to stand still. Each finds only what was forked since the one before.
+const STOPPING_ROUNDS: usize = 100;
+/// Rounds of killing and reaping, some milliseconds apart; then what is left is told.
+const KILLING_ROUNDS: usize = 500;
+
+/// A process as the system shows it.
+struct Seen {
+    pid: i32,
+    parent: i32,
+    is_zombie: bool,
+}
+
+/// What a tree uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    pub(super) processes: u32,
+    pub(super) memory_bytes: u64,
+}
+
+/// What descends from this process, and lives.
+pub(super) fn usage() -> Usage {
+    living().fold(Usage::default(), |sum, pid| Usage {
+        processes: sum.processes + 1,
+        memory_bytes: sum.memory_bytes + memory_of(pid),
+    })
+}
+
+/// What a process has of its own, or shares by asking for it; not the files that it has mapped (proc(5), `status`).
+fn memory_of(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kibibytes = |line: &str| {
+        let value = line.strip_prefix("RssAnon:").or_else(|| line.strip_prefix("RssShmem:"))?;
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    status.lines().filter_map(kibibytes).sum::<u64>() * 1024
+}
+
+/// Ends all that descends from this process, their subreaper; gives how many could not be ended.
+///
+/// First everything is stopped, so that nothing forks while it is looked for; then everything is killed.
+pub(super) fn end(mut ended: impl FnMut(Pid, WaitStatus)) -> usize {
+    let mut stopped = HashSet::new();
+    for _ in 0..STOPPING_ROUNDS {
+        let running: Vec<i32> = living().filter(|pid| !stopped.contains(pid)).collect();
+        if running.is_empty() {
+            break;
+        }
+        for pid in running {
+            send(pid, Signal::STOP);
+            stopped.insert(pid);
+        }
+    }
+    for _ in 0..KILLING_ROUNDS {
+        living().for_each(|pid| send(pid, Signal::KILL));
+        reap(&mut ended);
+        if living().next().is_none() {
+            break;
+        }
+        pause();
+    }
+    reap(&mut ended);
+    living().count()
+}
+
+/// Takes note of every child that has ended. What was orphaned has become one.
+pub(super) fn reap(mut ended: impl FnMut(Pid, WaitStatus)) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        ended(pid, status);
+    }
+}
+
+fn living() -> impl Iterator<Item = i32> {
+    descendants().into_iter().filter(|seen| !seen.is_zombie).map(|seen| seen.pid)
+}
+
+fn send(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It may have ended meanwhile; that is what is wanted.
+        kill_process(pid, signal).unwrap_or_default();
+    }
+}
+
+/// A short time for the system to do what it was told.
+fn pause() {
+    let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+    rustix::event::poll(&mut [], Some(&time)).unwrap_or_default();
+}
+
+fn descendants() -> Vec<Seen> {
+    let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();
+    for seen in processes() {
+        children.entry(seen.parent).or_default().push(seen);
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![getpid().as_raw_nonzero().get()];
+    while let Some(parent) = parents.pop() {
+        for seen in children.remove(&parent).into_iter().flatten() {
+            parents.push(seen.pid);
+            found.push(seen);
+        }
+    }
+    found
+}
+
+fn processes() -> impl Iterator<Item = Seen> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read(entry.path().join("stat")).ok()?;
+        parsed(pid, &String::from_utf8_lossy(&stat))
+    })
+}
+
+/// From a line of `/proc/<pid>/stat` (proc(5)): the name is in brackets and may contain anything.
+fn parsed(pid: i32, stat: &str) -> Option<Seen> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    Some(Seen {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        is_zombie: matches!(*fields.first()?, "Z" | "X"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_name_is_odd_is_read() {
+        let seen = parsed(77, "77 (a ) R 1) S 12 77 77 0 -1 4194560").unwrap();
+        assert_eq!((seen.pid, seen.parent, seen.is_zombie), (77, 12, false));
+        assert!(parsed(1, "1 (x) Z 0 1").unwrap().is_zombie);
+        assert!(parsed(1, "nothing").is_none());
+    }
+}

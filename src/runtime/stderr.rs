@@ -1,0 +1,121 @@
+//! What a program says beside its output: lines of the job's log, and the last of them for its error.
+
+use std::collections::VecDeque;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+
+use crate::domain::{LogLine, LogStream};
+
+use super::Call;
+
+/// Bytes that are read at once.
+pub(super) const READ_BYTES: usize = 16 * 1024;
+
+/// The last that was said.
+#[derive(Debug, Default)]
+pub(super) struct Tail(VecDeque<u8>);
+
+impl Tail {
+    /// As much as an error tells, in bytes.
+    const BYTES_MAX: usize = 16 * 1024;
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let over = self.0.len().saturating_sub(Self::BYTES_MAX);
+        self.0.drain(..over);
+    }
+
+    /// As text, from the beginning of a line on if some were left out.
+    pub(super) fn into_text(mut self) -> String {
+        let is_cut = self.0.len() == Self::BYTES_MAX;
+        let bytes = self.0.make_contiguous();
+        let from = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let shown = if is_cut { &bytes[from..] } else { &bytes[..] };
+        String::from_utf8_lossy(shown).trim_end().replace('\0', "\u{fffd}")
+    }
+}
+
+/// Makes lines of what comes in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes a piece; gives each line that is whole, and each that is as long as a line may be.
+    pub(super) fn push(&mut self, piece: &[u8], mut line: impl FnMut(&str)) {
+        self.0.extend_from_slice(piece);
+        let mut from = 0;
+        while let Some(length) = self.0[from..].iter().position(|byte| *byte == b'\n') {
+            line(&text_of(&self.0[from..from + length]));
+            from += length + 1;
+        }
+        self.0.drain(..from);
+        while self.0.len() > LogLine::TEXT_BYTES_MAX {
+            let rest = self.0.split_off(LogLine::TEXT_BYTES_MAX);
+            line(&text_of(&std::mem::replace(&mut self.0, rest)));
+        }
+    }
+
+    /// The last line, if nothing ended it.
+    pub(super) fn end(self, mut line: impl FnMut(&str)) {
+        if !self.0.is_empty() {
+            line(&text_of(&self.0));
+        }
+    }
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Makes the job's log of it, line by line, until it ends.
+pub(super) async fn follow(mut stderr: Receiver, tail: &mut Tail, call: &Call) {
+    let mut piece = vec![0; READ_BYTES];
+    let mut lines = Lines::default();
+    while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+        tail.push(&piece[..length]);
+        lines.push(&piece[..length], |line| call.write(LogStream::Stderr, line));
+    }
+    lines.end(|line| call.write(LogStream::Stderr, line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_made_of_pieces() {
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        for piece in ["a", "b\r\n\nc", "\n", "d"] {
+            lines.push(piece.as_bytes(), |line| seen.push(line.to_owned()));
+        }
+        lines.end(|line| seen.push(line.to_owned()));
+        assert_eq!(seen, ["ab", "", "c", "d"]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_in_parts() {
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        lines.push(&vec![b'x'; 2 * LogLine::TEXT_BYTES_MAX + 3], |line| seen.push(line.len()));
+        lines.end(|line| seen.push(line.len()));
+        assert_eq!(seen, [LogLine::TEXT_BYTES_MAX, LogLine::TEXT_BYTES_MAX, 3]);
+    }
+
+    #[test]
+    fn the_tail_begins_with_a_line() {
+        let mut tail = Tail::default();
+        tail.push(b"short\n");
+        assert_eq!(tail.into_text(), "short");
+        let mut tail = Tail::default();
+        for number in 0..10_000 {
+            tail.push(format!("line {number}\n").as_bytes());
+        }
+        let text = tail.into_text();
+        assert!(
+            text.len() <= Tail::BYTES_MAX
+                && text.starts_with("line ")
+                && text.ends_with("line 9999")
+        );
+    }
+}

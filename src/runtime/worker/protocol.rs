@@ -1,0 +1,300 @@
+//! What a worker and the server say to each other: JSON-RPC 2.0, one object a line (jsonrpc.org/specification).
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::domain::{ErrorType, FunctionName, JobError, Json, Parameter};
+use crate::runtime::Call;
+use crate::runtime::parameters::Parameters;
+
+/// The id of the first request; calls are numbered from 1.
+pub(super) const INITIALIZE: u64 = 0;
+/// The method is not there (JSON-RPC 2.0, section 5.1).
+const METHOD_NOT_FOUND: i64 = -32_601;
+
+/// The first request: what can you do?
+pub(super) fn initialize(worker: &str) -> String {
+    let params = json!({"protocol": 1, "worker": worker});
+    line(&json!({"jsonrpc": "2.0", "id": INITIALIZE, "method": "initialize", "params": params}))
+}
+
+/// A call. `arguments` is `{"args":[…],"kwargs":{…}}`, and goes on as it is.
+pub(super) fn call(id: u64, call: &Call, arguments: &Json) -> String {
+    let arguments = arguments.as_str().trim_start_matches('{');
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"call\",\"params\":{{\"job\":\"{}\",\"attempt\":{},\"function\":\"{}\",\"idempotency_key\":\"{}\",{arguments}}}\n",
+        call.id(),
+        call.attempt(),
+        call.function(),
+        call.idempotency_key(),
+    )
+}
+
+/// Asks the call of this job to stop.
+pub(super) fn cancel(call: &Call) -> String {
+    let params = json!({"job": call.id().to_string(), "attempt": call.attempt()});
+    line(&json!({"jsonrpc": "2.0", "method": "cancel", "params": params}))
+}
+
+fn line(message: &Value) -> String {
+    format!("{message}\n")
+}
+
+/// What a worker said.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// The answer to the request with this id.
+    Answer(u64, Result<Json, RpcError>),
+    /// How far a call is.
+    Progress { fraction: Option<f64>, message: Option<String>, of: Of },
+    /// A line of its log.
+    Log { line: String, of: Of },
+}
+
+/// The attempt that a notification is about.
+#[derive(Debug, Deserialize)]
+pub(super) struct Of {
+    job: String,
+    attempt: u32,
+}
+
+impl Of {
+    pub(super) fn is(&self, call: &Call) -> bool {
+        self.attempt == call.attempt() && self.job == call.id().to_string()
+    }
+}
+
+/// An error that a worker answered with.
+#[derive(Debug, Deserialize)]
+pub(super) struct RpcError {
+    code: i64,
+    message: String,
+    #[serde(default)]
+    data: Option<ErrorData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ErrorData {
+    r#type: Option<String>,
+    traceback: Option<String>,
+    details: Option<Box<RawValue>>,
+    retryable: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    jsonrpc: &'a str,
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(default)]
+    method: Option<&'a str>,
+    #[serde(default, borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<RpcError>,
+}
+
+/// A result that is `null` is one all the same.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
+/// Reads a line of a worker.
+///
+/// # Errors
+/// Why it is none of the protocol.
+pub(super) fn said(line: &[u8]) -> Result<Said, String> {
+    let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
+    let message: Message<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if message.jsonrpc != "2.0" {
+        return Err(format!("jsonrpc is \"{}\", not \"2.0\"", message.jsonrpc));
+    }
+    match message {
+        Message { id: Some(id), method: None, result: Some(result), error: None, .. } => {
+            Ok(Said::Answer(id, Ok(Json::of(result))))
+        }
+        Message { id: Some(id), method: None, result: None, error: Some(error), .. } => {
+            Ok(Said::Answer(id, Err(error)))
+        }
+        Message { id: None, method: Some(method), params: Some(params), .. } => {
+            notification(method, params)
+        }
+        _ => Err("neither an answer with a result or an error, nor a notification".to_owned()),
+    }
+}
+
+fn notification(method: &str, params: &RawValue) -> Result<Said, String> {
+    #[derive(Deserialize)]
+    struct Told {
+        #[serde(default)]
+        fraction: Option<f64>,
+        #[serde(default)]
+        message: Option<String>,
+        #[serde(default)]
+        line: Option<String>,
+        #[serde(flatten)]
+        of: Of,
+    }
+    let told: Told =
+        serde_json::from_str(params.get()).map_err(|error| format!("{method}: {error}"))?;
+    match (method, told) {
+        ("progress", Told { fraction, message, of, .. }) => {
+            Ok(Said::Progress { fraction, message, of })
+        }
+        ("log", Told { line: Some(line), of, .. }) => Ok(Said::Log { line, of }),
+        ("log", _) => Err("log: a line is missing".to_owned()),
+        (other, _) => {
+            Err(format!("there is no notification '{other}'; there are progress and log"))
+        }
+    }
+}
+
+/// The job's error, as the worker tells it.
+pub(super) fn raised(error: RpcError) -> JobError {
+    let data = error.data.unwrap_or_default();
+    let name = match (&data.r#type, error.code) {
+        (Some(name), _) => name.as_str(),
+        (None, METHOD_NOT_FOUND) => "LookupError",
+        (None, _) => "RuntimeError",
+    };
+    // The names of our own are for what the server finds out itself.
+    let kind = ErrorType::Named(name.into());
+    let clean = |text: String| text.replace('\0', "\u{fffd}");
+    let raised = JobError {
+        traceback: data.traceback.map(clean),
+        details: data.details.map(Json::from),
+        ..JobError::of(kind, clean(error.message))
+    };
+    match data.retryable {
+        Some(retryable) => raised.retryable(retryable),
+        None => raised,
+    }
+}
+
+/// A function that a worker has.
+#[derive(Debug)]
+pub(super) struct Announced {
+    pub(super) name: FunctionName,
+    pub(super) description: String,
+    pub(super) parameters: Parameters,
+}
+
+/// Reads what a worker has announced.
+///
+/// # Errors
+/// What cannot be taken.
+pub(super) fn announced(result: &Json) -> Result<Vec<Announced>, String> {
+    #[derive(Deserialize)]
+    struct Announcement {
+        functions: Vec<FunctionText>,
+    }
+    #[derive(Deserialize)]
+    struct FunctionText {
+        name: String,
+        #[serde(default)]
+        description: String,
+        #[serde(default)]
+        parameters: Option<Vec<ParameterText>>,
+    }
+    let announcement: Announcement =
+        serde_json::from_str(result.as_str()).map_err(|error| error.to_string())?;
+    let function = |text: FunctionText| {
+        let name =
+            FunctionName::new(&text.name).map_err(|error| format!("'{}': {error}", text.name))?;
+        let parameters = match text.parameters {
+            None => Parameters::default(),
+            Some(list) => Parameters::checked(list.into_iter().map(ParameterText::read).collect())
+                .map_err(|error| format!("{name}: {error}"))?,
+        };
+        Ok(Announced { name, description: text.description, parameters })
+    };
+    announcement.functions.into_iter().map(function).collect()
+}
+
+#[derive(Deserialize)]
+struct ParameterText {
+    name: String,
+    #[serde(default, deserialize_with = "present_value")]
+    default: Option<Value>,
+    #[serde(default)]
+    required: Option<bool>,
+    #[serde(default)]
+    schema: Option<Value>,
+}
+
+fn present_value<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
+}
+
+impl ParameterText {
+    fn read(self) -> Parameter {
+        Parameter {
+            required: self.required.unwrap_or(self.default.is_none()),
+            name: self.name,
+            default: self.default,
+            schema: self.schema.unwrap_or_else(|| json!({})),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_of_null_is_an_answer_and_none_is_not() {
+        let read = |text: &str| said(text.as_bytes());
+        let Ok(Said::Answer(3, Ok(result))) = read(r#"{"jsonrpc":"2.0","id":3,"result":null}"#)
+        else {
+            panic!("an answer")
+        };
+        assert_eq!(result.as_str(), "null");
+        for text in [
+            "",
+            "[]",
+            "print(1)",
+            r#"{"jsonrpc":"1.0","id":3,"result":1}"#,
+            r#"{"jsonrpc":"2.0","id":3}"#,
+            r#"{"jsonrpc":"2.0","id":3,"result":1,"error":{"code":1,"message":""}}"#,
+            r#"{"jsonrpc":"2.0","result":1}"#,
+            r#"{"jsonrpc":"2.0","method":"shutdown","params":{"job":"a","attempt":1}}"#,
+            r#"{"jsonrpc":"2.0","method":"log","params":{"job":"a","attempt":1}}"#,
+            "{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":\"\u{0}\"}",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert!(said(b"\xff").is_err());
+    }
+
+    #[test]
+    fn an_error_keeps_its_type_and_its_traceback_and_takes_no_name_of_ours() {
+        let text = r#"{"code":-32000,"message":"no","data":{"type":"panic","traceback":"t","retryable":false,"details":{"a":1}}}"#;
+        let error = raised(serde_json::from_str(text).unwrap());
+        assert_eq!(error.kind, ErrorType::Named("panic".into()));
+        assert_eq!((error.traceback.as_deref(), error.permanent), (Some("t"), true));
+        assert_eq!(error.details.unwrap().as_str(), "{\"a\":1}");
+        let missing = raised(serde_json::from_str(r#"{"code":-32601,"message":"no f"}"#).unwrap());
+        assert_eq!(missing.kind, ErrorType::Named("LookupError".into()));
+    }
+
+    #[test]
+    fn functions_are_announced_with_or_without_parameters() {
+        let text = r#"{"functions":[{"name":"a","parameters":[{"name":"x"},{"name":"y","default":null}]},{"name":"b.c"}]}"#;
+        let functions = announced(&Json::parse(text).unwrap()).unwrap();
+        let signature = functions[0].parameters.signature().unwrap();
+        let shown: Vec<_> =
+            signature.parameters.iter().map(|it| (it.name.as_str(), it.required)).collect();
+        assert_eq!(shown, [("x", true), ("y", false)]);
+        assert!(functions[1].parameters.signature().is_none());
+        for text in [
+            "{}",
+            r#"{"functions":[{"name":"A"}]}"#,
+            r#"{"functions":[{"name":"a","parameters":[{"name":"x"},{"name":"x"}]}]}"#,
+        ] {
+            assert!(announced(&Json::parse(text).unwrap()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! One process of a worker, and the calls that it is given.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::pipe::Sender;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{ErrorType, JobError, Json, LogStream, Outcome};
+use crate::runtime::Call;
+use crate::runtime::process::{End, Ended, Exceeded, Process, Reins};
+use crate::runtime::stderr::{self, Tail};
+
+use super::Worker;
+use super::lines::{Lines, NoLine};
+use super::protocol::{self, Announced, INITIALIZE, Said};
+
+/// What a line has beside a result.
+const MARGIN_BYTES: usize = 64 * 1024;
+/// Most that a process may say during one call: whoever says more says it to nobody.
+const CALL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long the last words of a process that has ended are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Why a process is of no use any more.
+#[derive(Debug)]
+pub(super) struct Lost {
+    reason: String,
+    /// Whether it seems about to end by itself: then it is told how.
+    is_ending: bool,
+}
+
+impl Lost {
+    pub(super) fn of(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_ending: false }
+    }
+
+    fn ending(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_ending: true }
+    }
+
+    fn no_line(why: NoLine, bytes_max: usize) -> Self {
+        match why {
+            NoLine::Closed => Self::ending("it closed its output"),
+            NoLine::TooLong => Self::of(format!("it wrote a line of more than {bytes_max} bytes")),
+        }
+    }
+}
+
+/// How a call ended, and why the process is of no use any more, if it is not.
+pub(super) struct CallEnd {
+    pub(super) outcome: Outcome,
+    pub(super) lost: Option<String>,
+}
+
+/// A process that speaks the protocol.
+#[derive(Debug)]
+pub(super) struct Seat {
+    input: Option<Sender>,
+    lines: Lines,
+    reins: Option<Reins>,
+    end: End,
+    ended: Option<Ended>,
+    name: String,
+    calls: u64,
+    line_bytes_max: usize,
+    result_bytes_max: usize,
+    errors: Arc<Errors>,
+    /// Ends when the process has closed its standard error.
+    silence: tokio::task::JoinHandle<()>,
+}
+
+/// What a process says beside: it belongs to the call that it has.
+#[derive(Debug, Default)]
+struct Errors {
+    call: Mutex<Option<Call>>,
+    tail: Mutex<Tail>,
+}
+
+impl Errors {
+    fn is_for(&self, call: Option<&Call>) {
+        *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call.cloned();
+        if call.is_some() {
+            *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Tail::default();
+        }
+    }
+
+    fn take(&self) -> String {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *tail).into_text()
+    }
+}
+
+impl Seat {
+    pub(super) fn new(worker: &Worker, process: Process) -> Self {
+        let settings = &worker.shared.settings;
+        let line_bytes_max = settings.result_bytes_max + MARGIN_BYTES;
+        let errors = Arc::new(Errors::default());
+        let name = settings.name.clone();
+        let silence = tokio::spawn(listen(process.stderr, Arc::clone(&errors), name.clone()));
+        Self {
+            input: process.stdin,
+            lines: Lines::new(process.stdout, line_bytes_max),
+            reins: Some(process.reins),
+            end: process.end,
+            ended: None,
+            name,
+            calls: INITIALIZE,
+            line_bytes_max,
+            result_bytes_max: settings.result_bytes_max,
+            errors,
+            silence,
+        }
+    }
+
+    /// Asks it what it can do.
+    pub(super) async fn introduce(&mut self) -> Result<Vec<Announced>, Lost> {
+        let text = protocol::initialize(&self.name);
+        self.write(&text).await?;
+        loop {
+            match self.said().await? {
+                Said::Answer(INITIALIZE, Ok(result)) => {
+                    let announced = protocol::announced(&result);
+                    return announced.map_err(|error| Lost::of(format!("initialize: {error}")));
+                }
+                Said::Answer(INITIALIZE, Err(error)) => {
+                    let error = protocol::raised(error);
+                    return Err(Lost::of(format!("initialize: {}", error.message)));
+                }
+                Said::Answer(id, _) => return Err(unasked(id)),
+                Said::Progress { .. } | Said::Log { .. } => {}
+            }
+        }
+    }
+
+    /// Ends when the process is of no use any more, while it has no call.
+    pub(super) async fn idle(&mut self) -> Lost {
+        loop {
+            match self.said().await {
+                Ok(Said::Answer(id, _)) => return unasked(id),
+                // Of a call that is over.
+                Ok(Said::Progress { .. } | Said::Log { .. }) => {}
+                Err(lost) => return lost,
+            }
+        }
+    }
+
+    /// Makes a call, and waits for its answer.
+    pub(super) async fn call(
+        &mut self,
+        call: &Call,
+        arguments: &Json,
+        kill: &CancellationToken,
+    ) -> CallEnd {
+        self.calls += 1;
+        self.errors.is_for(Some(call));
+        let asked = protocol::call(self.calls, call, arguments);
+        let answer = tokio::select! {
+            answer = self.answer(call, asked) => answer,
+            () = kill.cancelled() => Err(Lost::of("it did not stop when it was asked to")),
+        };
+        let end = match answer {
+            Ok(outcome) => CallEnd { outcome, lost: None },
+            Err(lost) => {
+                let reason = self.lost(lost).await;
+                let error = self.error(&reason);
+                CallEnd { outcome: Outcome::Raised(error), lost: Some(reason) }
+            }
+        };
+        self.errors.is_for(None);
+        end
+    }
+
+    /// Writes the call and reads what comes of it, both at once: a process may speak before it has read.
+    async fn answer(&mut self, call: &Call, asked: String) -> Result<Outcome, Lost> {
+        let id = self.calls;
+        let mut input = self.input.take().ok_or_else(|| Lost::ending("its input is closed"))?;
+        let writing = async {
+            let written = input.write_all(asked.as_bytes()).await;
+            call.cancelled().await;
+            let cancel = protocol::cancel(call);
+            drop(written.and(input.write_all(cancel.as_bytes()).await));
+            std::future::pending::<()>().await;
+        };
+        let mut heard = 0;
+        let (lines, line_max, result_max) =
+            (&mut self.lines, self.line_bytes_max, self.result_bytes_max);
+        let reading = async {
+            loop {
+                let line = lines.next().await.map_err(|why| Lost::no_line(why, line_max))?;
+                heard += line.len();
+                if heard > CALL_BYTES_MAX + line_max {
+                    return Err(Lost::of(format!(
+                        "it said more than {CALL_BYTES_MAX} bytes in one call"
+                    )));
+                }
+                match understood(&line)? {
+                    Said::Answer(answered, result) if answered == id => {
+                        return Ok(judged(result, result_max));
+                    }
+                    Said::Answer(other, _) => return Err(unasked(other)),
+                    Said::Progress { fraction, message, of } if of.is(call) => {
+                        call.progress(fraction, message);
+                    }
+                    Said::Log { line, of } if of.is(call) => call.log(&line),
+                    Said::Progress { .. } | Said::Log { .. } => {}
+                }
+            }
+        };
+        let answer = tokio::select! {
+            answer = reading => answer,
+            () = writing => Err(Lost::ending("its input is closed")),
+        };
+        self.input = Some(input);
+        answer
+    }
+
+    /// Ends the process, if it has not ended, and says why it is lost.
+    pub(super) async fn lost(&mut self, lost: Lost) -> String {
+        let is_ending = lost.is_ending;
+        let by_itself = is_ending && tokio::time::timeout(LAST_WORDS, self.wait()).await.is_ok();
+        if let Some(reins) = self.reins.take() {
+            reins.kill();
+        }
+        let ended = self.wait().await;
+        drop(tokio::time::timeout(LAST_WORDS, &mut self.silence).await);
+        match ended {
+            Ended { exceeded: Some(Exceeded::Memory), .. } => {
+                "it used more memory than it may".to_owned()
+            }
+            Ended { exceeded: Some(Exceeded::Processes), .. } => {
+                "it wanted to be more processes than it may".to_owned()
+            }
+            Ended { code: Some(code), .. } if by_itself => {
+                format!("it ended with exit code {code}")
+            }
+            Ended { signal: Some(signal), .. } if by_itself => {
+                format!("it died of signal {signal}")
+            }
+            Ended { .. } => lost.reason,
+        }
+    }
+
+    /// The error of the call that it had.
+    fn error(&self, reason: &str) -> JobError {
+        let ended = self.ended.unwrap_or_default();
+        let kind = match ended.exceeded {
+            Some(Exceeded::Memory) => ErrorType::OutOfMemory,
+            Some(Exceeded::Processes) => ErrorType::ProcessLimit,
+            None => ErrorType::WorkerLost,
+        };
+        let message = format!("the process of worker '{}' is lost: {reason}", self.name);
+        let details = serde_json::json!({"exit_code": ended.code, "signal": ended.signal});
+        let said = Some(self.errors.take()).filter(|said| !said.is_empty());
+        let error = JobError { traceback: said, ..JobError::of(kind, message) };
+        error.with_details(Json::trusted(details.to_string()))
+    }
+
+    /// Lets it end by itself, and makes it if it does not in so long.
+    pub(super) async fn end(&mut self, patience: Duration) {
+        self.input = None;
+        if self.ended.is_none() {
+            drop(tokio::time::timeout(patience, self.wait()).await);
+        }
+        self.reins = None;
+        self.wait().await;
+    }
+
+    /// Waits until nothing of it is left.
+    async fn wait(&mut self) -> Ended {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        let ended = self.end.wait().await;
+        self.ended = Some(ended);
+        ended
+    }
+
+    async fn write(&mut self, text: &str) -> Result<(), Lost> {
+        let input = self.input.as_mut().ok_or_else(|| Lost::ending("its input is closed"))?;
+        let written = input.write_all(text.as_bytes()).await;
+        written.map_err(|error| Lost::ending(format!("its input is closed: {error}")))
+    }
+
+    async fn said(&mut self) -> Result<Said, Lost> {
+        let line = self.lines.next().await;
+        understood(&line.map_err(|why| Lost::no_line(why, self.line_bytes_max))?)
+    }
+}
+
+fn unasked(id: u64) -> Lost {
+    Lost::of(format!("it answered request {id}, which it was not asked"))
+}
+
+fn understood(line: &[u8]) -> Result<Said, Lost> {
+    protocol::said(line).map_err(|error| {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
+        Lost::of(format!("it wrote a line that is none of the protocol ({error}): {shown}"))
+    })
+}
+
+fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> Outcome {
+    match result {
+        Ok(result) if result.len() > result_bytes_max => {
+            let text = format!(
+                "the result has {} bytes of JSON; {result_bytes_max} are the limit",
+                result.len()
+            );
+            Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, text))
+        }
+        Ok(result) => Outcome::Returned(result),
+        Err(error) => Outcome::Raised(protocol::raised(error)),
+    }
+}
+
+/// Makes lines of what the process says beside: of the log of its call, or of the server's.
+async fn listen(mut from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, name: String) {
+    use tokio::io::AsyncReadExt as _;
+    let mut piece = vec![0; stderr::READ_BYTES];
+    let mut lines = stderr::Lines::default();
+    let write = |line: &str| match &*errors.call.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(call) => call.write(LogStream::Stderr, line),
+        None => tracing::info!(worker = %name, "{line}"),
+    };
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(&piece[..length]);
+        lines.push(&piece[..length], write);
+    }
+    lines.end(write);
+}
