@@ -1,5 +1,6 @@
 //! The roof: builds every floor, and takes them down in the right order.
 
+mod check;
 mod functions;
 
 use std::fs::{File, OpenOptions};
@@ -25,6 +26,8 @@ use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry, Runtime};
 use crate::store::{self, DatabasePath, OpenError, Store};
+
+pub(crate) use check::check;
 
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";

@@ -3,6 +3,7 @@
 mod file;
 mod programs;
 mod settings;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check;
 mod health;
 mod keys;
 mod serve;
@@ -26,6 +27,10 @@ struct Arguments {
 enum Command {
     /// Serve (the default)
     Serve,
+    /// Print the configuration as it counts: of flags, environment, file and defaults together
+    Config,
+    /// Test that every command and worker can start
+    Check,
     /// Ask the server on this data directory whether it is ready; exit 0 or 1
     Health,
     /// API keys: who may use the service
@@ -42,6 +47,8 @@ pub fn run() -> ExitCode {
     let asks_health = matches!(command, Some(Command::Health));
     let done = Config::load(&options).map_err(Failure::from).and_then(|config| match command {
         None | Some(Command::Serve) => serve::serve(config, &options),
+        Some(Command::Config) => shown(&config),
+        Some(Command::Check) => check::run(&config),
         Some(Command::Health) => health::ask(&config),
         Some(Command::Keys(command)) => keys::run(&command, &config),
         Some(Command::WebhookSecret) => webhook_secret(&config),
@@ -57,6 +64,18 @@ pub fn run() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn shown(config: &Config) -> Result<(), Failure> {
+    say(config.to_toml()?.trim_end());
+    Ok(())
+}
+
+/// The async threads.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let context = "cannot start the async threads".to_owned();
+    runtime.map_err(|source| Failure::Io { context, source })
 }
 
 fn webhook_secret(config: &Config) -> Result<(), Failure> {

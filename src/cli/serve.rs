@@ -4,16 +4,12 @@ use crate::app::{Failure, Server, Stops};
 use crate::config::{Config, Options};
 use crate::telemetry;
 
-use super::say;
+use super::{runtime, say};
 
 /// Serves until it is told to stop.
 pub(super) fn serve(config: Config, options: &Options) -> Result<(), Failure> {
     telemetry::start(&options.log, options.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| Failure::Io {
-        context: "cannot start the async threads".to_owned(),
-        source,
-    })?;
+    let runtime = runtime()?;
     let served = runtime.block_on(async {
         // Heard before anyone can reach the server: a stop that comes right after the start is one too.
         let stops = Stops::heard()?;

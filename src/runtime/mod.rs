@@ -104,7 +104,7 @@ impl Runtime {
     #[must_use]
     pub fn begin(&self, function: &Function, call: Call, arguments: Json) -> Running {
         match &function.code {
-            Code::Native(native, _) => self.begin_native(&native.run, call, arguments),
+            Code::Native(native, ..) => self.begin_native(&native.run, call, arguments),
             Code::Command(command, parameters) => {
                 let Some(processes) = self.processes.clone() else { return Running::absent() };
                 let (command, parameters) = (Arc::clone(command), Arc::clone(parameters));

@@ -68,6 +68,36 @@ pub struct Parameters {
     validators: OnceLock<Vec<Option<Validator>>>,
 }
 
+/// Words of a schema that ask for more than a Rust type does.
+const BOUNDS: [&str; 12] = [
+    "maximum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+];
+
+/// Whether a schema that was made of a Rust type asks for more than the type. It says of whole numbers without a sign
+/// that they are not below 0, which their type says too.
+fn asks_more_than_its_type(schema: &Value) -> bool {
+    match schema {
+        Value::Object(entries) => entries.iter().any(|(word, value)| match word.as_str() {
+            "default" => false,
+            "minimum" => value.as_f64() != Some(0.0),
+            word => BOUNDS.contains(&word) || asks_more_than_its_type(value),
+        }),
+        Value::Array(items) => items.iter().any(asks_more_than_its_type),
+        _ => false,
+    }
+}
+
 /// The arguments of a call, as they were given.
 pub(super) struct Given<'a> {
     args: Vec<&'a RawValue>,
@@ -118,6 +148,12 @@ impl Parameters {
             }
         }
         Ok(Self::of(Signature { parameters }))
+    }
+
+    /// Whether values that are of a Rust function's types may still not be what its schemas ask for.
+    pub(super) fn ask_more_than_types(&self) -> bool {
+        let parameters = self.signature.iter().flat_map(|it| &it.parameters);
+        parameters.map(|it| &it.schema).any(asks_more_than_its_type)
     }
 
     /// The signature, if it is known.

@@ -1,6 +1,7 @@
 //! The functions that jobs may name.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::{Defaults, FunctionName, Invalid, Json, Pool};
@@ -25,7 +26,8 @@ pub struct Function {
 /// What is run.
 #[derive(Debug)]
 pub(super) enum Code {
-    Native(Native, Arc<Parameters>),
+    /// With whether its schemas ask for more than its types do.
+    Native(Native, Arc<Parameters>, bool),
     Command(Arc<Command>, Arc<Parameters>),
     Worker(WorkerFunction),
 }
@@ -35,7 +37,7 @@ impl Function {
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         match &self.code {
-            Code::Native(_, parameters) | Code::Command(_, parameters) => parameters,
+            Code::Native(_, parameters, _) | Code::Command(_, parameters) => parameters,
             Code::Worker(function) => function.parameters(),
         }
     }
@@ -47,6 +49,15 @@ impl Function {
             Code::Native(..) => "native",
             Code::Command(..) => "command",
             Code::Worker(_) => "worker",
+        }
+    }
+
+    /// The file that a command runs, or why there is none; none where it is no command.
+    #[must_use]
+    pub fn program(&self) -> Option<Result<PathBuf, String>> {
+        match &self.code {
+            Code::Command(command, _) => Some(command.locate()),
+            Code::Native(..) | Code::Worker(_) => None,
         }
     }
 
@@ -63,7 +74,7 @@ impl Function {
     #[must_use]
     pub fn pool(&self) -> Pool {
         match &self.code {
-            Code::Native(native, _) => native.run.pool(),
+            Code::Native(native, ..) => native.run.pool(),
             Code::Command(..) => Pool::Commands,
             Code::Worker(function) => function.worker.pool(),
         }
@@ -78,7 +89,7 @@ impl Function {
         let parameters = self.parameters();
         let bound = parameters.bind(&self.name, &given)?;
         match &self.code {
-            Code::Native(native, _) => {
+            Code::Native(native, _, asks_more) => {
                 let bound = bound.unwrap_or_else(Json::empty_object);
                 (native.check)(&bound).map_err(|refusal| {
                     // The type says what is wrong; the schema, which is less strict, may say where.
@@ -89,6 +100,9 @@ impl Function {
                         (refusal, _) => refusal,
                     }
                 })?;
+                if *asks_more {
+                    parameters.check(&bound, &given)?;
+                }
                 Ok(bound)
             }
             Code::Command(command, _) => {
@@ -121,12 +135,9 @@ impl Registry {
         let name = FunctionName::new(name)?;
         let (description, defaults) = (native.description.clone(), native.defaults.clone());
         let parameters = Arc::new(Parameters::of(native.signature.clone()));
-        self.insert(Function {
-            name,
-            description,
-            defaults,
-            code: Code::Native(native, parameters),
-        });
+        let asks_more = parameters.ask_more_than_types();
+        let code = Code::Native(native, parameters, asks_more);
+        self.insert(Function { name, description, defaults, code });
         Ok(())
     }
 

@@ -40,6 +40,7 @@ mod keys;
 mod list;
 mod manual;
 mod map;
+mod own_server;
 mod problems;
 mod queue_shutdown;
 mod queues;

@@ -295,3 +295,55 @@ async fn a_worker_that_cannot_start_is_told_and_named_functions_wait_for_it() {
     assert_eq!(it.done(&job).await["state"], "succeeded", "and it runs when there is");
     it.stop().await;
 }
+
+#[tokio::test]
+async fn the_check_says_what_can_start_and_touches_no_server() {
+    let home = Home::new();
+    configure_odd(&home, 2, "\n[functions.\"a.true\"]\nruntime = \"command\"\nargv = [\"true\"]");
+    let it = home.start(&["--grace-seconds", "0"]).await;
+    let ended = home.run(&["check"]).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.output, ended.errors);
+    assert!(ended.output.contains("worker odd: has odd\n"), "{}", ended.output);
+    assert!(ended.output.contains("function a.true: runs "), "{}", ended.output);
+    assert_eq!(call(&it, json!(["well"])).await["state"], "succeeded");
+    it.stop().await;
+    configure_odd(
+        &home,
+        2,
+        "functions = [\"even\"]\n[functions.a]\nruntime = \"command\"\nargv = [\"no-such-program\"]",
+    );
+    let ended = home.run(&["check"]).await;
+    assert_eq!(ended.code, Some(78), "{}", ended.output);
+    assert!(
+        ended.output.contains("function a: CANNOT START: there is no no-such-program in"),
+        "{}",
+        ended.output
+    );
+    assert!(
+        ended.output.contains("worker odd: CANNOT START: it does not announce 'even'"),
+        "{}",
+        ended.output
+    );
+    assert!(ended.errors.contains("2 of 2 commands and workers cannot start"), "{}", ended.errors);
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_as_it_counts_and_can_be_read_again() {
+    let home = Home::new();
+    configure_odd(
+        &home,
+        3,
+        "env = { TOKEN = \"secret\" }\nrun_timeout_seconds = 5\n[functions.a]\nruntime = \"command\"\nargv = [\"true\", \"{x}\"]\nparameters = [{ name = \"x\", type = \"string\" }]",
+    );
+    let shown = home.run(&["config", "--threads", "3"]).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.errors);
+    for told in
+        ["threads = 3", "TOKEN = \"***\"", "[workers.odd]", "processes = 3", "max_workers = 64"]
+    {
+        assert!(shown.output.contains(told), "{told}\n{}", shown.output);
+    }
+    assert!(!shown.output.contains("secret"), "{}", shown.output);
+    std::fs::write(home.file("futurity.toml"), &shown.output).expect("a configuration file");
+    let again = home.run(&["config"]).await;
+    assert_eq!(again.output, shown.output);
+}

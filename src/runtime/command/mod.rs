@@ -115,6 +115,26 @@ impl Command {
         &self.settings.argv[0]
     }
 
+    /// The file that it runs, found as the system will find it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn locate(&self) -> Result<PathBuf, String> {
+        let program = self.program();
+        let is_program = |file: &PathBuf| {
+            file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+        };
+        if program.contains('/') {
+            let file = PathBuf::from(program);
+            let text = || format!("{program} is no program that may be run");
+            return Some(file).filter(is_program).ok_or_else(text);
+        }
+        let path = self.settings.environment.iter().find(|(name, _)| name == "PATH");
+        let path = path.map_or("/bin:/usr/bin", |(_, path)| path.as_str());
+        let mut files = std::env::split_paths(path).map(|directory| directory.join(program));
+        files.find(is_program).ok_or_else(|| format!("there is no {program} in {path}"))
+    }
+
     /// Checks a call, and makes of it what [`run`] takes.
     pub(super) fn bind(
         &self,

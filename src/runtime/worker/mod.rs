@@ -198,6 +198,13 @@ impl Worker {
         }
     }
 
+    /// What its first process has announced.
+    #[must_use]
+    pub fn announced_names(&self) -> Vec<&str> {
+        let names = self.shared.announced.get().into_iter().flat_map(BTreeMap::keys);
+        names.map(FunctionName::as_str).collect()
+    }
+
     pub(super) fn description(&self, name: &FunctionName) -> String {
         self.announced(name).map(|it| it.description.clone()).unwrap_or_default()
     }
