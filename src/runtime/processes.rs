@@ -112,6 +112,11 @@ impl Place {
 
     /// Takes the directory away with all that was left in it.
     pub(super) async fn remove(mut self) {
+        if let Some(group) = self.cgroup.take() {
+            let cleared = tokio::task::spawn_blocking(move || Cgroups::clear(&group));
+            // It fails only if the server ends meanwhile.
+            drop(cleared.await);
+        }
         if let Some(directory) = self.directory.take()
             && let Err(error) = tokio::fs::remove_dir_all(&directory).await
         {

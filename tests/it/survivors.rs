@@ -132,6 +132,90 @@ async fn heavy_g10_nothing_of_a_command_survives_with_cgroups() {
     nothing_survives(true).await;
 }
 
+/// A program's keeper is the child of the spawner that is its parent.
+fn parent_of(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+    fields.skip(1).map(|field| field.parse().expect("a number")).next().expect("a parent")
+}
+
+async fn nothing_survives_its_keeper(cgroups: bool) {
+    let home = Home::new();
+    let it = stubborn(&home, cgroups).await;
+    let (job, mark) = grown(&it, &home, json!({})).await;
+    let first = alive(&mark)
+        .iter()
+        .filter(|line| line.contains(&format!("{mark} 2")))
+        .cloned()
+        .collect::<Vec<_>>();
+    let pid = first[0].split(':').next().expect("a number").parse().expect("a number");
+    let keeper = i32::try_from(parent_of(pid)).expect("a number");
+    let keeper = rustix::process::Pid::from_raw(keeper).expect("a number");
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL)
+        .expect("a process to kill");
+    let done = it.done(&job).await;
+    assert_eq!(done["error"]["type"], "worker_lost", "{done}");
+    until("nothing is left", async || alive(&mark).is_empty().then_some(())).await;
+    it.stop().await;
+}
+
+#[tokio::test]
+async fn g10_nothing_survives_a_keeper_that_is_killed() {
+    nothing_survives_its_keeper(false).await;
+    nothing_survives_its_keeper(true).await;
+}
+
+/// Descriptors for the database, some requests, and few programs.
+const DESCRIPTORS: u32 = 64;
+
+#[tokio::test]
+async fn g23_jobs_for_which_there_is_no_descriptor_wait_and_use_no_attempt_up() {
+    let home = Home::new();
+    let text = "[queues.default]
+        max_workers = 64
+        [functions.nap]
+        runtime = \"command\"
+        argv = [\"/bin/sleep\", \"0.3\"]
+        stdin = \"none\"
+        stdout = \"text\"
+        ";
+    crate::programs::configure(&home, text);
+    let mut command = std::process::Command::new("/bin/sh");
+    let limited = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"");
+    command.args([
+        "-c",
+        &limited,
+        env!("CARGO_BIN_EXE_futurity"),
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
+    command.arg(home.data()).env_clear().current_dir(home.file(""));
+    let it = home.start_as(command).await;
+    let calls: Vec<Value> = (0..40).map(|_| json!({})).collect();
+    let batch = it
+        .post("/v1/batches", &json!({"function": "nap", "calls": calls}))
+        .await
+        .expect(202)
+        .json();
+    let path = batch["urls"]["self"].as_str().expect("a URL").to_owned();
+    let done = until("all are done", async || {
+        let batch = it.get(&path).await.expect(200).json();
+        (batch["done"] == true).then_some(batch)
+    })
+    .await;
+    assert_eq!(done["counts"]["succeeded"], 40, "{done}");
+    let jobs = it
+        .get(&format!("/v1/jobs?batch={}", batch["id"].as_str().expect("an id")))
+        .await
+        .expect(200)
+        .json();
+    let jobs = jobs["jobs"].as_array().expect("a list").clone();
+    assert!(jobs.iter().any(|job| job["attempt"].as_u64() > Some(1)), "some had to wait");
+    assert!(jobs.iter().all(|job| job["attempts"] == json!([])), "none has failed");
+    it.stop().await;
+}
+
 /// Keepers hear the end of the server by themselves, so they need no spawner for it; and a spawner that is killed is
 /// replaced.
 #[tokio::test]

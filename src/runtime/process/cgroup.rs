@@ -55,6 +55,15 @@ impl Cgroups {
         self.base.join(name)
     }
 
+    /// Ends what is left in the group of a program, and takes it away: its keeper has done so, unless it was killed.
+    pub fn clear(group: &Path) {
+        if group.exists() {
+            let group = Cgroup { path: group.to_owned() };
+            group.kill();
+            group.remove();
+        }
+    }
+
     /// Takes the place away. The groups in it are empty by now, or it stays.
     pub fn remove(&self) {
         drop(fs::remove_dir(&self.base));

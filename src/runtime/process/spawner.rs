@@ -1,5 +1,6 @@
 //! The spawner: a process of one thread that forks a keeper for each program.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -11,11 +12,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::setsid;
+use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use super::fork::{Side, close_at_exec, fork, ignore_stops, leave};
 use super::keeper;
-use super::tree::reap;
+use super::tree::{end_beside, reap};
 
 /// What the spawner is told to be by, as its one argument.
 pub(super) const ARGUMENT: &str = "futurity-spawner";
@@ -56,14 +57,26 @@ fn serve() -> io::Result<()> {
     close_at_exec()?;
     let mut orders = Some(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
     rustix::stdio::dup2_stdin(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)?;
+    // What a keeper leaves that was killed becomes a child of this process, and is ended too.
+    set_child_subreaper(Some(getpid()))?;
+    let mut keepers = HashSet::new();
     while let Some(socket) = &orders {
-        reap(|_, _| {});
+        let mut was_killed = false;
+        reap(|pid, status| {
+            was_killed |= keepers.remove(&pid) && status.signaled();
+        });
+        if was_killed {
+            end_beside(&keepers, |_, _| {});
+        }
         if !is_readable(socket, 1)? {
             continue;
         }
         let Some(descriptors) = receive(socket)? else { break };
         match fork() {
-            Ok(Side::Parent(_)) => drop(descriptors),
+            Ok(Side::Parent(keeper)) => {
+                keepers.insert(keeper);
+                drop(descriptors);
+            }
             Ok(Side::Child) => {
                 // A keeper that held the orders would keep them from ending.
                 drop(orders.take());

@@ -26,7 +26,7 @@ pub(super) struct Usage {
 
 /// What descends from this process, and lives.
 pub(super) fn usage() -> Usage {
-    living().fold(Usage::default(), |sum, pid| Usage {
+    living(&HashSet::new()).fold(Usage::default(), |sum, pid| Usage {
         processes: sum.processes + 1,
         memory_bytes: sum.memory_bytes + memory_of(pid),
     })
@@ -43,12 +43,17 @@ fn memory_of(pid: i32) -> u64 {
 }
 
 /// Ends all that descends from this process, their subreaper; gives how many could not be ended.
+pub(super) fn end(ended: impl FnMut(Pid, WaitStatus)) -> usize {
+    end_beside(&HashSet::new(), ended)
+}
+
+/// The same, but for the children that are `spared`, and all that descends from them.
 ///
 /// First everything is stopped, so that nothing forks while it is looked for; then everything is killed.
-pub(super) fn end(mut ended: impl FnMut(Pid, WaitStatus)) -> usize {
+pub(super) fn end_beside(spared: &HashSet<Pid>, mut ended: impl FnMut(Pid, WaitStatus)) -> usize {
     let mut stopped = HashSet::new();
     for _ in 0..STOPPING_ROUNDS {
-        let running: Vec<i32> = living().filter(|pid| !stopped.contains(pid)).collect();
+        let running: Vec<i32> = living(spared).filter(|pid| !stopped.contains(pid)).collect();
         if running.is_empty() {
             break;
         }
@@ -58,15 +63,15 @@ pub(super) fn end(mut ended: impl FnMut(Pid, WaitStatus)) -> usize {
         }
     }
     for _ in 0..KILLING_ROUNDS {
-        living().for_each(|pid| send(pid, Signal::KILL));
+        living(spared).for_each(|pid| send(pid, Signal::KILL));
         reap(&mut ended);
-        if living().next().is_none() {
+        if living(spared).next().is_none() {
             break;
         }
         pause();
     }
     reap(&mut ended);
-    living().count()
+    living(spared).count()
 }
 
 /// Takes note of every child that has ended. What was orphaned has become one.
@@ -76,8 +81,8 @@ pub(super) fn reap(mut ended: impl FnMut(Pid, WaitStatus)) {
     }
 }
 
-fn living() -> impl Iterator<Item = i32> {
-    descendants().into_iter().filter(|seen| !seen.is_zombie).map(|seen| seen.pid)
+fn living(spared: &HashSet<Pid>) -> impl Iterator<Item = i32> {
+    descendants(spared).into_iter().filter(|seen| !seen.is_zombie).map(|seen| seen.pid)
 }
 
 fn send(pid: i32, signal: Signal) {
@@ -93,7 +98,7 @@ fn pause() {
     rustix::event::poll(&mut [], Some(&time)).unwrap_or_default();
 }
 
-fn descendants() -> Vec<Seen> {
+fn descendants(spared: &HashSet<Pid>) -> Vec<Seen> {
     let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();
     for seen in processes() {
         children.entry(seen.parent).or_default().push(seen);
@@ -102,6 +107,9 @@ fn descendants() -> Vec<Seen> {
     let mut parents = vec![getpid().as_raw_nonzero().get()];
     while let Some(parent) = parents.pop() {
         for seen in children.remove(&parent).into_iter().flatten() {
+            if Pid::from_raw(seen.pid).is_some_and(|pid| spared.contains(&pid)) {
+                continue;
+            }
             parents.push(seen.pid);
             found.push(seen);
         }
