@@ -46,13 +46,16 @@ SCHEMATHESIS := target/schemathesis/bin/schemathesis
 # What the tests need and the machine lacks. A tool that cannot be had is named, and its tests are skipped.
 tools:
 	@echo "==> tools"
-	@if command -v strace >/dev/null; then :; \
+	@missing=; \
+	command -v strace >/dev/null || missing="strace"; \
+	command -v gm >/dev/null || missing="$$missing graphicsmagick"; \
+	if [ -z "$$missing" ]; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		echo "strace is missing: install it from Debian"; \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends strace; } >/dev/null \
-			|| echo "NOTE: strace could not be installed; the tests that need it are SKIPPED"; \
+		echo "missing, installed from Debian: $$missing"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
+			|| echo "NOTE: $$missing could not be installed; the tests that need it are SKIPPED"; \
 	else \
-		echo "NOTE: strace is missing; the tests that need it are SKIPPED (apt-get install strace)"; \
+		echo "NOTE: $$missing is missing; the tests that need it are SKIPPED (apt-get install $$missing)"; \
 	fi
 	@if [ -e $(SCHEMATHESIS) ] && cmp -s tests/contract/requirements.txt target/schemathesis/requirements.txt; then :; \
 	else \

@@ -46,6 +46,7 @@ mod queue_shutdown;
 mod queues;
 mod queues_crash;
 mod races;
+mod readme_functions;
 mod recovery;
 mod redeliver;
 mod refusal;
