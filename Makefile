@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-growth bench-many bench-waiters doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check bench bench-growth bench-many bench-programs bench-waiters doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ bench-many: ## batches and lines beside a bare echo, a map of a million lines, a
 	@echo "==> bench-many"
 	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench many
+
+bench-programs: ## workers and commands beside Python's executors and a bare pipe, in a release build
+	@echo "==> bench-programs"
+	@cargo bench --locked --bench programs
 
 doc: ## the documentation; a broken link fails
 	@echo "==> documentation"

@@ -3,13 +3,12 @@ import inspect, json, math, os, select, sys, time, traceback
 
 FUNCTIONS, CALL = {}, {"stop": False}
 OUT, sys.stdout = sys.stdout, sys.stderr  # what a function prints is a line of its job's log
-
+getattr(sys, "set_int_max_str_digits", id)(0)  # factorials have many digits
 
 def function(f):
     parameters = inspect.signature(f).parameters.values()
     shown = [{"name": p.name} | ({} if p.default is p.empty else {"default": p.default}) for p in parameters]
-    if any(p.kind != p.POSITIONAL_OR_KEYWORD for p in parameters):
-        shown = None  # it takes whatever it is given
+    shown = shown if all(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters) else None  # None: whatever it gets
     FUNCTIONS[f.__name__] = f, {"name": f.__name__, "description": f.__doc__ or "", "parameters": shown}
     return f
 

@@ -1,9 +1,11 @@
 //! What a program says beside its output: lines of the job's log, and the last of them for its error.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
 
 use crate::domain::{LogLine, LogStream};
 
@@ -11,6 +13,35 @@ use super::Call;
 
 /// Bytes that are read at once.
 pub(super) const READ_BYTES: usize = 16 * 1024;
+
+/// What a program may say in a second. Who says more is not listened to for the rest of it, and has to wait: so a flood
+/// costs the server next to nothing.
+const BYTES_A_SECOND: usize = 4 * 1024 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Holds a program back that says too much.
+#[derive(Debug)]
+pub(super) struct Pace {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// So much was said: ends when there may be more.
+    pub(super) async fn said(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes > BYTES_A_SECOND {
+            tokio::time::sleep_until(self.since + SECOND).await;
+        }
+        if self.since.elapsed() >= SECOND {
+            *self = Self::new();
+        }
+    }
+}
 
 /// The last that was said.
 #[derive(Debug, Default)]
@@ -72,8 +103,9 @@ fn text_of(bytes: &[u8]) -> String {
 /// Makes the job's log of it, line by line, until it ends.
 pub(super) async fn follow(mut stderr: Receiver, tail: &mut Tail, call: &Call) {
     let mut piece = vec![0; READ_BYTES];
-    let mut lines = Lines::default();
+    let (mut lines, mut pace) = (Lines::default(), Pace::new());
     while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+        pace.said(length).await;
         tail.push(&piece[..length]);
         lines.push(&piece[..length], |line| call.write(LogStream::Stderr, line));
     }

@@ -36,6 +36,11 @@ for line in sys.stdin:
         if how == "long": sys.stdout.write("x" * 20_000_000); sys.stdout.flush(); time.sleep(1000)
         if how == "logs":
             for i in range(1000): say(method="log", params={**of, "line": f"line {i}"})
+        if how == "flood":
+            while True: say(method="log", params={**of, "line": "x" * 10000})
+        if how == "talks":
+            say(id=it["id"], result=1)
+            while True: say(method="log", params={**of, "line": "x" * 10000})
         if how == "stray": say(method="log", params={"job": "another", "attempt": 1, "line": "not yours"})
         if how == "large": say(id=it["id"], result="x" * (8 * 1024 * 1024)); continue
         if how == "deaf": signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)
@@ -139,6 +144,11 @@ async fn e20_a_process_that_is_lost_costs_one_call_and_never_the_pool() {
         let next = call(&it, json!(["well"])).await;
         assert_eq!(next["state"], "succeeded", "after {how}: {next}");
     }
+    // What it says in its call holds it back and nobody else; what it says without one is too much at some point.
+    let flood =
+        it.submit(&json!({"function": "odd", "args": ["flood"], "run_timeout_seconds": 0.3})).await;
+    assert_eq!(it.done(&flood).await["error"]["type"], "run_timeout");
+    assert_eq!(call(&it, json!(["talks"])).await["result"], 1);
     let exit = call(&it, json!(["exit", 5])).await["error"].clone();
     assert_eq!(
         (&exit["traceback"], &exit["details"]["exit_code"]),
@@ -149,7 +159,7 @@ async fn e20_a_process_that_is_lost_costs_one_call_and_never_the_pool() {
     assert_eq!(call(&it, json!(["well"])).await["state"], "succeeded");
     all_ready(&it, 2).await;
     let shown = worker(&it).await;
-    assert_eq!(shown["restarts"], lost + 2, "{shown}");
+    assert_eq!(shown["restarts"], lost + 4, "{shown}");
     let ready = it.get("/readyz?verbose").await.expect(200).json();
     assert_eq!(
         (&ready["workers"][0]["name"], &ready["workers"][0]["ready"]),

@@ -51,6 +51,10 @@ pub(super) fn end(ended: impl FnMut(Pid, WaitStatus)) -> usize {
 ///
 /// First everything is stopped, so that nothing forks while it is looked for; then everything is killed.
 pub(super) fn end_beside(spared: &HashSet<Pid>, mut ended: impl FnMut(Pid, WaitStatus)) -> usize {
+    // Most programs leave nothing, and then nobody needs to look through all processes.
+    if !has_children(&mut ended) {
+        return 0;
+    }
     let mut stopped = HashSet::new();
     for _ in 0..STOPPING_ROUNDS {
         let running: Vec<i32> = living(spared).filter(|pid| !stopped.contains(pid)).collect();
@@ -75,9 +79,19 @@ pub(super) fn end_beside(spared: &HashSet<Pid>, mut ended: impl FnMut(Pid, WaitS
 }
 
 /// Takes note of every child that has ended. What was orphaned has become one.
-pub(super) fn reap(mut ended: impl FnMut(Pid, WaitStatus)) {
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        ended(pid, status);
+pub(super) fn reap(ended: impl FnMut(Pid, WaitStatus)) {
+    has_children(ended);
+}
+
+/// The same; gives whether there are children that have not ended. Without one nothing descends from this process.
+fn has_children(mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => ended(pid, status),
+            Ok(None) => return true,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_none) => return false,
+        }
     }
 }
 

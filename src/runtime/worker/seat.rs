@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{ErrorType, JobError, Json, LogStream, Outcome};
 use crate::runtime::Call;
 use crate::runtime::process::{End, Ended, Exceeded, Process, Reins};
-use crate::runtime::stderr::{self, Tail};
+use crate::runtime::stderr::{self, Pace, Tail};
 
 use super::Worker;
 use super::lines::{Lines, NoLine};
@@ -18,8 +18,8 @@ use super::protocol::{self, Announced, INITIALIZE, Said};
 
 /// What a line has beside a result.
 const MARGIN_BYTES: usize = 64 * 1024;
-/// Most that a process may say during one call: whoever says more says it to nobody.
-const CALL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most that a process may say while it has no call: it may be late, but not talk to itself.
+const IDLE_BYTES_MAX: usize = 1024 * 1024;
 /// How long the last words of a process that has ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -64,6 +64,7 @@ pub(super) struct Seat {
     ended: Option<Ended>,
     name: String,
     calls: u64,
+    idle_bytes: usize,
     line_bytes_max: usize,
     result_bytes_max: usize,
     errors: Arc<Errors>,
@@ -107,6 +108,7 @@ impl Seat {
             ended: None,
             name,
             calls: INITIALIZE,
+            idle_bytes: 0,
             line_bytes_max,
             result_bytes_max: settings.result_bytes_max,
             errors,
@@ -137,8 +139,20 @@ impl Seat {
     /// Ends when the process is of no use any more, while it has no call.
     pub(super) async fn idle(&mut self) -> Lost {
         loop {
-            match self.said().await {
+            let line = match self.lines.next().await {
+                Ok(line) => line,
+                Err(why) => return Lost::no_line(why, self.line_bytes_max),
+            };
+            self.idle_bytes += line.len();
+            match understood(&line) {
                 Ok(Said::Answer(id, _)) => return unasked(id),
+                Ok(Said::Progress { .. } | Said::Log { .. })
+                    if self.idle_bytes > IDLE_BYTES_MAX =>
+                {
+                    return Lost::of(format!(
+                        "it said more than {IDLE_BYTES_MAX} bytes without a call"
+                    ));
+                }
                 // Of a call that is over.
                 Ok(Said::Progress { .. } | Said::Log { .. }) => {}
                 Err(lost) => return lost,
@@ -154,6 +168,7 @@ impl Seat {
         kill: &CancellationToken,
     ) -> CallEnd {
         self.calls += 1;
+        self.idle_bytes = 0;
         self.errors.is_for(Some(call));
         let asked = protocol::call(self.calls, call, arguments);
         let answer = tokio::select! {
@@ -183,18 +198,12 @@ impl Seat {
             drop(written.and(input.write_all(cancel.as_bytes()).await));
             std::future::pending::<()>().await;
         };
-        let mut heard = 0;
+        let mut pace = Pace::new();
         let (lines, line_max, result_max) =
             (&mut self.lines, self.line_bytes_max, self.result_bytes_max);
         let reading = async {
             loop {
                 let line = lines.next().await.map_err(|why| Lost::no_line(why, line_max))?;
-                heard += line.len();
-                if heard > CALL_BYTES_MAX + line_max {
-                    return Err(Lost::of(format!(
-                        "it said more than {CALL_BYTES_MAX} bytes in one call"
-                    )));
-                }
                 match understood(&line)? {
                     Said::Answer(answered, result) if answered == id => {
                         return Ok(judged(result, result_max));
@@ -206,6 +215,7 @@ impl Seat {
                     Said::Log { line, of } if of.is(call) => call.log(&line),
                     Said::Progress { .. } | Said::Log { .. } => {}
                 }
+                pace.said(line.len()).await;
             }
         };
         let answer = tokio::select! {
@@ -318,12 +328,13 @@ fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> 
 async fn listen(mut from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, name: String) {
     use tokio::io::AsyncReadExt as _;
     let mut piece = vec![0; stderr::READ_BYTES];
-    let mut lines = stderr::Lines::default();
+    let (mut lines, mut pace) = (stderr::Lines::default(), Pace::new());
     let write = |line: &str| match &*errors.call.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(call) => call.write(LogStream::Stderr, line),
         None => tracing::info!(worker = %name, "{line}"),
     };
     while let Ok(length @ 1..) = from.read(&mut piece).await {
+        pace.said(length).await;
         errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(&piece[..length]);
         lines.push(&piece[..length], write);
     }
