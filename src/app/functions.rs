@@ -1,10 +1,17 @@
 //! The functions of a server, put together.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::config::{Config, InvalidConfig};
 use crate::outbound::Client;
 use crate::runtime::{Native, Registry, Runtime, builtin, may_spawn};
 
 use super::Failure;
+
+/// How long a server waits for a worker whose functions its settings name.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All that can be called: what every server has, then what Rust code brought, commands, and workers. A later one takes
 /// the place of a former one of its name.
@@ -41,7 +48,13 @@ pub(super) fn check_spawner(config: &Config) -> Result<(), Failure> {
 /// named the server waits for no process.
 async fn add_workers(registry: &mut Registry, runtime: &Runtime) -> Result<(), Failure> {
     for worker in runtime.workers() {
-        match (worker.ready().await, worker.announces()) {
+        let ready = match worker.announces() {
+            true => worker.ready().await,
+            false => timeout(PATIENCE, worker.ready())
+                .await
+                .unwrap_or_else(|_later| Err("it has not said what it can do yet".to_owned())),
+        };
+        match (ready, worker.announces()) {
             (Ok(()), _) => {}
             (Err(error), true) => {
                 let name = worker.name();
@@ -52,7 +65,7 @@ async fn add_workers(registry: &mut Registry, runtime: &Runtime) -> Result<(), F
                 ))));
             }
             (Err(error), false) => {
-                tracing::error!(worker = worker.name(), %error, "a worker cannot start; its jobs wait");
+                tracing::error!(worker = worker.name(), %error, "a worker is not there; its jobs wait");
             }
         }
         registry.add_worker(worker);

@@ -13,6 +13,7 @@ mod worker;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -31,6 +32,9 @@ pub use registry::{Function, Registry};
 pub use worker::{Resize, Worker, WorkerSettings, WorkerState};
 
 use registry::Code;
+
+/// How long the processes of a worker may take to end with the server.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What foreign code may use.
 #[derive(Clone, Debug)]
@@ -92,7 +96,9 @@ impl Runtime {
     pub async fn close(&self) {
         self.workers.iter().for_each(Worker::close);
         for worker in self.workers.iter() {
-            worker.closed().await;
+            if tokio::time::timeout(CLOSED_WITHIN, worker.closed()).await.is_err() {
+                tracing::warn!(worker = worker.name(), "a worker does not end");
+            }
         }
         if let Some(processes) = &self.processes {
             processes.clear();
@@ -182,7 +188,7 @@ impl Running {
     }
 
     /// Ends it as far as that is possible, in `patience`; gives it back if it still runs.
-    pub async fn end(mut self, patience: std::time::Duration) -> Option<Self> {
+    pub async fn end(mut self, patience: Duration) -> Option<Self> {
         match &self {
             Self::Task(_) => return None,
             Self::Thread(_) => return Some(self),

@@ -29,13 +29,16 @@ impl Processes {
     /// # Errors
     /// What the system says.
     pub fn start(directory: &Path, name: Option<&str>) -> io::Result<Self> {
+        let none = || Err("the configuration says so".to_owned());
+        let cgroups = name.map_or_else(none, Cgroups::prepare);
         match std::fs::remove_dir_all(directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // A program of a server that was killed a moment ago may still write; its keeper is about to end it.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "some of what an earlier server left stays");
+            }
             _ => {}
         }
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let none = || Err("the configuration says so".to_owned());
-        let cgroups = name.map_or_else(none, Cgroups::prepare);
         match &cgroups {
             Ok(cgroups) => {
                 tracing::info!(controllers = ?cgroups.controllers, "programs run in cgroups of their own")

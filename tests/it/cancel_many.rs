@@ -233,7 +233,10 @@ async fn heavy_f19_of_many_that_are_being_cancelled_none_starts_and_submits_are_
     let (cancelled, ran) = (doomed("cancelled").await, doomed("succeeded").await);
     assert_eq!(counted["cancelled"], cancelled, "{counted}, and {ran} ran");
     assert_eq!((cancelled + ran, doomed("pending").await), (6_000, 0), "{counted}");
-    assert_eq!(counted["matched"], counted["cancelled"]);
+    // One that had started when it was found is matched, and left alone.
+    let matched = counted["matched"].as_u64().and_then(|count| usize::try_from(count).ok());
+    let matched = matched.expect("a number");
+    assert!((cancelled..=cancelled + ran).contains(&matched), "{counted}, and {ran} ran");
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ impl Worker {
     /// Waits until one of its processes is ready.
     ///
     /// # Errors
-    /// Why the first one is not, if it has failed by then.
+    /// Why the last one was not, if as many have failed by then as there are to be.
     pub async fn ready(&self) -> Result<(), String> {
         let mut changed = self.shared.changed.subscribe();
         loop {
@@ -151,7 +151,9 @@ impl Worker {
             if state.ready > 0 {
                 return Ok(());
             }
-            if let Some(error) = state.last_error {
+            // Each has failed once, or one as often.
+            let have_failed = state.restarts >= self.shared.settings.processes as u64;
+            if let Some(error) = state.last_error.filter(|_| have_failed) {
                 return Err(error);
             }
             if changed.changed().await.is_err() {
