@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-growth bench-many bench-programs bench-waiters doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check bench bench-growth bench-many bench-programs bench-waiters lab-cgroups doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,11 @@ bench-many: ## batches and lines beside a bare echo, a map of a million lines, a
 bench-programs: ## workers and commands beside Python's executors and a bare pipe, in a release build
 	@echo "==> bench-programs"
 	@cargo bench --locked --bench programs
+
+lab-cgroups: ## control groups with all controllers, in a virtual machine; needs qemu-system-x86, a kernel, busybox-static, cpio
+	@echo "==> lab-cgroups"
+	@cargo build --release --locked
+	@tests/lab/cgroups.sh target/release/futurity
 
 doc: ## the documentation; a broken link fails
 	@echo "==> documentation"

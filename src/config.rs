@@ -1,6 +1,7 @@
 //! Configuration: flag over environment over TOML file over default. The only reader of the environment.
 
 mod file;
+mod misfit;
 mod programs;
 mod settings;
 mod shown;
@@ -19,7 +20,8 @@ use crate::{http, outbound, runtime};
 
 pub use programs::Programs;
 
-use file::{Misfit, QueueTable, Source};
+use file::{QueueTable, Source};
+use misfit::Misfit;
 
 /// Longest wait that an operator may allow.
 const WAIT_MAX_CEILING: Duration = Duration::from_secs(600);

@@ -22,24 +22,6 @@ const GREEDY: [(&str, &str); 4] = [
     ("1,000 forks", "forks"),
 ];
 
-pub const COMMANDS: &str = r#"
-[functions.flood]
-runtime = "command"
-argv = ["/usr/bin/head", "-c", "10000000000", "/dev/zero"]
-stdin = "none"
-stdout = "bytes"
-[functions.hog]
-runtime = "command"
-argv = ["PYTHON", "-c", "x = bytearray(10**10); x[::4096] = b'1' * len(x[::4096])"]
-stdin = "none"
-memory_bytes_max = 200_000_000
-[functions.forks]
-runtime = "command"
-argv = ["/bin/sh", "-c", "i=0; while [ $i -lt 1000 ]; do sleep 100 & i=$((i+1)); done; wait"]
-stdin = "none"
-processes_max = 50
-"#;
-
 /// A round trip of `echo`, one after the other, beside something else.
 #[derive(Debug, Serialize)]
 pub struct Neighbour {

@@ -24,6 +24,24 @@ def same(value):
 
 
 ";
+/// Commands that take all they can get.
+const GREEDY: &str = r#"
+[functions.flood]
+runtime = "command"
+argv = ["/usr/bin/head", "-c", "10000000000", "/dev/zero"]
+stdin = "none"
+stdout = "bytes"
+[functions.hog]
+runtime = "command"
+argv = ["PYTHON", "-c", "x = bytearray(10**10); x[::4096] = b'1' * len(x[::4096])"]
+stdin = "none"
+memory_bytes_max = 200_000_000
+[functions.forks]
+runtime = "command"
+argv = ["/bin/sh", "-c", "i=0; while [ $i -lt 1000 ]; do sleep 100 & i=$((i+1)); done; wait"]
+stdin = "none"
+processes_max = 50
+"#;
 /// A factorial that takes some 0.1 s.
 const LARGE: u32 = 20_000;
 const LARGE_CALLS: usize = 40;
@@ -51,7 +69,7 @@ impl Bench {
                 .replace("FUNCTIONS[f.__name__]", "FUNCTIONS[\"twice.\" + f.__name__]"),
         )?;
         let config = directory.join("programs.toml");
-        let greedy = crate::greed::COMMANDS.replace("PYTHON", &python);
+        let greedy = GREEDY.replace("PYTHON", &python);
         std::fs::write(
             &config,
             format!(

@@ -1,7 +1,6 @@
 //! The configuration file: what it may say, and where it says it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
 use super::InvalidConfig;
+use super::misfit::Misfit;
 use super::programs::ProgramTable;
 
 const FILE_DEFAULT: &str = "futurity.toml";
@@ -46,48 +46,6 @@ pub(super) struct QueueTable {
     pub(super) max_pending: Option<usize>,
 }
 
-/// What is wrong with a setting, and which one it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Misfit {
-    key: Vec<String>,
-    text: String,
-}
-
-impl Misfit {
-    /// Of the setting `name`; of a whole table if it is empty.
-    pub(super) fn of(name: &str, text: impl Into<String>) -> Self {
-        let key = Some(name.to_owned()).filter(|name| !name.is_empty());
-        Self { key: key.into_iter().collect(), text: text.into() }
-    }
-
-    /// The same, of a setting in the table `path`.
-    pub(super) fn within(mut self, path: &[&str]) -> Self {
-        let path = path.iter().map(|name| (*name).to_owned());
-        self.key = path.chain(self.key).collect();
-        self
-    }
-}
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |name: &String| match name.contains('.') {
-            true => format!("\"{name}\""),
-            false => name.clone(),
-        };
-        let key: Vec<String> = self.key.iter().map(quoted).collect();
-        if key.is_empty() {
-            return formatter.write_str(&self.text);
-        }
-        write!(formatter, "{}: {}", key.join("."), self.text)
-    }
-}
-
-impl From<Misfit> for InvalidConfig {
-    fn from(misfit: Misfit) -> Self {
-        Self(misfit.to_string())
-    }
-}
-
 /// The text of a file, to say where in it something stands.
 #[derive(Debug, Default)]
 pub(super) struct Source {
@@ -123,7 +81,7 @@ impl Source {
 
     /// The mistake, with the line where it is made.
     pub(super) fn place(&self, misfit: &Misfit) -> InvalidConfig {
-        match self.line_of(&misfit.key) {
+        match self.line_of(misfit.key()) {
             Some(line) => InvalidConfig(format!("{}, line {line}: {misfit}", self.path.display())),
             None => InvalidConfig(misfit.to_string()),
         }

@@ -10,7 +10,7 @@ use crate::domain::{Clocks, Defaults, FunctionName, OnInterrupt, QueueName};
 use crate::runtime::{CommandSettings, Limits, Registry, Stdin, Stdout, WorkerSettings};
 
 use super::RESULT_BYTES_MAX;
-use super::file::Misfit;
+use super::misfit::Misfit;
 use super::settings::{RetryTable, limit, parameter};
 
 /// Most processes of one worker.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::{Parameter, Retry};
 
-use super::file::Misfit;
+use super::misfit::Misfit;
 
 /// Longest limit of time of a job: ten years.
 const SECONDS_MAX: f64 = 315_619_200.0;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::launch::{Exceeded, Limits};
 
+/// What bounds memory and processes.
+const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 /// Waits of some milliseconds for a group that was ended to be empty.
 const EMPTYING_ROUNDS: usize = 500;
 
@@ -39,12 +41,10 @@ impl Cgroups {
             return Err("the kernel has no cgroup.kill; Linux has it since 5.14".to_owned());
         }
         end_leftovers(&base);
-        let offered = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
-        let wanted = ["memory", "pids"]
-            .into_iter()
-            .filter(|name| offered.split_whitespace().any(|it| it == *name));
-        let granted = wanted.filter(|name| {
-            fs::write(base.join("cgroup.subtree_control"), format!("+{name}")).is_ok()
+        enable_controllers(&own, name);
+        let offered = words(&base.join("cgroup.controllers"));
+        let granted = CONTROLLERS.into_iter().filter(|name| {
+            offered.iter().any(|offered| offered == name) && enable(&base, name).is_ok()
         });
         Ok(Self { controllers: granted.map(str::to_owned).collect(), base })
     }
@@ -68,6 +68,38 @@ impl Cgroups {
     pub fn remove(&self) {
         drop(fs::remove_dir(&self.base));
     }
+}
+
+/// Lets groups below `own`, which this process is in, have the controllers. A group that hands them on must have no
+/// processes of its own, so this one goes down into a group beside those of its programs, if it is alone there.
+fn enable_controllers(own: &Path, name: &str) {
+    let (offered, enabled) =
+        (words(&own.join("cgroup.controllers")), words(&own.join("cgroup.subtree_control")));
+    let is_missing = |name: &&str| {
+        let is_in = |list: &[String]| list.iter().any(|it| it == name);
+        is_in(&offered) && !is_in(&enabled)
+    };
+    let missing: Vec<&str> = CONTROLLERS.into_iter().filter(is_missing).collect();
+    let enable_all = || missing.iter().all(|name| enable(own, name).is_ok());
+    if missing.is_empty() || enable_all() {
+        return;
+    }
+    let leaf = own.join(format!("futurity-{name}-server"));
+    let enter = |group: &Path| fs::write(group.join("cgroup.procs"), "0");
+    let moved = fs::create_dir_all(&leaf).and_then(|()| enter(&leaf)).is_ok();
+    if !(moved && enable_all()) {
+        // It is not alone, or may not.
+        drop(enter(own).and_then(|()| fs::remove_dir(&leaf)));
+    }
+}
+
+fn enable(group: &Path, controller: &str) -> io::Result<()> {
+    fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"))
+}
+
+fn words(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The directory of the group that this process is in.

@@ -15,7 +15,7 @@ use rustix::process::{
 
 use super::cgroup::Cgroup;
 use super::fork::{Side, fork, heed_stops, leave};
-use super::launch::{Exceeded, KILL, LAUNCH_BYTES_MAX, Launch, Report, TERMINATE};
+use super::launch::{Exceeded, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Report, TERMINATE};
 use super::spawner::DESCRIPTORS;
 use super::tree;
 
@@ -158,12 +158,14 @@ impl Keeper {
     fn watch(mut self, server: &mut Server, launch: &Launch) {
         let counts_itself =
             self.cgroup.as_ref().is_none_or(|cgroup| !cgroup.limits(&launch.limits));
-        let looks = counts_itself && launch.limits != Default::default();
+        let looks = counts_itself && launch.limits != Limits::default();
         let mut exceeded = None;
         while self.status.is_none() && exceeded.is_none() {
             let (order, has_ended) = self.wait(server, looks);
             self.reap();
             match order.then(|| server.order()) {
+                // Once it has ended, its number may be another's.
+                Some(TERMINATE) if self.status.is_some() => {}
                 Some(TERMINATE) => {
                     kill_process_group(self.program, Signal::TERM).unwrap_or_default();
                 }

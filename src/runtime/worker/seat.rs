@@ -18,8 +18,8 @@ use super::protocol::{self, Announced, INITIALIZE, Said};
 
 /// What a line has beside a result.
 const MARGIN_BYTES: usize = 64 * 1024;
-/// Most that a process may say while it has no call: it may be late, but not talk to itself.
-const IDLE_BYTES_MAX: usize = 1024 * 1024;
+/// Most that a process may say of calls that it does not have: it may be late, but not talk to itself.
+const STRAY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the last words of a process that has ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -64,7 +64,7 @@ pub(super) struct Seat {
     ended: Option<Ended>,
     name: String,
     calls: u64,
-    idle_bytes: usize,
+    stray_bytes: usize,
     line_bytes_max: usize,
     result_bytes_max: usize,
     errors: Arc<Errors>,
@@ -108,7 +108,7 @@ impl Seat {
             ended: None,
             name,
             calls: INITIALIZE,
-            idle_bytes: 0,
+            stray_bytes: 0,
             line_bytes_max,
             result_bytes_max: settings.result_bytes_max,
             errors,
@@ -143,18 +143,14 @@ impl Seat {
                 Ok(line) => line,
                 Err(why) => return Lost::no_line(why, self.line_bytes_max),
             };
-            self.idle_bytes += line.len();
             match understood(&line) {
                 Ok(Said::Answer(id, _)) => return unasked(id),
-                Ok(Said::Progress { .. } | Said::Log { .. })
-                    if self.idle_bytes > IDLE_BYTES_MAX =>
-                {
-                    return Lost::of(format!(
-                        "it said more than {IDLE_BYTES_MAX} bytes without a call"
-                    ));
-                }
                 // Of a call that is over.
-                Ok(Said::Progress { .. } | Said::Log { .. }) => {}
+                Ok(Said::Progress { .. } | Said::Log { .. }) => {
+                    if let Err(lost) = stray(&mut self.stray_bytes, line.len()) {
+                        return lost;
+                    }
+                }
                 Err(lost) => return lost,
             }
         }
@@ -168,7 +164,6 @@ impl Seat {
         kill: &CancellationToken,
     ) -> CallEnd {
         self.calls += 1;
-        self.idle_bytes = 0;
         self.errors.is_for(Some(call));
         let asked = protocol::call(self.calls, call, arguments);
         let answer = tokio::select! {
@@ -199,13 +194,14 @@ impl Seat {
             std::future::pending::<()>().await;
         };
         let mut pace = Pace::new();
-        let (lines, line_max, result_max) =
-            (&mut self.lines, self.line_bytes_max, self.result_bytes_max);
+        let (lines, stray_bytes) = (&mut self.lines, &mut self.stray_bytes);
+        let (line_max, result_max) = (self.line_bytes_max, self.result_bytes_max);
         let reading = async {
             loop {
                 let line = lines.next().await.map_err(|why| Lost::no_line(why, line_max))?;
                 match understood(&line)? {
                     Said::Answer(answered, result) if answered == id => {
+                        *stray_bytes = 0;
                         return Ok(judged(result, result_max));
                     }
                     Said::Answer(other, _) => return Err(unasked(other)),
@@ -213,7 +209,7 @@ impl Seat {
                         call.progress(fraction, message);
                     }
                     Said::Log { line, of } if of.is(call) => call.log(&line),
-                    Said::Progress { .. } | Said::Log { .. } => {}
+                    Said::Progress { .. } | Said::Log { .. } => stray(stray_bytes, line.len())?,
                 }
                 pace.said(line.len()).await;
             }
@@ -297,6 +293,17 @@ impl Seat {
         let line = self.lines.next().await;
         understood(&line.map_err(|why| Lost::no_line(why, self.line_bytes_max))?)
     }
+}
+
+/// Counts what is said of a call that the process does not have.
+fn stray(bytes: &mut usize, more: usize) -> Result<(), Lost> {
+    *bytes += more;
+    if *bytes > STRAY_BYTES_MAX {
+        let text =
+            format!("it said more than {STRAY_BYTES_MAX} bytes of calls that it does not have");
+        return Err(Lost::of(text));
+    }
+    Ok(())
 }
 
 fn unasked(id: u64) -> Lost {

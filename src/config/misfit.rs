@@ -1,0 +1,52 @@
+//! A setting that cannot be taken.
+
+use std::fmt;
+
+use super::InvalidConfig;
+
+/// What is wrong with a setting, and which one it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    key: Vec<String>,
+    text: String,
+}
+
+impl Misfit {
+    /// Of the setting `name`; of a whole table if it is empty.
+    pub(super) fn of(name: &str, text: impl Into<String>) -> Self {
+        let key = Some(name.to_owned()).filter(|name| !name.is_empty());
+        Self { key: key.into_iter().collect(), text: text.into() }
+    }
+
+    /// The names of the tables on the way to it, and its own.
+    pub(super) fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// The same, of a setting in the table `path`.
+    pub(super) fn within(mut self, path: &[&str]) -> Self {
+        let path = path.iter().map(|name| (*name).to_owned());
+        self.key = path.chain(self.key).collect();
+        self
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |name: &String| match name.contains('.') {
+            true => format!("\"{name}\""),
+            false => name.clone(),
+        };
+        let key: Vec<String> = self.key.iter().map(quoted).collect();
+        if key.is_empty() {
+            return formatter.write_str(&self.text);
+        }
+        write!(formatter, "{}: {}", key.join("."), self.text)
+    }
+}
+
+impl From<Misfit> for InvalidConfig {
+    fn from(misfit: Misfit) -> Self {
+        Self(misfit.to_string())
+    }
+}
