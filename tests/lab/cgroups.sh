@@ -52,6 +52,7 @@ cat > "$root/init" <<'INIT'
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
 mount -t cgroup2 none /sys/fs/cgroup
 ifconfig lo 127.0.0.1 up
 for controller in memory pids; do echo +$controller > /sys/fs/cgroup/cgroup.subtree_control; done
@@ -59,7 +60,7 @@ mkdir /sys/fs/cgroup/service
 cd /data
 (echo 0 > /sys/fs/cgroup/service/cgroup.procs; exec /futurity --listen 127.0.0.1:8080 --data-dir /data/d) &
 url=http://127.0.0.1:8080
-until wget -q -O /dev/null $url/livez; do sleep 1; done
+until wget -q -O /dev/null $url/livez 2> /dev/null; do sleep 1; done
 echo "LAB ready $(wget -q -O - "$url/readyz?verbose")"
 for name in fine forks hog fine; do
     post="--header Content-Type:application/json --post-data {\"function\":\"$name\"}"
@@ -73,8 +74,8 @@ INIT
 chmod +x "$root/init"
 
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$lab/initramfs"
-timeout 300 qemu-system-x86_64 -m 1024 -smp 2 -nographic -no-reboot -kernel "$kernel" -initrd "$lab/initramfs" \
-    -append 'console=ttyS0 quiet panic=-1 cgroup_no_v1=all' < /dev/null | tr -d '\r' > "$lab/screen"
+timeout 120 qemu-system-x86_64 -m 1024 -smp 2 -nographic -no-reboot -kernel "$kernel" -initrd "$lab/initramfs" \
+    -append 'console=ttyS0 quiet panic=-1 cgroup_no_v1=all' < /dev/null | tr -d "\r" > "$lab/screen" || echo "the machine did not end by itself"
 
 expect() {
     grep -q "$1" "$lab/screen" || { cat "$lab/screen"; echo "MISSING: $1"; exit 1; }
