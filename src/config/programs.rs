@@ -90,7 +90,7 @@ impl Programs {
             let description = table.description.clone().unwrap_or_default();
             registry
                 .add_command(name, description, defaults, settings)
-                .map_err(|error| at(Misfit::of("", error.to_string())))?;
+                .map_err(|error| at(of_command(&error.to_string())))?;
         }
         Ok(())
     }
@@ -238,6 +238,14 @@ impl Programs {
             }
         }
         Ok(all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+/// What is wrong with a command, at the setting that it is about.
+fn of_command(text: &str) -> Misfit {
+    match text.split_once(": ") {
+        Some(("argv", what)) => Misfit::of("argv", what),
+        _ => Misfit::of("", text),
     }
 }
 

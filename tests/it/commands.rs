@@ -284,7 +284,7 @@ async fn a_mistake_in_the_file_is_told_with_its_line_and_its_mend() {
     for (text, told) in [
         (
             format!("\n{command}, \"{{x}}\"]\n"),
-            "futurity.toml, line 2: functions.\"a.b\": argv: '{x}' is no parameter",
+            "futurity.toml, line 4: functions.\"a.b\".argv: '{x}' is no parameter",
         ),
         (
             format!("{command}]\nstdout = \"xml\"\n"),
