@@ -201,17 +201,20 @@ impl Running {
     }
 }
 
+/// A result, unless it is too large (E24).
+fn returned(result: Json, result_bytes_max: usize) -> Outcome {
+    if result.len() <= result_bytes_max {
+        return Outcome::Returned(result);
+    }
+    let message =
+        format!("the result has {} bytes of JSON; {result_bytes_max} are the limit", result.len());
+    Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, message))
+}
+
 /// A panic becomes the job's error (E23), and a result that is too large too (E24).
 fn judged(ended: std::thread::Result<Result<Json, JobError>>, result_bytes_max: usize) -> Outcome {
     match ended {
-        Ok(Ok(result)) if result.len() > result_bytes_max => {
-            let message = format!(
-                "the result has {} bytes of JSON; {result_bytes_max} are the limit",
-                result.len()
-            );
-            Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, message))
-        }
-        Ok(Ok(result)) => Outcome::Returned(result),
+        Ok(Ok(result)) => returned(result, result_bytes_max),
         Ok(Err(error)) => Outcome::Raised(error),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

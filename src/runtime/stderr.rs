@@ -7,12 +7,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
-use crate::domain::{LogLine, LogStream};
-
-use super::Call;
+use crate::domain::LogLine;
 
 /// Bytes that are read at once.
-pub(super) const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// What a program may say in a second. Who says more is not listened to for the rest of it, and has to wait: so a flood
 /// costs the server next to nothing.
@@ -69,11 +67,11 @@ impl Tail {
 
 /// Makes lines of what comes in pieces.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Vec<u8>);
+struct Lines(Vec<u8>);
 
 impl Lines {
     /// Takes a piece; gives each line that is whole, and each that is as long as a line may be.
-    pub(super) fn push(&mut self, piece: &[u8], mut line: impl FnMut(&str)) {
+    fn push(&mut self, piece: &[u8], mut line: impl FnMut(&str)) {
         self.0.extend_from_slice(piece);
         let mut from = 0;
         while let Some(length) = self.0[from..].iter().position(|byte| *byte == b'\n') {
@@ -88,7 +86,7 @@ impl Lines {
     }
 
     /// The last line, if nothing ended it.
-    pub(super) fn end(self, mut line: impl FnMut(&str)) {
+    fn end(self, mut line: impl FnMut(&str)) {
         if !self.0.is_empty() {
             line(&text_of(&self.0));
         }
@@ -100,16 +98,20 @@ fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Makes the job's log of it, line by line, until it ends.
-pub(super) async fn follow(mut stderr: Receiver, tail: &mut Tail, call: &Call) {
+/// Gives it piece by piece and line by line, until it ends.
+pub(super) async fn follow(
+    mut stderr: Receiver,
+    mut keep: impl FnMut(&[u8]),
+    mut line: impl FnMut(&str),
+) {
     let mut piece = vec![0; READ_BYTES];
     let (mut lines, mut pace) = (Lines::default(), Pace::new());
     while let Ok(length @ 1..) = stderr.read(&mut piece).await {
         pace.said(length).await;
-        tail.push(&piece[..length]);
-        lines.push(&piece[..length], |line| call.write(LogStream::Stderr, line));
+        keep(&piece[..length]);
+        lines.push(&piece[..length], &mut line);
     }
-    lines.end(|line| call.write(LogStream::Stderr, line));
+    lines.end(line);
 }
 
 #[cfg(test)]

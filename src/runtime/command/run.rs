@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{JobError, Json, Outcome};
+use crate::domain::{JobError, Json, LogStream, Outcome};
 use crate::runtime::Call;
 use crate::runtime::parameters::Parameters;
 use crate::runtime::process::{Process, Reins};
@@ -108,7 +108,14 @@ async fn watch(
         tokio::join!(
             until(drained(), feed(stdin, &input)),
             until(drained(), output.collect(stdout, &reins)),
-            until(drained(), follow(stderr, &mut tail, call)),
+            until(
+                drained(),
+                follow(
+                    stderr,
+                    |piece| tail.push(piece),
+                    |line| call.write(LogStream::Stderr, line),
+                )
+            ),
         )
     };
     let ended = async {

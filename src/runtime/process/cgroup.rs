@@ -5,9 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::launch::{Exceeded, Limits};
+use super::tree::pause;
 
 /// What bounds memory and processes.
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
@@ -15,7 +14,7 @@ const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 const EMPTYING_ROUNDS: usize = 500;
 
 /// Where the groups of one server's programs are made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Cgroups {
     base: PathBuf,
     /// What it counts and bounds.
@@ -124,9 +123,7 @@ fn mount_point(line: &str) -> Option<&str> {
 fn end_leftovers(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let group = Cgroup { path: entry.path() };
-            group.kill();
-            group.remove();
+            Cgroups::clear(&entry.path());
         }
     }
 }
@@ -184,8 +181,7 @@ impl Cgroup {
                 Err(error)
                     if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) =>
                 {
-                    let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
-                    rustix::event::poll(&mut [], Some(&time)).unwrap_or_default();
+                    pause();
                 }
                 _ => return,
             }

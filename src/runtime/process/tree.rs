@@ -107,7 +107,7 @@ fn send(pid: i32, signal: Signal) {
 }
 
 /// A short time for the system to do what it was told.
-fn pause() {
+pub(super) fn pause() {
     let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
     rustix::event::poll(&mut [], Some(&time)).unwrap_or_default();
 }

@@ -8,9 +8,9 @@ use tokio::net::unix::pipe::Sender;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ErrorType, JobError, Json, LogStream, Outcome};
-use crate::runtime::Call;
 use crate::runtime::process::{End, Ended, Exceeded, Process, Reins};
 use crate::runtime::stderr::{self, Pace, Tail};
+use crate::runtime::{Call, returned};
 
 use super::Worker;
 use super::lines::{Lines, NoLine};
@@ -319,31 +319,19 @@ fn understood(line: &[u8]) -> Result<Said, Lost> {
 
 fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> Outcome {
     match result {
-        Ok(result) if result.len() > result_bytes_max => {
-            let text = format!(
-                "the result has {} bytes of JSON; {result_bytes_max} are the limit",
-                result.len()
-            );
-            Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, text))
-        }
-        Ok(result) => Outcome::Returned(result),
+        Ok(result) => returned(result, result_bytes_max),
         Err(error) => Outcome::Raised(protocol::raised(error)),
     }
 }
 
 /// Makes lines of what the process says beside: of the log of its call, or of the server's.
-async fn listen(mut from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, name: String) {
-    use tokio::io::AsyncReadExt as _;
-    let mut piece = vec![0; stderr::READ_BYTES];
-    let (mut lines, mut pace) = (stderr::Lines::default(), Pace::new());
+async fn listen(from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, name: String) {
+    let keep = |piece: &[u8]| {
+        errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
+    };
     let write = |line: &str| match &*errors.call.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(call) => call.write(LogStream::Stderr, line),
         None => tracing::info!(worker = %name, "{line}"),
     };
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
-        pace.said(length).await;
-        errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(&piece[..length]);
-        lines.push(&piece[..length], write);
-    }
-    lines.end(write);
+    stderr::follow(from, keep, write).await;
 }
