@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{Timestamp, When};
+use super::{BatchId, Invalid, JobId, Timestamp, When};
 
 /// A callback's name. It is also the `webhook-id` of its delivery: one event for each callback, the
 /// same in every attempt.
@@ -48,6 +48,25 @@ pub enum CallbackState {
 }
 
 impl CallbackState {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Waiting, Self::Pending, Self::Delivered, Self::Failed, Self::Disabled];
+
+    /// The state of that name.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether nothing more is sent, unless it is asked for.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Waiting | Self::Pending => false,
+            Self::Delivered | Self::Failed | Self::Disabled => true,
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -121,11 +140,45 @@ pub struct Delivery {
     pub attempts: Vec<DeliveryAttempt>,
 }
 
+/// Whose a callback is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A job's.
+    Job(JobId),
+    /// A batch's.
+    Batch(BatchId),
+}
+
+/// How many callbacks are in each state, in the order of [`CallbackState::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts([usize; CallbackState::ALL.len()]);
+
+impl StateCounts {
+    /// Counts `more` in this state.
+    pub fn add(&mut self, state: CallbackState, more: usize) {
+        self.0[state as usize] += more;
+    }
+
+    /// How many there are in this state.
+    #[must_use]
+    pub fn of(&self, state: CallbackState) -> usize {
+        self.0[state as usize]
+    }
+
+    /// Whether there are none at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+}
+
 /// A callback with its delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
     /// Its name.
     pub id: CallbackId,
+    /// Whose it is.
+    pub owner: Owner,
     /// Where to POST.
     pub url: String,
     /// When it was added.
@@ -166,7 +219,7 @@ pub enum Answer {
 
 /// When a delivery is tried: seconds to wait before each attempt, after the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule(pub Vec<u32>);
+pub struct Schedule(Vec<u32>);
 
 impl Default for Schedule {
     /// At once, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h: over three days,
@@ -177,8 +230,45 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// Most attempts.
+    pub const ATTEMPTS_MAX: usize = 100;
+    /// Longest wait of a schedule, before it is spread: 30 days.
+    pub const WAIT_SECONDS_MAX: u32 = 30 * 86_400;
     /// A receiver's `Retry-After` is heeded up to here.
     pub const RETRY_AFTER_SECONDS_MAX: u64 = 86_400;
+
+    /// A schedule of these waits. The first is that before the first attempt: 0, for a callback is told at
+    /// once.
+    ///
+    /// # Errors
+    /// [`Invalid`] for none, too many, one that is too long, or a first one that is not 0.
+    pub fn new(seconds: Vec<u32>) -> Result<Self, Invalid> {
+        if !(1..=Self::ATTEMPTS_MAX).contains(&seconds.len()) {
+            return Err(Invalid::new(format!("must name 1 to {} waits", Self::ATTEMPTS_MAX)));
+        }
+        if seconds[0] != 0 {
+            return Err(Invalid::new("must begin with 0: the first attempt is made at once"));
+        }
+        if seconds.iter().any(|seconds| *seconds > Self::WAIT_SECONDS_MAX) {
+            let most = Self::WAIT_SECONDS_MAX;
+            return Err(Invalid::new(format!("has a wait of more than {most} seconds (30 days)")));
+        }
+        Ok(Self(seconds))
+    }
+
+    /// The longest that a delivery ever waits by it, in milliseconds.
+    #[must_use]
+    pub fn longest_wait_ms(&self) -> i64 {
+        let longest = i64::from(self.0.iter().copied().max().unwrap_or(0));
+        let asked = i64::try_from(Self::RETRY_AFTER_SECONDS_MAX).unwrap_or(i64::MAX);
+        spread(longest * 1_000, 1.0).max(asked * 1_000)
+    }
+
+    /// The waits, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> &[u32] {
+        &self.0
+    }
 
     /// What becomes of a delivery after its `attempts`-th POST (from 1) was answered so at `now`.
     /// `chance` is uniform in 0..1 and spreads retries by ±20 %.

@@ -344,6 +344,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// What the running attempt last said of itself.
     pub progress: Option<Progress>,
+    /// Whether it is worth while to look for callbacks of it. Added and removed, they change nothing of a job.
+    pub may_have_callbacks: bool,
 }
 
 impl Job {
@@ -370,6 +372,7 @@ impl Job {
             result_omitted: false,
             error: None,
             progress: None,
+            may_have_callbacks: false,
         }
     }
 

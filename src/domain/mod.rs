@@ -14,13 +14,16 @@ pub mod log;
 pub mod options;
 mod outcome;
 pub mod queue;
+pub mod receiver;
 pub mod settle;
 pub mod signature;
 pub mod state;
 pub mod timestamp;
 
 pub use batch::{Batch, BatchId, Counts, Membership, OnError, When};
-pub use callback::{Callback, CallbackId, Delivery, DeliveryState, NewCallback};
+pub use callback::{
+    Callback, CallbackId, CallbackState, Delivery, DeliveryState, NewCallback, Owner, StateCounts,
+};
 pub use clocks::{Due, backoff_ms};
 pub use error::{ErrorType, JobError};
 pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
@@ -34,6 +37,7 @@ pub use log::{LogLine, LogPlace, LogStream};
 pub use options::{Clocks, Defaults, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
+pub use receiver::{Pace, Share};
 pub use settle::{cancel_pending, complete, is_completed_so, settle};
 pub use signature::{Parameter, Signature};
 pub use state::State;

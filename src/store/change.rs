@@ -1,12 +1,14 @@
 //! What can be asked of the writer, and its answer.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::oneshot;
 
 use super::{
     Alarm, Arc, Batch, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion,
     DeliveryAttempt, DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, LogLine, Many,
-    Mark, Moment, NewBatch, NewCallback, Ordinal, Outcome, Pool, Queue, QueueName, Redelivery,
-    RunAt, Shrunk, Spec, Submitted, Swept, Timestamp, When,
+    Mark, Moment, NewBatch, NewCallback, Ordinal, Outcome, Pace, Pool, Queue, QueueName,
+    Redelivery, RunAt, Shrunk, Spec, Submitted, Swept, Timestamp, When,
 };
 
 /// A job to be written.
@@ -120,6 +122,10 @@ pub struct Ordered {
 pub struct DeliveryReport {
     /// The callback's place, which is the delivery's too.
     pub callback: Ordinal,
+    /// The host and port that it went to.
+    pub host: String,
+    /// How that receiver answered.
+    pub pace: Pace,
     /// The number of this attempt, from 1.
     pub number: usize,
     /// What was sent and answered.
@@ -173,7 +179,7 @@ pub(super) enum Change {
     CancelBatch { batch: Ordinal, now: Timestamp, reply: Reply<bool> },
     AddBatchCallback { batch: Ordinal, callback: NewCallback, when: When, reply: Reply<()> },
     AddCallback { job: Ordinal, callback: NewCallback, reply: Reply<()> },
-    DeliveryBody { callback: Ordinal, body: String, reply: Reply<()> },
+    DeliveryBodies { bodies: Arc<BTreeMap<Ordinal, String>>, reply: Reply<()> },
     Delivered { report: DeliveryReport, reply: Reply<()> },
     Queue { order: QueueOrder, reply: Reply<Ordered> },
     Queues { name: Option<QueueName>, reply: Reply<Vec<Queue>> },
@@ -183,6 +189,7 @@ pub(super) enum Change {
     Shrink { forced: bool, reply: Reply<Shrunk> },
     Forget { id: JobId, now: Timestamp, reply: Reply<Forgetting> },
     Redeliver { id: CallbackId, now: Timestamp, reply: Reply<Redelivery> },
+    RedeliverMany { callbacks: Vec<Ordinal>, now: Timestamp, reply: Reply<usize> },
     DropCallback { id: CallbackId, now: Timestamp, reply: Reply<bool> },
     MarkCancelled { mark: Mark, reply: Reply<(u64, Ordinal)> },
     CancelPortion { portion: CancelPortion, reply: Reply<CancelCounts> },
@@ -208,7 +215,7 @@ impl Change {
             | Self::CloseBatch { reply, .. }
             | Self::AddBatchCallback { reply, .. }
             | Self::AddCallback { reply, .. }
-            | Self::DeliveryBody { reply, .. }
+            | Self::DeliveryBodies { reply, .. }
             | Self::Delivered { reply, .. }
             | Self::Resize { reply, .. }
             | Self::StopClaiming { reply } => reply.send(failure),
@@ -216,6 +223,7 @@ impl Change {
             Self::Shrink { reply, .. } => reply.send(failure),
             Self::Forget { reply, .. } => reply.send(failure),
             Self::Redeliver { reply, .. } => reply.send(failure),
+            Self::RedeliverMany { reply, .. } => reply.send(failure),
             Self::DropCallback { reply, .. } => reply.send(failure),
             Self::MarkCancelled { reply, .. } => reply.send(failure),
             Self::CancelPortion { reply, .. } => reply.send(failure),
@@ -244,7 +252,10 @@ impl Change {
             }
             Self::KeepLog { lines, .. } => ROW + log_bytes(lines),
             Self::Complete { it, .. } => ROW + it.end.as_ref().map_or(0, Json::len),
-            Self::DeliveryBody { body, .. } => ROW + body.len(),
+            Self::DeliveryBodies { bodies, .. } => {
+                bodies.values().map(|body| ROW + body.len()).sum()
+            }
+            Self::RedeliverMany { callbacks, .. } => ROW * callbacks.len(),
             Self::Release { .. }
             | Self::Resize { .. }
             | Self::Cancel { .. }

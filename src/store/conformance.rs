@@ -12,6 +12,7 @@ mod indexing;
 mod logs;
 mod manual;
 mod model;
+mod outbox;
 mod pages;
 mod queues;
 mod recoveries;
@@ -57,6 +58,7 @@ impl Shelf {
             queue_default: QueueSettings { max_workers: 2, max_pending: 1_000 },
             slots: BTreeMap::from([(Pool::Tasks, 1_000), (Pool::Threads, 1_000)]),
             pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
+            delivery_wait_ms_max: 86_400_000,
         };
         Self::open(dir, config).await
     }

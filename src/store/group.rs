@@ -7,13 +7,13 @@ mod cancels;
 mod changes;
 mod clocks;
 mod counters;
+mod deliveries;
 mod doomed;
 mod indexing;
 mod logs;
 mod manual;
 mod queues;
 mod recovery;
-mod redelivery;
 mod removal;
 mod repeats;
 mod upkeep;
@@ -177,23 +177,6 @@ impl<'a> Group<'a> {
                 reply.set(Ok(self.complete(it, *written_ahead)?));
             }
             Change::Cancel { order, reply } => reply.set(Ok(self.cancel(order)?)),
-            Change::AddCallback { job, callback, reply } => {
-                self.sql.add_callback(*job, callback)?;
-                self.makes_due |= self.sql.make_due(*job, callback.created_at)?;
-                if let Some(running) = self.ledger.running(*job) {
-                    let running = Running { may_have_callbacks: true, ..running };
-                    self.ledger.set_running(*job, Some(running));
-                }
-                reply.set(Ok(()));
-            }
-            Change::DeliveryBody { callback, body, reply } => {
-                self.sql.keep_delivery_body(*callback, body)?;
-                reply.set(Ok(()));
-            }
-            Change::Delivered { report, reply } => {
-                self.delivered(report)?;
-                reply.set(Ok(()));
-            }
             Change::ComeDue { moment, reply } => reply.set(Ok(self.come_due(*moment)?)),
             Change::StopClaiming { reply } => {
                 self.ledger.stop_claiming();
@@ -226,12 +209,13 @@ impl<'a> Group<'a> {
         self.counters.ordinal += 1;
         self.now = self.now.max(it.spec.created_at);
         let ordinal = Ordinal(self.counters.ordinal);
-        let mut job = Job { run_at: it.run_at, ..Job::submitted(it.spec.clone(), ordinal) };
+        let may_have_callbacks = !it.callbacks.is_empty();
+        let new = Job::submitted(it.spec.clone(), ordinal);
+        let mut job = Job { run_at: it.run_at, may_have_callbacks, ..new };
         // Whatever could start has started, so if anything can now, it is this job.
         let may_start = job.run_at.is_none() && !it.spec.options.manual;
         if may_start && self.next_claim() == Some(ordinal) {
             job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
-            let may_have_callbacks = !it.callbacks.is_empty();
             let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
             self.ledger.set_running(ordinal, Some(running));
         }
@@ -300,6 +284,7 @@ impl<'a> Group<'a> {
         self.now = self.now.max(it.now);
         let job = with_cancel(&it.job, running);
         let mut next = settle(&job, it.outcome.clone(), it.now, it.chance);
+        next.may_have_callbacks = running.may_have_callbacks && !next.is_done();
         let value = next.result.clone();
         let result = value.as_ref().map(|it| self.store(it.as_str(), written_ahead));
         let result = result.transpose()?;
@@ -308,7 +293,7 @@ impl<'a> Group<'a> {
         self.keep_log_lines(ordinal, &it.log)?;
         self.keep_attempt(&next, job.failures)?;
         if running.may_have_callbacks {
-            self.make_due(&next)?;
+            self.make_due(&mut next)?;
         }
         let slot = Slot { queue: job.spec.queue.clone(), pool: it.pool };
         self.ledger.set_running(ordinal, None);
@@ -355,9 +340,11 @@ impl<'a> Group<'a> {
     }
 
     /// Makes the deliveries of a job that is done due.
-    fn make_due(&mut self, next: &Job) -> Result<(), Error> {
+    fn make_due(&mut self, next: &mut Job) -> Result<(), Error> {
         if let Some(finished_at) = next.finished_at {
-            self.makes_due |= self.sql.make_due(next.ordinal, self.now.max(finished_at))?;
+            let is_due = self.sql.make_due(next.ordinal, self.now.max(finished_at))?;
+            next.may_have_callbacks |= is_due;
+            self.makes_due |= is_due;
         }
         Ok(())
     }

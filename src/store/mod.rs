@@ -35,7 +35,7 @@ use uuid::Uuid;
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
     Batch, CallbackId, DeliveryState, Identity, Job, JobId, Json, LogLine, NewCallback, Ordinal,
-    Outcome, Pool, QueueName, RunAt, Spec, Timestamp, When,
+    Outcome, Pace, Pool, QueueName, RunAt, Spec, Timestamp, When,
 };
 
 pub use batches::{Many, NewBatch, Submitted};
@@ -48,9 +48,10 @@ pub use clocks::{Alarm, Moment};
 pub use commits::{Commits, Ended, Event};
 pub use manual::Completion;
 pub use read::{
-    BatchPage, Changes, DueDelivery, Filter, JobChange, Left, Order, Page, Place, Standing, Told,
+    BatchPage, CallbackFilter, Changes, DueDelivery, Filter, JobChange, Left, Order, Outbox, Page,
+    Place, Standing, Told, Turn,
 };
-pub use redelivery::{Owner, Redelivery};
+pub use redelivery::Redelivery;
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
 pub use sqlite::OpenError;
 
@@ -123,6 +124,8 @@ pub struct Config {
     pub slots: BTreeMap<Pool, usize>,
     /// Where each registered function runs, by name; all others are absent.
     pub pools: BTreeMap<String, Pool>,
+    /// The longest that a delivery waits for its next attempt, in milliseconds.
+    pub delivery_wait_ms_max: i64,
 }
 
 impl Config {
@@ -291,12 +294,16 @@ impl Store {
         self.write(|reply| Change::AddCallback { job, callback, reply }).await
     }
 
-    /// Keeps a delivery's body, rendered once for all its attempts.
+    /// Keeps the bodies of deliveries, by the places of their callbacks: each is rendered once for all its
+    /// attempts.
     ///
     /// # Errors
     /// A failure of the disk.
-    pub async fn keep_delivery_body(&self, callback: Ordinal, body: String) -> Result<(), Error> {
-        self.write(|reply| Change::DeliveryBody { callback, body, reply }).await
+    pub async fn keep_delivery_bodies(
+        &self,
+        bodies: Arc<BTreeMap<Ordinal, String>>,
+    ) -> Result<(), Error> {
+        self.write(|reply| Change::DeliveryBodies { bodies, reply }).await
     }
 
     /// Records one POST and what becomes of its delivery.

@@ -5,7 +5,8 @@ macro_rules! job_columns {
         "ordinal, id, function, queue, priority, on_interrupt, labels, state, version, attempt,
     interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
     arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
-    expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch)"
+    expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch),
+    exists (select 1 from callbacks as c where c.job = jobs.ordinal)"
     };
 }
 
@@ -13,6 +14,7 @@ mod batches;
 mod callbacks;
 mod changes;
 mod ends;
+mod outbox;
 mod queues;
 mod repeats;
 
@@ -28,9 +30,10 @@ use super::sqlite::rows;
 use super::{Arc, Error, Store};
 
 pub use batches::{BatchPage, Order, Place};
-pub use callbacks::{DueDelivery, Told};
+pub use callbacks::CallbackFilter;
 pub use changes::{Changes, JobChange, Left};
 pub use ends::Standing;
+pub use outbox::{DueDelivery, Outbox, Told, Turn};
 
 use batches::Extent;
 
@@ -48,7 +51,7 @@ const SELECT_AT: &str = concat!(
 const SELECT_PAGE: &str = concat!(
     "select ",
     job_columns!(),
-    " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2)
+    " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2) as jobs
 where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
     and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
     and (?7 is null or created_at > ?7) and (?8 is null or created_at < ?8)

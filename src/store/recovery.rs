@@ -60,7 +60,7 @@ pub(super) async fn recover(
 
 impl Found {
     /// Commits what `change` does.
-    fn commit<T>(
+    pub(super) fn commit<T>(
         &mut self,
         connection: &Connection,
         (ledger, now): (&mut Ledger, Timestamp),

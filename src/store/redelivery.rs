@@ -5,20 +5,11 @@ use crate::domain::{CallbackId, Ordinal, Timestamp};
 use super::change::Change;
 use super::{Error, Store};
 
-/// Whose a callback is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// That of the job at this place.
-    Job(Ordinal),
-    /// That of the batch at this place.
-    Batch(Ordinal),
-}
-
 /// What came of the wish to tell a callback once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redelivery {
-    /// It is due at once, and is theirs.
-    Due(Owner),
+    /// It is due at once.
+    Due,
     /// There is no such callback.
     Missing,
     /// What it waits for has not come about, so there is nothing to tell yet.
@@ -34,6 +25,19 @@ impl Store {
     /// A failure of the disk.
     pub async fn redeliver(&self, id: CallbackId, now: Timestamp) -> Result<Redelivery, Error> {
         self.write(|reply| Change::Redeliver { id, now, reply }).await
+    }
+
+    /// The same for those of `callbacks` whose delivery is over; how many that were. At most 1,000 at a time,
+    /// so that others get their turn in between.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn redeliver_many(
+        &self,
+        callbacks: Vec<Ordinal>,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
+        self.write(|reply| Change::RedeliverMany { callbacks, now, reply }).await
     }
 
     /// Removes a callback and its delivery; false if there is none. A POST that is on its way may still

@@ -32,7 +32,10 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let mut connection = sqlite::open_writer(&config.path)?;
     let readers = sqlite::open_readers(&config.path).await?;
     let mut ledger = Ledger::new(&config);
-    let found = recovery::recover(&mut connection, &mut ledger, &readers, now).await?;
+    let mut found = recovery::recover(&mut connection, &mut ledger, &readers, now).await?;
+    // A schedule is a matter of time that passes, and the last server's clock may have been ahead of ours.
+    let latest = now.plus_millis(config.delivery_wait_ms_max);
+    found.commit(&connection, (&mut ledger, now), |group| group.bring_forward(latest))?;
     recovery::load_queues(&connection, &mut ledger)?;
     recovery::load_waiting(&connection, &config, &mut ledger)?;
 

@@ -17,6 +17,10 @@ fn retry_after(status: u16, seconds: u64) -> Answer {
     Answer::Status { status, retry_after_seconds: Some(seconds) }
 }
 
+fn schedule(seconds: &[u32]) -> Schedule {
+    Schedule::new(seconds.to_vec()).expect("a schedule")
+}
+
 /// Seconds until the next attempt, if there is one.
 fn wait_seconds(answer: Answer, attempts: usize, chance: f64) -> Option<i64> {
     let (state, next_at) = Schedule::default().after(attempts, answer, NOW, chance);
@@ -55,13 +59,12 @@ fn f15_the_default_schedule_is_that_of_standard_webhooks() {
 
 #[test]
 fn f15_at_the_end_of_the_schedule_a_delivery_has_failed() {
-    let schedule = Schedule(vec![0, 0]);
-    assert_eq!(schedule.after(1, status(500), NOW, MIDDLE), (DeliveryState::Pending, Some(NOW)));
+    let twice = schedule(&[0, 0]);
+    assert_eq!(twice.after(1, status(500), NOW, MIDDLE), (DeliveryState::Pending, Some(NOW)));
     for attempts in [2, 3, usize::MAX] {
-        let after = schedule.after(attempts, retry_after(503, 1), NOW, MIDDLE);
+        let after = twice.after(attempts, retry_after(503, 1), NOW, MIDDLE);
         assert_eq!(after, (DeliveryState::Failed, None));
     }
-    assert_eq!(Schedule(vec![]).after(1, status(200), NOW, 0.0), (DeliveryState::Delivered, None));
 }
 
 #[test]
@@ -95,8 +98,9 @@ fn f15_chance_spreads_a_wait_by_a_fifth_each_way() {
 fn a_callback_stands_where_its_delivery_stands() {
     let of = |delivery: Option<DeliveryState>| {
         let delivery = delivery.map(|state| Delivery { state, next_at: None, attempts: vec![] });
-        let id = CallbackId(Uuid::nil());
-        Callback { id, url: String::new(), created_at: NOW, when: None, delivery }.state().as_str()
+        let (id, owner) = (CallbackId(Uuid::nil()), Owner::Job(JobId(Uuid::nil())));
+        let url = String::new();
+        Callback { id, owner, url, created_at: NOW, when: None, delivery }.state().as_str()
     };
     assert_eq!(of(None), "waiting");
     for state in DeliveryState::ALL {
@@ -106,16 +110,47 @@ fn a_callback_stands_where_its_delivery_stands() {
     assert_eq!(DeliveryState::parse("waiting"), None);
 }
 
+#[test]
+fn a_schedule_begins_at_once_and_has_its_limits() {
+    let longest = Schedule::WAIT_SECONDS_MAX;
+    assert_eq!(schedule(&[0, longest]).seconds(), [0, longest]);
+    assert_eq!(schedule(&[0, longest]).longest_wait_ms(), i64::from(longest) * 1_200);
+    assert_eq!(schedule(&[0]).longest_wait_ms(), 86_400_000, "a receiver may ask for a day");
+    let refused = [
+        (vec![], "must name 1 to 100 waits"),
+        (vec![0; 101], "must name 1 to 100 waits"),
+        (vec![5], "must begin with 0: the first attempt is made at once"),
+        (vec![0, longest + 1], "has a wait of more than 2592000 seconds (30 days)"),
+    ];
+    for (seconds, why) in refused {
+        assert_eq!(Schedule::new(seconds).unwrap_err().detail, why);
+    }
+}
+
+#[test]
+fn callbacks_are_counted_by_state() {
+    let mut counts = StateCounts::default();
+    assert!(counts.is_empty());
+    for (number, state) in CallbackState::ALL.into_iter().enumerate() {
+        counts.add(state, number);
+        assert_eq!(CallbackState::parse(state.as_str()), Some(state));
+    }
+    assert_eq!(CallbackState::ALL.map(|state| counts.of(state)), [0, 1, 2, 3, 4]);
+    assert!(!counts.is_empty());
+    let over = CallbackState::ALL.map(CallbackState::is_over);
+    assert_eq!(over, [false, false, true, true, true]);
+}
+
 proptest! {
     #[test]
     fn f15_no_wait_leaves_its_bounds(
-        seconds in 0..=u32::MAX,
+        seconds in 0..=Schedule::WAIT_SECONDS_MAX,
         chance in prop_oneof![0.0..1.0, Just(f64::NAN), Just(-1.0), Just(2.0)],
         asked in proptest::option::of(any::<u64>()),
         now in any::<i64>(),
     ) {
         let answer = Answer::Status { status: 429, retry_after_seconds: asked };
-        let (state, next_at) = Schedule(vec![0, seconds]).after(1, answer, Timestamp(now), chance);
+        let (state, next_at) = schedule(&[0, seconds]).after(1, answer, Timestamp(now), chance);
         prop_assert_eq!(state, DeliveryState::Pending);
         let next_at = next_at.expect("a next attempt");
         let planned = i64::from(seconds) * 1_000;

@@ -4,7 +4,7 @@ use crate::domain::{DeliveryState, OnError, When};
 use crate::store::{Forgetting, NewBatch, Swept};
 
 use super::batches::{ID, batch, told_of};
-use super::callbacks::{new, report};
+use super::callbacks::{all_due, new, report};
 use super::{Job, NOW, Shelf, Timestamp, returned};
 
 /// When a batch that ended at [`NOW`] is over.
@@ -78,7 +78,7 @@ async fn g20_an_open_delivery_of_a_batch_or_of_a_job_of_it_holds_all_of_it() {
     it.store.add_callback(jobs[0].ordinal, new(2)).await.expect("a callback");
     for number in 1..=2 {
         assert_eq!(it.clean_at(OVER).await, (0, true));
-        let due = it.store.due_deliveries(NOW, &[], 9).await.expect("they read");
+        let due = all_due(&it, OVER).await;
         let next = due.iter().find(|it| it.id.0.as_u128() == number).expect("it is due");
         let report = report(next, DeliveryState::Delivered, None);
         it.store.record_delivery(report).await.expect("an answer");

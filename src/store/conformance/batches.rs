@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::store::{DueDelivery, Many, NewBatch, Order, Place, Told};
 
-use super::callbacks::new;
+use super::callbacks::{all_due, new};
 use super::{
     Arc, Error, Job, NOW, Ordinal, Outcome, Shelf, Spec, State, Submission, example, raised,
     returned, submission,
@@ -67,8 +67,7 @@ impl Shelf {
     }
 
     async fn told_due(&self) -> Vec<(u128, Told)> {
-        let due: Vec<DueDelivery> =
-            self.store.due_deliveries(NOW, &[], 10).await.expect("they read");
+        let due: Vec<DueDelivery> = all_due(self, NOW).await;
         due.iter().map(|it| (it.id.0.as_u128(), it.of)).collect()
     }
 }

@@ -67,6 +67,7 @@ impl Pair {
             queue_default: queue(1),
             slots: POOLS.into_iter().zip(SLOTS).collect(),
             pools: FUNCTIONS.map(str::to_owned).into_iter().zip(POOLS).collect(),
+            delivery_wait_ms_max: 86_400_000,
         };
         let shelf = Shelf::open(dir, config).await;
         let (submitted, started) = (Vec::new(), BTreeMap::new());

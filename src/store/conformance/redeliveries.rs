@@ -2,10 +2,10 @@
 
 use crate::domain::callback::CallbackState;
 use crate::domain::{CallbackId, DeliveryState};
-use crate::store::{Owner, Redelivery};
+use crate::store::Redelivery;
 use uuid::Uuid;
 
-use super::callbacks::{callbacks, due, new, only_due, report, with_callbacks};
+use super::callbacks::{callbacks, due, keep_body, new, only_due, report, with_callbacks};
 use super::{NOW, Shelf, Timestamp, returned};
 
 fn id(number: u128) -> CallbackId {
@@ -21,13 +21,13 @@ async fn f16_a_delivery_that_is_over_is_made_once_more_with_the_same_bytes_and_a
     let before = it.job(&job).await;
     assert_eq!(it.store.redeliver(id(1), NOW).await.expect("an answer"), Redelivery::Pending);
     let first = only_due(&it).await;
-    it.store.keep_delivery_body(first.callback, "{}".to_owned()).await.expect("kept");
+    keep_body(&it, first.callback, "{}").await;
     it.store.record_delivery(report(&first, DeliveryState::Failed, None)).await.expect("recorded");
     assert!(due(&it, Timestamp(i64::MAX)).await.is_empty());
     it.told_of_deliveries();
 
     let again = it.store.redeliver(id(1), NOW).await.expect("an answer");
-    assert_eq!(again, Redelivery::Due(Owner::Job(job.ordinal)));
+    assert_eq!(again, Redelivery::Due);
     assert!(it.told_of_deliveries());
     let second = only_due(&it).await;
     assert_eq!((second.attempts, second.schedule_from), (1, 1), "numbered on, and begun anew");

@@ -12,7 +12,7 @@ use crate::store::sqlite::write::{Held, Statements};
 use crate::store::{Cleaned, Forgetting, Shrunk, Submission, Swept};
 use uuid::Uuid;
 
-use super::callbacks::{new, only_due, report, with_callbacks};
+use super::callbacks::{all_due, new, only_due, report, with_callbacks};
 use super::{
     Arc, Job, NOW, Ordinal, Outcome, Shelf, Spec, Timestamp, example, oneshot, raised, returned,
     submission,
@@ -160,7 +160,7 @@ async fn g20_a_job_stays_until_its_last_delivery_has_ended_and_goes_in_that_comm
     it.store.record_delivery(retry).await.expect("recorded");
     assert!(it.is_there(&job).await, "it is tried again");
     it.told();
-    let due = it.store.due_deliveries(OVER, &[], 9).await.expect("they read").remove(0);
+    let due = all_due(&it, OVER).await.remove(0);
     let last = report(&due, DeliveryState::Failed, None);
     it.store.record_delivery(last).await.expect("recorded");
     assert_eq!(it.told(), ["gone 1"]);

@@ -17,7 +17,7 @@ impl Group<'_> {
             let guard = Guard { from: State::Pending, attempt: None };
             let mut next = cancel_pending(job, order.now);
             self.end(&mut next, guard, None)?;
-            self.make_due(&next)?;
+            self.make_due(&mut next)?;
             self.events.extend(Ended::of(&next).map(Event::Cancelled));
             return Ok(Cancellation::Cancelled);
         }

@@ -27,7 +27,7 @@ impl Group<'_> {
         let result = value.as_ref().map(|it| self.store(it.as_str(), written_ahead));
         let result = result.transpose()?;
         self.end(&mut next, WAITS, result.as_ref())?;
-        self.make_due(&next)?;
+        self.make_due(&mut next)?;
         self.events.push(Event::Changed(next.clone()));
         Ok(Some(Box::new(next)))
     }
@@ -40,7 +40,7 @@ impl Group<'_> {
         self.now = self.now.max(order.now);
         let mut next = cancel_pending(&order.job, order.now);
         self.end(&mut next, WAITS, None)?;
-        self.make_due(&next)?;
+        self.make_due(&mut next)?;
         self.events.extend(Ended::of(&next).map(Event::Cancelled));
         Ok(Cancellation::Cancelled)
     }

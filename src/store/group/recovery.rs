@@ -11,6 +11,6 @@ impl Group<'_> {
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
         let mut next = settle(job, Outcome::Crashed, self.now, 0.5);
         self.end(&mut next, guard, None)?;
-        self.make_due(&next)
+        self.make_due(&mut next)
     }
 }

@@ -4,7 +4,7 @@ use crate::domain::{CallbackId, DeliveryState, JobId, Ordinal, Timestamp};
 use crate::store::removal::{Cleaned, DAY_MS, Forgetting, Shrunk, Swept};
 use crate::store::sqlite::write::indexing::Range;
 use crate::store::sqlite::write::removal::DoneRow;
-use crate::store::{DeliveryReport, Error, Event, Owner};
+use crate::store::{DeliveryReport, Error, Event};
 
 use super::{Group, disagree};
 
@@ -65,7 +65,9 @@ impl Group<'_> {
             self.sql.purge_keys(from.keys, to)?;
             next.keys = to;
         }
-        let goes_on = more_jobs || more_batches || more_tombstones || more_keys.is_some();
+        let more_receivers = self.sql.forget_receivers(a_day_ago, limit)? == limit;
+        let goes_on =
+            more_jobs || more_batches || more_tombstones || more_keys.is_some() || more_receivers;
         // Those that are held back do not make the cleaner come again and again.
         let after = if holds { now } else { Timestamp(i64::MIN) };
         let expiry = [self.sql.next_expiry(after)?, self.sql.next_batch_expiry(after)?];
@@ -150,8 +152,9 @@ impl Group<'_> {
 
     /// Records one POST. A job that has expired meanwhile goes with the last delivery that was open.
     pub(super) fn delivered(&mut self, report: &DeliveryReport) -> Result<(), Error> {
-        self.now = self.now.max(report.attempt.at);
-        self.sql.record_delivery(report)?;
+        let ended_at = report.attempt.at.plus_millis(report.attempt.duration_ms);
+        self.now = self.now.max(ended_at);
+        self.sql.record_delivery(report, self.now)?;
         // A first attempt may be what a later callback of the same job waits for.
         self.makes_due = true;
         if report.state != DeliveryState::Pending {
@@ -164,11 +167,11 @@ impl Group<'_> {
     /// Removes a callback with its deliveries; false if there is none.
     pub(super) fn drop_callback(&mut self, id: CallbackId, now: Timestamp) -> Result<bool, Error> {
         self.now = self.now.max(now);
-        let Some((callback, owner)) = self.sql.callback(id)? else { return Ok(false) };
+        let Some((callback, job)) = self.sql.callback(id)? else { return Ok(false) };
         self.sql.delete_callback(callback)?;
         // Its first attempt may be what a later one has waited for.
         self.makes_due = true;
-        if let Owner::Job(job) = owner {
+        if let Some(job) = job {
             self.expire_if_over(job)?;
         }
         Ok(true)

@@ -1,4 +1,4 @@
-//! Changes that are no step of one job's life: what goes, what is told again, what is cancelled many at a time.
+//! Changes that are no step of one job's life: what is told of it, what goes, what is cancelled many at a time.
 
 use crate::store::Error;
 use crate::store::change::Change;
@@ -10,7 +10,24 @@ impl Group<'_> {
     pub(super) fn keep_up(&mut self, change: &mut Change) -> Result<(), Error> {
         match change {
             Change::Forget { id, now, reply } => reply.set(Ok(self.forget(*id, *now)?)),
+            Change::AddCallback { job, callback, reply } => {
+                self.add_callback(*job, callback)?;
+                reply.set(Ok(()));
+            }
+            Change::DeliveryBodies { bodies, reply } => {
+                for (callback, body) in bodies.iter() {
+                    self.sql.keep_delivery_body(*callback, body)?;
+                }
+                reply.set(Ok(()));
+            }
+            Change::Delivered { report, reply } => {
+                self.delivered(report)?;
+                reply.set(Ok(()));
+            }
             Change::Redeliver { id, now, reply } => reply.set(Ok(self.redeliver(*id, *now)?)),
+            Change::RedeliverMany { callbacks, now, reply } => {
+                reply.set(Ok(self.redeliver_many(callbacks, *now)?));
+            }
             Change::DropCallback { id, now, reply } => {
                 reply.set(Ok(self.drop_callback(*id, *now)?));
             }

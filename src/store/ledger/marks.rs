@@ -105,6 +105,7 @@ mod tests {
             queue_default: settings,
             slots: BTreeMap::from([(Pool::Tasks, 1)]),
             pools: BTreeMap::new(),
+            delivery_wait_ms_max: 0,
         });
         let slot = Slot { queue, pool: Pool::Tasks };
         ledger.admit(slot, Priority::default(), Ordinal(1)).expect("a place");

@@ -5,13 +5,10 @@ use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::{
-    Batch, BatchId, Callback, Counts, FunctionName, Identity, JobId, OnError, Ordinal, State,
-    Timestamp,
+    Batch, BatchId, Counts, FunctionName, Identity, JobId, OnError, Ordinal, State, Timestamp,
 };
 use crate::store::sqlite::rows;
 use crate::store::{Ended, Error, Store};
-
-use super::callbacks::callbacks_of;
 
 macro_rules! batch_columns {
     () => {
@@ -180,14 +177,6 @@ impl Store {
         let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let found: Vec<Vec<u8>> = query.fetch_all(&self.readers).await?;
         found.iter().map(|id| rows::uuid(id).map(JobId)).collect()
-    }
-
-    /// A batch's callbacks with their deliveries, in the order they were added.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn batch_callbacks(&self, batch: Ordinal) -> Result<Vec<Callback>, Error> {
-        callbacks_of(&self.readers, None, Some(batch)).await
     }
 
     /// From the first job of a batch to behind its last.

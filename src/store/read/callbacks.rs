@@ -1,66 +1,71 @@
 //! Callbacks and their deliveries, as a reader sees them.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{Row as _, SqliteConnection};
 
 use crate::domain::callback::DeliveryAttempt;
-use crate::domain::{Callback, CallbackId, Delivery, DeliveryState, Ordinal, Timestamp, When};
+use crate::domain::{
+    BatchId, Callback, CallbackId, CallbackState, Delivery, DeliveryState, JobId, Ordinal, Owner,
+    StateCounts, Timestamp, When,
+};
 use crate::store::sqlite::rows;
 use crate::store::{Error, Store};
 
-const SELECT_CALLBACKS: &str =
-    "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at, c.at_event
-from callbacks as c left join deliveries as d on d.callback = c.ordinal
-where c.job = ?1 or c.batch = ?2 order by c.ordinal";
-const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.body, a.duration_ms
-from callbacks as c join delivery_attempts as a on a.callback = c.ordinal
-where c.job = ?1 or c.batch = ?2 order by a.callback, a.number";
-/// A first attempt waits until those of the job's earlier callbacks were made (F13).
-const SELECT_DUE: &str =
-    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body, d.schedule_from, d.batch, c.at_event
-from deliveries as d join callbacks as c on c.ordinal = d.callback
-where d.state = 'pending' and d.next_at <= ?1
-    and d.host not in (select e.value from json_each(?2) as e)
-    and (d.attempts > 0 or not exists (select 1 from deliveries as earlier
-        where earlier.job = d.job and earlier.callback < d.callback
-            and earlier.state = 'pending' and earlier.attempts = 0))
-    and (d.attempts > 0 or not exists (select 1 from deliveries as earlier
-        where earlier.batch = d.batch and earlier.callback < d.callback
-            and earlier.state = 'pending' and earlier.attempts = 0))
-order by d.next_at limit ?3";
-const SELECT_NEXT_DUE: &str =
-    "select min(next_at) from deliveries where state = 'pending' and next_at > ?";
+use super::EXAMINED_MAX;
 
-/// What a delivery tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The job at that place, which is done.
-    Job(Ordinal),
-    /// The batch at that place, of which this has come about.
-    Batch(Ordinal, When),
+const SELECT_OF: &str =
+    "select ordinal from callbacks where job = ?1 or batch = ?2 order by ordinal";
+const SELECT_BY_ID: &str = "select ordinal from callbacks where id = ?";
+const SELECT_CALLBACKS: &str =
+    "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at, c.at_event,
+    (select j.id from jobs as j where j.ordinal = c.job), (select b.id from batches as b where b.ordinal = c.batch)
+from json_each(?) as e cross join callbacks as c on c.ordinal = e.value
+    left join deliveries as d on d.callback = c.ordinal
+order by e.key";
+const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.body, a.duration_ms
+from json_each(?) as e cross join delivery_attempts as a on a.callback = e.value
+order by a.callback, a.number";
+/// The index of failed deliveries leads to them, however many others there are.
+const SELECT_FAILED_PAGE: &str = "select c.ordinal
+from (select callback from deliveries where state = 'failed' and callback < ?1 order by callback desc limit ?2) as f
+    cross join callbacks as c on c.ordinal = f.callback
+where (?3 is null or c.host = ?3) and (?4 is null or c.created_at > ?4) and (?5 is null or c.created_at < ?5)
+order by c.ordinal desc limit ?6";
+const SELECT_FAILED_EXAMINED: &str = "select count(*), min(callback)
+from (select callback from deliveries where state = 'failed' and callback < ?1 order by callback desc limit ?2)";
+const SELECT_PAGE: &str = "select c.ordinal
+from (select * from callbacks where ordinal < ?1 order by ordinal desc limit ?2) as c
+    left join deliveries as d on d.callback = c.ordinal
+where (?3 is null or c.host = ?3) and (?4 is null or c.created_at > ?4) and (?5 is null or c.created_at < ?5)
+    and (?7 is null or coalesce(d.state, 'waiting') = ?7)
+order by c.ordinal desc limit ?6";
+const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
+from (select ordinal from callbacks where ordinal < ?1 order by ordinal desc limit ?2)";
+const SELECT_STATES: &str = "select coalesce(d.state, 'waiting'), count(*)
+from callbacks as c left join deliveries as d on d.callback = c.ordinal
+where c.job = ? group by 1";
+const SELECT_COUNTS: &str = "select state, count from delivery_counts";
+
+/// Which callbacks are meant; what is none leaves nothing out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallbackFilter {
+    /// Those in this state.
+    pub state: Option<CallbackState>,
+    /// Those to this host and port.
+    pub host: Option<String>,
+    /// Those added later than this.
+    pub created_after: Option<Timestamp>,
+    /// Those added earlier than this.
+    pub created_before: Option<Timestamp>,
 }
 
-/// A delivery whose time has come.
-#[derive(Clone, Debug)]
-pub struct DueDelivery {
-    /// Its place, and its callback's.
-    pub callback: Ordinal,
-    /// Its name, the `webhook-id`.
-    pub id: CallbackId,
-    /// What it tells of.
-    pub of: Told,
-    /// Where to POST.
-    pub url: String,
-    /// The URL's host and port.
-    pub host: String,
-    /// Secret and headers given with the callback, sealed.
-    pub sealed: Option<Vec<u8>>,
-    /// POSTs made before.
-    pub attempts: usize,
-    /// Of these, those made before its schedule began anew.
-    pub schedule_from: usize,
-    /// Its body, if it was rendered before.
-    pub body: Option<String>,
+/// Where the callbacks of one page stand, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackPlaces {
+    /// Their places.
+    pub places: Vec<Ordinal>,
+    /// The next page is below this; none behind the last.
+    pub next: Option<Ordinal>,
 }
 
 impl Store {
@@ -69,71 +74,146 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn callbacks(&self, job: Ordinal) -> Result<Vec<Callback>, Error> {
-        callbacks_of(&self.readers, Some(job), None).await
+        self.callbacks_of(Some(job), None).await
     }
 
-    /// Deliveries due at `now`, the longest due first, but none to the `busy` hosts.
+    /// A batch's callbacks with their deliveries, in the order they were added.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn due_deliveries(
+    pub async fn batch_callbacks(&self, batch: Ordinal) -> Result<Vec<Callback>, Error> {
+        self.callbacks_of(None, Some(batch)).await
+    }
+
+    async fn callbacks_of(
         &self,
-        now: Timestamp,
-        busy: &[&str],
-        limit: usize,
-    ) -> Result<Vec<DueDelivery>, Error> {
-        let busy =
-            serde_json::to_string(busy).map_err(|error| Error::Damaged(error.to_string()))?;
-        let query = sqlx::query(SELECT_DUE).bind(now.0).bind(busy);
-        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let mut connection = self.readers.acquire().await?;
-        query.fetch_all(&mut *connection).await?.iter().map(due).collect()
+        job: Option<Ordinal>,
+        batch: Option<Ordinal>,
+    ) -> Result<Vec<Callback>, Error> {
+        // One snapshot of all: a delivery that has ended shows the attempt that ended it.
+        let mut snapshot = self.readers.begin().await?;
+        let query = sqlx::query_scalar(SELECT_OF).bind(job.map(|it| it.0));
+        let query = query.bind(batch.map(|it| it.0));
+        let places: Vec<i64> = query.fetch_all(&mut *snapshot).await?;
+        shown(&mut snapshot, &places).await
     }
 
-    /// When the next delivery after `now` is due.
+    /// The callback of that id with its delivery.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn next_delivery_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let query = sqlx::query_scalar(SELECT_NEXT_DUE).bind(now.0);
-        let next: Option<i64> = query.fetch_one(&self.readers).await?;
-        Ok(next.map(Timestamp))
+    pub async fn callback(&self, id: CallbackId) -> Result<Option<Callback>, Error> {
+        let mut snapshot = self.readers.begin().await?;
+        let query = sqlx::query_scalar(SELECT_BY_ID).bind(id.0.as_bytes().as_slice());
+        let places: Vec<i64> = query.fetch_all(&mut *snapshot).await?;
+        Ok(shown(&mut snapshot, &places).await?.pop())
+    }
+
+    /// The callbacks at those places, in their order; those that are gone are left out.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn callbacks_at(&self, places: &[Ordinal]) -> Result<Vec<Callback>, Error> {
+        let places: Vec<i64> = places.iter().map(|place| place.0).collect();
+        shown(&mut *self.readers.begin().await?, &places).await
+    }
+
+    /// At most `limit` callbacks of those below `below` that pass `filter`, the newest first. It looks
+    /// through 10,000 at most, so it may give fewer.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn callback_places(
+        &self,
+        filter: &CallbackFilter,
+        below: Option<Ordinal>,
+        limit: usize,
+    ) -> Result<CallbackPlaces, Error> {
+        let (page, examined) = match filter.state {
+            Some(CallbackState::Failed) => (SELECT_FAILED_PAGE, SELECT_FAILED_EXAMINED),
+            _ => (SELECT_PAGE, SELECT_EXAMINED),
+        };
+        let below = below.map_or(i64::MAX, |below| below.0);
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let mut snapshot = self.readers.begin().await?;
+        let query = sqlx::query_scalar(page)
+            .bind(below)
+            .bind(EXAMINED_MAX)
+            .bind(&filter.host)
+            .bind(filter.created_after.map(|at| at.0))
+            .bind(filter.created_before.map(|at| at.0))
+            .bind(one_more)
+            .bind(filter.state.map(CallbackState::as_str));
+        let found: Vec<i64> = query.fetch_all(&mut *snapshot).await?;
+        let places: Vec<Ordinal> = found.iter().take(limit).copied().map(Ordinal).collect();
+        if found.len() > limit {
+            return Ok(CallbackPlaces { next: places.last().copied(), places });
+        }
+        let query = sqlx::query_as(examined).bind(below).bind(EXAMINED_MAX);
+        let (count, lowest): (i64, Option<i64>) = query.fetch_one(&mut *snapshot).await?;
+        let next = lowest.filter(|_| count == EXAMINED_MAX).map(Ordinal);
+        Ok(CallbackPlaces { places, next })
+    }
+
+    /// How many callbacks of a job are in each state.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn callback_states(&self, job: Ordinal) -> Result<StateCounts, Error> {
+        let found = sqlx::query(SELECT_STATES).bind(job.0).fetch_all(&self.readers).await?;
+        counted(&found)
+    }
+
+    /// How many deliveries are in each state, of all callbacks.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn delivery_counts(&self) -> Result<StateCounts, Error> {
+        counted(&sqlx::query(SELECT_COUNTS).fetch_all(&self.readers).await?)
     }
 }
 
-/// The callbacks of a job or of a batch.
-pub(super) async fn callbacks_of(
-    readers: &SqlitePool,
-    job: Option<Ordinal>,
-    batch: Option<Ordinal>,
-) -> Result<Vec<Callback>, Error> {
-    let (job, batch) = (job.map(|it| it.0), batch.map(|it| it.0));
-    // One snapshot of both: a delivery that has ended shows the attempt that ended it.
-    let mut snapshot = readers.begin().await?;
+fn counted(found: &[SqliteRow]) -> Result<StateCounts, Error> {
+    let mut counts = StateCounts::default();
+    for row in found {
+        let count: i64 = row.try_get(1)?;
+        let state = rows::known(CallbackState::parse, row.try_get(0)?)?;
+        counts.add(state, usize::try_from(count).unwrap_or(0));
+    }
+    Ok(counts)
+}
+
+async fn shown(connection: &mut SqliteConnection, places: &[i64]) -> Result<Vec<Callback>, Error> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places =
+        serde_json::to_string(places).map_err(|error| Error::Damaged(error.to_string()))?;
     let mut attempts: Vec<(i64, DeliveryAttempt)> = Vec::new();
-    let made = sqlx::query(SELECT_ATTEMPTS).bind(job).bind(batch);
-    for row in made.fetch_all(&mut *snapshot).await? {
+    let made = sqlx::query(SELECT_ATTEMPTS).bind(&places);
+    for row in made.fetch_all(&mut *connection).await? {
         attempts.push((row.try_get(0)?, attempt(&row)?));
     }
-    let found = sqlx::query(SELECT_CALLBACKS).bind(job).bind(batch);
-    let found = found.fetch_all(&mut *snapshot).await?;
-    snapshot.commit().await?;
+    let found = sqlx::query(SELECT_CALLBACKS).bind(&places).fetch_all(connection).await?;
     found.iter().map(|row| callback(row, &attempts)).collect()
 }
 
+/// `attempts` are those of all callbacks, in the order of their places and numbers.
 fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Callback, Error> {
     let ordinal: i64 = row.try_get(0)?;
-    let made = || attempts.iter().filter(|(of, _)| *of == ordinal).map(|(_, it)| it.clone());
+    let from = attempts.partition_point(|(of, _)| *of < ordinal);
+    let made = || attempts[from..].iter().take_while(|(of, _)| *of == ordinal);
     let delivery = match row.try_get::<Option<&str>, _>(4)? {
         Some(state) => Some(Delivery {
             state: rows::known(DeliveryState::parse, state)?,
             next_at: row.try_get::<Option<i64>, _>(5)?.map(Timestamp),
-            attempts: made().collect(),
+            attempts: made().map(|(_, attempt)| attempt.clone()).collect(),
         }),
         None => None,
     };
     Ok(Callback {
         id: CallbackId(rows::uuid(row.try_get(1)?)?),
+        owner: owner(row)?,
         url: row.try_get(2)?,
         created_at: Timestamp(row.try_get(3)?),
         when: row
@@ -144,6 +224,14 @@ fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Call
     })
 }
 
+fn owner(row: &SqliteRow) -> Result<Owner, Error> {
+    match (row.try_get::<Option<&[u8]>, _>(7)?, row.try_get::<Option<&[u8]>, _>(8)?) {
+        (Some(job), _) => Ok(Owner::Job(JobId(rows::uuid(job)?))),
+        (None, Some(batch)) => Ok(Owner::Batch(BatchId(rows::uuid(batch)?))),
+        (None, None) => Err(Error::Damaged("a callback is nobody's".to_owned())),
+    }
+}
+
 fn attempt(row: &SqliteRow) -> Result<DeliveryAttempt, Error> {
     Ok(DeliveryAttempt {
         at: Timestamp(row.try_get(1)?),
@@ -152,29 +240,4 @@ fn attempt(row: &SqliteRow) -> Result<DeliveryAttempt, Error> {
         body: row.try_get(4)?,
         duration_ms: row.try_get(5)?,
     })
-}
-
-fn due(row: &SqliteRow) -> Result<DueDelivery, Error> {
-    Ok(DueDelivery {
-        callback: Ordinal(row.try_get(0)?),
-        id: CallbackId(rows::uuid(row.try_get(1)?)?),
-        of: told(row)?,
-        url: row.try_get(3)?,
-        host: row.try_get(4)?,
-        sealed: row.try_get(5)?,
-        attempts: usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or(usize::MAX),
-        schedule_from: usize::try_from(row.try_get::<i64, _>(8)?).unwrap_or(0),
-        body: row.try_get(7)?,
-    })
-}
-
-fn told(row: &SqliteRow) -> Result<Told, Error> {
-    let (job, batch): (Option<i64>, Option<i64>) = (row.try_get(2)?, row.try_get(9)?);
-    match (job, batch) {
-        (Some(job), _) => Ok(Told::Job(Ordinal(job))),
-        (None, Some(batch)) => {
-            Ok(Told::Batch(Ordinal(batch), rows::known(When::parse, row.try_get(10)?)?))
-        }
-        (None, None) => Err(Error::Damaged("a delivery tells of nothing".to_owned())),
-    }
 }

@@ -15,6 +15,8 @@ const DOOMED: &str = include_str!("write/doomed.rs");
 const READ_QUEUES: &str = include_str!("../read/queues.rs");
 const READ: &str = include_str!("../read.rs");
 const CALLBACKS: &str = include_str!("../read/callbacks.rs");
+const OUTBOX: &str = include_str!("../read/outbox.rs");
+const WRITE_OUTBOX: &str = include_str!("write/outbox.rs");
 const REMOVAL: &str = include_str!("write/removal.rs");
 const CANCELS: &str = include_str!("write/cancel_many.rs");
 const FOUND: &str = include_str!("../cancel_many.rs");
@@ -91,8 +93,8 @@ async fn a_group_finds_deliveries_by_their_job_and_their_callback() {
     ];
     searches(WRITE, "insert into deliveries (", &by_job).await;
     let by_callback = ["SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(WRITE, "update deliveries set body", &by_callback).await;
-    searches(WRITE, "update deliveries set attempts", &by_callback).await;
+    searches(WRITE_OUTBOX, "update deliveries set body", &by_callback).await;
+    searches(WRITE_OUTBOX, "update deliveries set attempts", &by_callback).await;
 }
 
 #[tokio::test]
@@ -178,15 +180,44 @@ async fn a_manual_job_is_found_by_its_place() {
 }
 
 #[tokio::test]
-async fn due_deliveries_are_found_by_their_time() {
+async fn due_deliveries_are_found_by_their_receiver_and_their_time() {
     let steps = [
-        "SEARCH d USING INDEX deliveries_due (next_at<?)",
+        "SEARCH d USING INDEX deliveries_due (host=? AND next_at<?)",
         "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH earlier USING INDEX deliveries_job (job=?",
     ];
-    searches(CALLBACKS, "select d.callback, c.id", &steps).await;
-    let next = ["SEARCH deliveries USING COVERING INDEX deliveries_due (next_at>?)"];
-    searches(CALLBACKS, "select min(next_at) from deliveries", &next).await;
+    searches(OUTBOX, "select d.callback, c.id", &steps).await;
+    let turns = ["SEARCH receivers USING INDEX receivers_turn (share=? AND turn_at<?)"];
+    searches(OUTBOX, "select host, pace from receivers", &turns).await;
+    let next = ["SEARCH receivers USING INDEX receivers_turn (share=? AND turn_at>?)"];
+    searches(OUTBOX, "select min(it.turn_at) from", &next).await;
+    let kept = ["SEARCH receivers USING PRIMARY KEY (host=?)"];
+    searches(WRITE_OUTBOX, "update receivers set pace", &kept).await;
+    // What the trigger asks after each change of a delivery.
+    let earliest =
+        "select min(d.next_at) from deliveries as d where d.host = ? and d.state = 'pending'";
+    let plan = plan(earliest).await;
+    assert_eq!(plan, ["SEARCH d USING COVERING INDEX deliveries_due (host=?)"]);
+}
+
+#[tokio::test]
+async fn failed_deliveries_are_found_among_all_others() {
+    let steps = [
+        "SEARCH deliveries USING COVERING INDEX deliveries_failed (callback<?)",
+        "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
+    ];
+    searches(CALLBACKS, "select c.ordinal\nfrom (select callback", &steps).await;
+    let by_id = ["SEARCH callbacks USING COVERING INDEX sqlite_autoindex_callbacks_1 (id=?)"];
+    searches(CALLBACKS, "select ordinal from callbacks where id", &by_id).await;
+    let of = [
+        "SEARCH callbacks USING INDEX callbacks_job (job=?)",
+        "SEARCH callbacks USING INDEX callbacks_batch (batch=?)",
+    ];
+    searches(CALLBACKS, "select ordinal from callbacks where job", &of).await;
+    let states = ["SEARCH c USING COVERING INDEX callbacks_job (job=?)"];
+    searches(CALLBACKS, "select coalesce(d.state, 'waiting'), count(*)", &states).await;
+    let idle = ["SEARCH receivers USING INDEX receivers_idle (used_at<?)"];
+    searches(WRITE_OUTBOX, "delete from receivers where host in", &idle).await;
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         result_omitted: false,
         error: error.map(read_error).transpose()?,
         progress: None,
+        may_have_callbacks: row.try_get(32)?,
     })
 }
 

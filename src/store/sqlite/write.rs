@@ -11,6 +11,7 @@ pub(in crate::store) mod indexing;
 pub(in crate::store) mod jobs;
 pub(in crate::store) mod logs;
 mod manual;
+mod outbox;
 mod queues;
 mod redelivery;
 pub(in crate::store) mod removal;
@@ -20,7 +21,6 @@ use rusqlite::{
 };
 
 use crate::domain::{NewCallback, Ordinal, Timestamp};
-use crate::store::change::DeliveryReport;
 use crate::store::group::Counters;
 
 pub(in crate::store) use jobs::Held;
@@ -50,14 +50,6 @@ from callbacks as c join jobs as j on j.ordinal = c.job
 where c.job = ?1 and j.finished_seq is not null
 order by c.ordinal
 on conflict (callback) do nothing";
-const KEEP_BODY: &str = "update deliveries set body = ?2 where callback = ?1 and body is null";
-const INSERT_ATTEMPT: &str =
-    "insert into delivery_attempts (callback, number, at, status, error, body, duration_ms)
-values (?, ?, ?, ?, ?, ?, ?)
-on conflict (callback, number) do nothing";
-const SET_DELIVERY: &str = "update deliveries set attempts = ?2, state = ?3, next_at = ?4
-where callback = ?1 and state = 'pending' and attempts = ?2 - 1";
-
 const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
 const INSERT_UNLINKED: &str =
     "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
@@ -144,32 +136,6 @@ impl<'a> Statements<'a> {
     /// Makes the deliveries of a job due, if it is done; whether there are any.
     pub(in crate::store) fn make_due(self, job: Ordinal, at: Timestamp) -> Result<bool> {
         self.run(MAKE_DUE, [job.0, at.0]).map(|rows| rows > 0)
-    }
-
-    pub(in crate::store) fn keep_delivery_body(self, callback: Ordinal, body: &str) -> Result<()> {
-        self.run(KEEP_BODY, params![callback.0, body]).map(drop)
-    }
-
-    /// Keeps one POST and what becomes of its delivery.
-    pub(in crate::store) fn record_delivery(self, report: &DeliveryReport) -> Result<()> {
-        let attempt = &report.attempt;
-        let number = i64::try_from(report.number).unwrap_or(i64::MAX);
-        let made = params![
-            report.callback.0,
-            number,
-            attempt.at.0,
-            attempt.status,
-            attempt.error,
-            attempt.body,
-            attempt.duration_ms
-        ];
-        let next_at = report.next_at.map(|at| at.0);
-        let next = params![report.callback.0, number, report.state.as_str(), next_at];
-        // The callback may have been taken away while the POST was on its way; then nobody asks what came of it.
-        if self.run(SET_DELIVERY, next)? == 1 {
-            self.run(INSERT_ATTEMPT, made)?;
-        }
-        Ok(())
     }
 
     pub(in crate::store) fn insert_chunk(

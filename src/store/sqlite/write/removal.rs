@@ -5,8 +5,6 @@ use uuid::Uuid;
 
 use crate::domain::{CallbackId, JobId, Ordinal, Timestamp};
 
-use crate::store::Owner;
-
 use super::Statements;
 use super::indexing::Range;
 
@@ -62,7 +60,7 @@ const SELECT_NEXT_EXPIRY: &str =
 const SELECT_OLDEST_TOMBSTONE: &str = "select min(gone_at) from tombstones";
 const SELECT_OLDEST_KEY: &str = "select min(created_at) from idempotency_keys where created_at > ?";
 
-const SELECT_CALLBACK: &str = "select ordinal, job, batch from callbacks where id = ?";
+const SELECT_CALLBACK: &str = "select ordinal, job from callbacks where id = ?";
 const SELECT_JOB_OF_CALLBACK: &str = "select job from callbacks where ordinal = ?";
 const DELETE_ATTEMPTS_OF_DELIVERY: &str = "delete from delivery_attempts where callback = ?";
 const DELETE_DELIVERY: &str = "delete from deliveries where callback = ?";
@@ -196,15 +194,13 @@ impl Statements<'_> {
         self.prepared(SELECT_OLDEST_KEY)?.query_row([after.0], moment)
     }
 
-    /// The place of the callback of that id, and whose it is.
-    pub(in crate::store) fn callback(self, id: CallbackId) -> Result<Option<(Ordinal, Owner)>> {
-        let places = |row: &Row<'_>| {
-            let owner = match row.get::<_, Option<i64>>(1)? {
-                Some(job) => Owner::Job(Ordinal(job)),
-                None => Owner::Batch(Ordinal(row.get(2)?)),
-            };
-            Ok((Ordinal(row.get(0)?), owner))
-        };
+    /// The place of the callback of that id, and that of its job; a batch's has none.
+    pub(in crate::store) fn callback(
+        self,
+        id: CallbackId,
+    ) -> Result<Option<(Ordinal, Option<Ordinal>)>> {
+        let places =
+            |row: &Row<'_>| Ok((Ordinal(row.get(0)?), row.get::<_, Option<i64>>(1)?.map(Ordinal)));
         self.prepared(SELECT_CALLBACK)?.query_row([id.0.as_bytes()], places).optional()
     }
 
