@@ -1,37 +1,94 @@
-//! Reading a body up to a limit.
+//! Reading the body of an answer, piece by piece and up to a limit.
+
+use std::fmt;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+use url::Url;
 
-/// What to do with a body that is larger than its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// Keep what fits, and say so.
-    Truncate,
-    /// Answer [`super::Error::TooLarge`].
-    Fail,
+use super::error::Error;
+
+/// The body of an answer, decompressed, still to be read.
+pub struct Body {
+    answer: reqwest::Response,
+    url: Url,
+    deadline: Instant,
+    timeout: Duration,
 }
 
 /// What was read of a body.
-pub(super) enum Body {
-    Whole(Bytes),
-    /// There is more; these bytes are as many as the limit.
-    Cut(Bytes),
+#[derive(Debug)]
+pub struct Read {
+    /// The first bytes, as many as were to be kept.
+    pub bytes: Bytes,
+    /// How the reading ended.
+    pub end: End,
 }
 
-/// Reads until the end, or until the first byte beyond the limit.
-pub(super) async fn read(
-    answer: &mut reqwest::Response,
-    limit_bytes: usize,
-) -> Result<Body, reqwest::Error> {
-    // Nothing is reserved by the length that the sender announces: it may lie.
-    let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await? {
-        let room = limit_bytes - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok(Body::Cut(body.freeze()));
-        }
-        body.extend_from_slice(&chunk);
+/// How the reading of a body ended.
+#[derive(Debug)]
+pub enum End {
+    /// With the body.
+    Whole,
+    /// At the limit: there is more.
+    Cut,
+    /// Before either.
+    Failed(Error),
+}
+
+impl Body {
+    pub(super) fn new(
+        answer: reqwest::Response,
+        url: Url,
+        (deadline, timeout): (Instant, Duration),
+    ) -> Self {
+        Self { answer, url, deadline, timeout }
     }
-    Ok(Body::Whole(body.freeze()))
+
+    /// How long the sender says it is; none if it does not, or if it comes compressed. It may lie.
+    #[must_use]
+    pub fn announced_bytes(&self) -> Option<u64> {
+        self.answer.content_length()
+    }
+
+    /// Reads until the end, until the first byte beyond `limit_bytes`, or until the request's time is over, and
+    /// keeps the first `kept_bytes`. `told` hears after each piece how many bytes have come.
+    pub async fn read(
+        &mut self,
+        kept_bytes: usize,
+        limit_bytes: usize,
+        mut told: impl FnMut(usize),
+    ) -> Read {
+        // Nothing is reserved by the length that the sender announces.
+        let (mut kept, mut come) = (BytesMut::new(), 0_usize);
+        let end = loop {
+            let piece = match self.piece().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break End::Whole,
+                Err(error) => break End::Failed(error),
+            };
+            let room = kept_bytes.min(limit_bytes).saturating_sub(kept.len());
+            kept.extend_from_slice(&piece[..piece.len().min(room)]);
+            come = come.saturating_add(piece.len());
+            if come > limit_bytes {
+                break End::Cut;
+            }
+            told(come);
+        };
+        Read { bytes: kept.freeze(), end }
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+        match tokio::time::timeout_at(self.deadline, self.answer.chunk()).await {
+            Ok(piece) => piece.map_err(|error| Error::of_exchange(error, &self.url)),
+            Err(_elapsed) => Err(Error::Timeout { after: self.timeout }),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
 }

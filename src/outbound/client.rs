@@ -9,22 +9,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
+use tokio::time::Instant;
 use url::Url;
 
 use super::Config;
-use super::body::{self, Body, Overflow};
+use super::body::Body;
+use super::connect::{self, Limit};
 use super::egress::Policy;
 use super::error::{Cause, Error};
+use super::kept::{IDLE_TIMEOUT, Kept};
 use super::redirect;
 use super::resolver::Resolver;
 
 const MAX_REDIRECTS: usize = 10;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_IDLE_PER_HOST: usize = 16;
+/// Resolving, connecting and the TLS handshake together, where a request says nothing else.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_IDLE_PER_HOST: usize = 32;
 /// Each port that a rule names has a pool with its own copy of the system's certificates.
 const MAX_PORTS: usize = 64;
 const USER_AGENT: &str = concat!("futurity/", env!("CARGO_PKG_VERSION"));
@@ -54,9 +57,10 @@ struct Shared {
     ordinary: reqwest::Client,
     named: BTreeMap<u16, reqwest::Client>,
     has_authorities: bool,
+    kept: Kept,
 }
 
-/// What to send, and how much of an answer to wait for and to keep.
+/// What to send, and how long to wait for an answer.
 pub struct Request {
     /// Any but CONNECT and TRACE.
     pub method: Method,
@@ -64,21 +68,20 @@ pub struct Request {
     /// Those that belong to the connection, such as `Host`, are left out silently, as browsers do.
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// For each connection that it needs.
+    pub connect_timeout: Duration,
     /// For everything: resolving, connecting, all redirects, and reading the body.
     pub timeout: Duration,
-    pub max_body_bytes: usize,
-    pub overflow: Overflow,
     /// At most ten. Otherwise a redirect is an answer like any other.
     pub follow_redirects: bool,
 }
 
-/// An answer of any status.
+/// An answer of any status, whose body is still to be read.
 pub struct Response {
     pub status: u16,
+    /// Without those that described a compressed body.
     pub headers: HeaderMap,
-    pub body: Bytes,
-    /// Whether the body was larger than `max_body_bytes`.
-    pub truncated: bool,
+    pub body: Body,
     /// The URL that answered: the request's, or that of the last redirect followed.
     pub url: Url,
 }
@@ -106,7 +109,15 @@ impl Client {
             Ok((port, client))
         };
         let named = ports.into_iter().map(at_port).collect::<Result<_, Error>>()?;
-        Ok(Client { shared: Arc::new(Shared { policy, ordinary, named, has_authorities }) })
+        Ok(Client {
+            shared: Arc::new(Shared {
+                policy,
+                ordinary,
+                named,
+                has_authorities,
+                kept: Kept::default(),
+            }),
+        })
     }
 
     pub fn policy(&self) -> &Policy {
@@ -119,14 +130,16 @@ impl Client {
         for name in &OF_CONNECTION {
             request.headers.remove(name);
         }
-        let timeout = request.timeout;
-        match tokio::time::timeout(timeout, self.follow(request)).await {
+        let (timeout, connect_timeout) = (request.timeout, request.connect_timeout);
+        let deadline = Instant::now() + timeout;
+        let answered = connect::within(connect_timeout, self.follow(request, deadline));
+        match tokio::time::timeout_at(deadline, answered).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(Error::Timeout { after: timeout }),
         }
     }
 
-    async fn follow(&self, mut request: Request) -> Result<Response, Error> {
+    async fn follow(&self, mut request: Request, deadline: Instant) -> Result<Response, Error> {
         for _hop in 0..=MAX_REDIRECTS {
             let answer = self.exchange(&request).await?;
             let (status, headers) = (answer.status(), answer.headers());
@@ -137,7 +150,7 @@ impl Client {
             };
             match next {
                 Some(url) => redirect::turn(&mut request, status, url),
-                None => return read(answer, request).await,
+                None => return Ok(response(answer, request, deadline)),
             }
         }
         Err(Error::TooManyRedirects { limit: MAX_REDIRECTS })
@@ -154,9 +167,12 @@ impl Client {
         let connections = self.shared.named.get(&port).unwrap_or(&self.shared.ordinary);
         let mut message = reqwest::Request::new(request.method.clone(), request.url.clone());
         message.headers_mut().clone_from(&request.headers);
+        if !self.shared.kept.keeps(&request.url, std::time::Instant::now()) {
+            message.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         *message.body_mut() = Some(request.body.clone().into());
         let answer = connections.execute(message).await;
-        answer.map_err(|error| Error::of_exchange(error, &request.url, CONNECT_TIMEOUT))
+        answer.map_err(|error| Error::of_exchange(error, &request.url))
     }
 }
 
@@ -184,8 +200,6 @@ impl fmt::Debug for Response {
         f.debug_struct("Response")
             .field("status", &self.status)
             .field("host", &self.url.host_str())
-            .field("body_bytes", &self.body.len())
-            .field("truncated", &self.truncated)
             .finish_non_exhaustive()
     }
 }
@@ -203,7 +217,7 @@ fn connections(resolver: &Resolver) -> reqwest::ClientBuilder {
         .dns_resolver(resolver.clone())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connector_layer(Limit)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
 }
@@ -212,19 +226,11 @@ fn setup(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
     builder.build().map_err(|error| Error::Setup { cause: Cause::new(error) })
 }
 
-async fn read(mut answer: reqwest::Response, request: Request) -> Result<Response, Error> {
-    let limit = request.max_body_bytes;
-    let (body, truncated) = match body::read(&mut answer, limit).await {
-        Ok(Body::Whole(bytes)) => (bytes, false),
-        Ok(Body::Cut(_bytes)) if request.overflow == Overflow::Fail => {
-            return Err(Error::TooLarge { limit });
-        }
-        Ok(Body::Cut(bytes)) => (bytes, true),
-        Err(error) => return Err(Error::of_exchange(error, &request.url, CONNECT_TIMEOUT)),
-    };
+fn response(mut answer: reqwest::Response, request: Request, deadline: Instant) -> Response {
     let status = answer.status().as_u16();
     let headers = std::mem::take(answer.headers_mut());
-    Ok(Response { status, headers, body, truncated, url: request.url })
+    let body = Body::new(answer, request.url.clone(), (deadline, request.timeout));
+    Response { status, headers, body, url: request.url }
 }
 
 #[cfg(test)]

@@ -7,17 +7,18 @@ use std::time::Duration;
 use reqwest::Method;
 use url::Url;
 
+use super::connect::TooSlow;
 use super::egress::Denied;
 
-/// Why [`super::Client::send`] has no answer to return.
+/// Why [`super::Client::send`] has no answer to return, or a [`super::Body`] no more bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("no complete answer within {} s", after.as_secs_f64())]
     Timeout { after: Duration },
-    #[error("the body of the answer is larger than {limit} bytes")]
-    TooLarge { limit: usize },
+    #[error("no connection to {host} within {} s", after.as_secs_f64())]
+    ConnectTimeout { host: String, after: Duration },
     #[error("more than {limit} redirects")]
     TooManyRedirects { limit: usize },
     #[error("{host} redirects to what is no URL")]
@@ -67,19 +68,15 @@ impl fmt::Debug for Cause {
 
 impl Error {
     /// Translates what happened while `url` was asked.
-    pub(super) fn of_exchange(
-        error: reqwest::Error,
-        url: &Url,
-        connect_timeout: Duration,
-    ) -> Error {
+    pub(super) fn of_exchange(error: reqwest::Error, url: &Url) -> Error {
         if let Some(denied) = chain(&error).find_map(|cause| cause.downcast_ref::<Denied>()) {
             let port = url.port_or_known_default().unwrap_or_default();
             return Error::Denied(denied.clone().at_port(port));
         }
         let host = url.host_str().unwrap_or_default().to_owned();
         // Reading and writing have no timeouts of their own: `Client::send` bounds the whole.
-        if error.is_connect() && error.is_timeout() {
-            return Error::Timeout { after: connect_timeout };
+        if let Some(slow) = chain(&error).find_map(|cause| cause.downcast_ref::<TooSlow>()) {
+            return Error::ConnectTimeout { host, after: slow.0 };
         }
         let (is_dns, is_connect) = (error.is_dns(), error.is_connect());
         let cause = Cause::new(error);

@@ -13,19 +13,21 @@ mod addresses;
 mod allow;
 mod body;
 mod client;
+mod connect;
 mod egress;
 mod error;
+mod kept;
 mod redirect;
 mod resolver;
 mod signature;
 
 pub use allow::AllowEntry;
-pub use body::Overflow;
-pub use client::{Client, Request, Response};
+pub use body::End;
+pub use client::{CONNECT_TIMEOUT, Client, Request, Response};
 pub use error::Error;
 pub use reqwest::Method;
 pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-pub use signature::{Secret, sign};
+pub use signature::{Secret, Unverified, sign, verify};
 
 /// What the operator permits beyond the public internet.
 #[derive(Debug, Clone, Default)]

@@ -64,7 +64,6 @@ fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::body::Overflow;
     use super::*;
 
     fn request(method: Method) -> Request {
@@ -77,9 +76,8 @@ mod tests {
             url: Url::parse("https://hooks.example/a/b?c#d").unwrap(),
             headers,
             body: Bytes::from_static(b"body"),
+            connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
-            max_body_bytes: 0,
-            overflow: Overflow::Fail,
             follow_redirects: true,
         }
     }

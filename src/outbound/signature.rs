@@ -8,6 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 const PREFIX: &str = "whsec_";
+const VERSION: &str = "v1";
+/// A receiver tolerates so much between its clock and the sender's, as the reference libraries do.
+const TOLERANCE_SECONDS: u64 = 300;
+/// Signatures of one webhook that are looked at.
+const SIGNATURES_MAX: usize = 16;
 const MIN_BYTES: usize = 24;
 /// The longest secret of the standard is one block of SHA-256.
 const MAX_BYTES: usize = 64;
@@ -51,13 +56,18 @@ impl Secret {
     }
 
     fn sign(&self, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+        let mac = self.mac(id, timestamp_seconds, body);
+        format!("{VERSION},{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+
+    fn mac(&self, id: &str, timestamp_seconds: i64, body: &[u8]) -> Hmac<Sha256> {
         // HMAC fills a short key with zeros up to one block (RFC 2104), and no secret is longer.
         let mut block = [0; MAX_BYTES];
         block[..self.bytes.len()].copy_from_slice(&self.bytes);
         let mut mac = Hmac::<Sha256>::new(&block.into());
         mac.update(format!("{id}.{timestamp_seconds}.").as_bytes());
         mac.update(body);
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        mac
     }
 }
 
@@ -75,6 +85,51 @@ pub fn sign(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u8]) -
     let signatures: Vec<String> =
         secrets.iter().map(|secret| secret.sign(id, timestamp_seconds, body)).collect();
     signatures.join(" ")
+}
+
+/// Why a webhook is not to be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified {
+    #[error("a header of Standard Webhooks is missing or is no text: {0}")]
+    Missing(&'static str),
+    #[error("webhook-timestamp is no number of seconds")]
+    NoTime,
+    #[error("it was signed {seconds} s from now, and {TOLERANCE_SECONDS} are tolerated")]
+    Stale { seconds: u64 },
+    #[error("no signature was made with a secret that is known here")]
+    NoMatch,
+}
+
+/// Checks that a webhook was signed with one of `secrets`, and not long before or after `now_seconds`. `header`
+/// gives the text of a header.
+///
+/// # Errors
+/// [`Unverified`].
+pub fn verify<'a>(
+    secrets: &[Secret],
+    header: impl Fn(&'static str) -> Option<&'a str>,
+    body: &[u8],
+    now_seconds: i64,
+) -> Result<(), Unverified> {
+    let text = |name: &'static str| header(name).ok_or(Unverified::Missing(name));
+    let id = text("webhook-id")?;
+    let timestamp = text("webhook-timestamp")?.parse().map_err(|_error| Unverified::NoTime)?;
+    let signatures = text("webhook-signature")?;
+    let seconds = now_seconds.abs_diff(timestamp);
+    if seconds > TOLERANCE_SECONDS {
+        return Err(Unverified::Stale { seconds });
+    }
+    let signatures = signatures.split(' ').filter_map(|signature| {
+        let (version, encoded) = signature.split_once(',')?;
+        STANDARD.decode(encoded).ok().filter(|_| version == VERSION)
+    });
+    let is_of = |given: &[u8]| {
+        // Compares in constant time.
+        let fits = |secret: &Secret| secret.mac(id, timestamp, body).verify_slice(given).is_ok();
+        secrets.iter().any(fits)
+    };
+    let mut signatures = signatures.take(SIGNATURES_MAX);
+    if signatures.any(|given| is_of(&given)) { Ok(()) } else { Err(Unverified::NoMatch) }
 }
 
 #[cfg(test)]
@@ -115,6 +170,39 @@ mod tests {
         let stranger = Secret::from_bytes(vec![7; 24]).unwrap();
         let receiver = Webhook::new(&stranger.to_text()).unwrap();
         assert!(receiver.verify(body, &headers).is_err());
+    }
+
+    #[test]
+    fn what_the_reference_signs_verifies_and_nothing_else_does() {
+        let secrets =
+            [Secret::parse(EXAMPLE).unwrap(), Secret::from_bytes((0..64).collect()).unwrap()];
+        let (now, body) = (1_700_000_000, br#"{"type":"job.succeeded"}"#);
+        let reference = Webhook::new(EXAMPLE).unwrap();
+        let good = reference.sign("evt_1", now, body).unwrap();
+        let check = |secrets: &[Secret], at: &str, signature: &str, body: &[u8]| {
+            let header = |name| match name {
+                "webhook-id" => Some("evt_1"),
+                "webhook-timestamp" => Some(at),
+                _ => Some(signature),
+            };
+            verify(secrets, header, body, now)
+        };
+        let at = now.to_string();
+        assert_eq!(check(&secrets, &at, &good, body), Ok(()));
+        assert_eq!(check(&secrets, &at, &format!("v1a,xx v1,yy {good}"), body), Ok(()));
+        assert_eq!(check(&secrets[1..], &at, &good, body), Err(Unverified::NoMatch));
+        assert_eq!(check(&[], &at, &good, body), Err(Unverified::NoMatch));
+        assert_eq!(check(&secrets, &at, &good, b"{}"), Err(Unverified::NoMatch));
+        for signature in ["", "v1,", "v1", &good[3..], &good.replace("v1,", "v2,")] {
+            assert_eq!(check(&secrets, &at, signature, body), Err(Unverified::NoMatch));
+        }
+        let stale = (now - 301).to_string();
+        let signed_then = reference.sign("evt_1", now - 301, body).unwrap();
+        let refused = check(&secrets, &stale, &signed_then, body);
+        assert_eq!(refused, Err(Unverified::Stale { seconds: 301 }));
+        assert_eq!(check(&secrets, "soon", &good, body), Err(Unverified::NoTime));
+        let none = verify(&secrets, |_name| None, body, now);
+        assert_eq!(none, Err(Unverified::Missing("webhook-id")));
     }
 
     #[test]

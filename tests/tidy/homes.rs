@@ -11,7 +11,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("axum", &["http"]),
-    ("tower", &["http"]),
+    ("tower", &["http", "outbound"]),
     ("tower_http", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),

@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::super::body::{self, End};
 use super::super::egress::Denied;
 use super::*;
 
@@ -78,9 +79,8 @@ fn get(url: &str) -> Request {
         url: Url::parse(url).unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::new(),
+        connect_timeout: Duration::from_secs(30),
         timeout: Duration::from_secs(30),
-        max_body_bytes: 1024,
-        overflow: Overflow::Fail,
         follow_redirects: false,
     }
 }
@@ -100,8 +100,11 @@ async fn an_answer_comes_back_whole() {
     let mut request = get(&format!("http://{}/path?query", server.address));
     request.method = Method::POST;
     request.body = Bytes::from_static(b"ping");
-    let answer = client(Vec::new()).send(request).await.unwrap();
-    assert_eq!((answer.status, &answer.body[..], answer.truncated), (200, &b"hello"[..], false));
+    let mut answer = client(Vec::new()).send(request).await.unwrap();
+    assert_eq!(answer.body.announced_bytes(), Some(5));
+    let read = answer.body.read(1024, 1024, |_bytes| {}).await;
+    assert!(matches!(read.end, End::Whole), "{read:?}");
+    assert_eq!((answer.status, &read.bytes[..]), (200, &b"hello"[..]));
     assert_eq!(answer.headers["x-a"], "b");
     assert_eq!(answer.url.path(), "/path");
     let asked = server.requests().await.remove(0);
@@ -225,25 +228,22 @@ async fn ten_redirects_are_followed_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_up_to_its_limit() {
+async fn a_body_is_read_up_to_its_limit_and_kept_as_far_as_asked() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
                    3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
     for answer in [OK, chunked] {
-        for (limit, kept) in [(0, ""), (4, "hell"), (5, "hello"), (6, "hello")] {
-            for overflow in [Overflow::Truncate, Overflow::Fail] {
+        for (limit, is_whole) in [(0, false), (4, false), (5, true), (6, true)] {
+            for (kept, text) in [(0, ""), (2, "he"), (4, "hell"), (9, "hello")] {
                 let server = server(&[answer]).await;
-                let mut request = get(&format!("http://{}/", server.address));
-                (request.max_body_bytes, request.overflow) = (limit, overflow);
-                let outcome = client(Vec::new()).send(request).await;
-                if limit < 5 && overflow == Overflow::Fail {
-                    let too_large =
-                        matches!(outcome, Err(Error::TooLarge { limit: l }) if l == limit);
-                    assert!(too_large, "{outcome:?}");
-                } else {
-                    let answer = outcome.unwrap();
-                    assert_eq!(answer.body, kept);
-                    assert_eq!(answer.truncated, limit < 5);
-                }
+                let request = get(&format!("http://{}/", server.address));
+                let mut answer = client(Vec::new()).send(request).await.unwrap();
+                let mut told = Vec::new();
+                let read = answer.body.read(kept, limit, |bytes| told.push(bytes)).await;
+                assert_eq!(matches!(read.end, End::Whole), is_whole, "{read:?}");
+                assert_eq!(matches!(read.end, End::Cut), !is_whole, "{read:?}");
+                assert_eq!(read.bytes, text[..text.len().min(limit)]);
+                assert!(told.is_sorted() && told.iter().all(|bytes| *bytes <= limit), "{told:?}");
+                assert!(!is_whole || told.last() == Some(&5));
             }
         }
     }
@@ -258,9 +258,31 @@ async fn the_timeout_covers_the_head_and_the_body() {
     for address in [silent.local_addr().unwrap(), stalled.address] {
         let mut request = get(&format!("http://{address}/"));
         request.timeout = Duration::from_millis(50);
-        let outcome = client.send(request).await;
-        assert!(matches!(outcome, Err(Error::Timeout { .. })), "{outcome:?}");
+        let error = match client.send(request).await {
+            Ok(mut answer) => match answer.body.read(9, 9, |_bytes| {}).await {
+                body::Read { end: End::Failed(error), bytes } if bytes == "half" => error,
+                other => panic!("{other:?}"),
+            },
+            Err(error) => error,
+        };
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn connecting_has_a_limit_of_its_own() {
+    // Nobody answers the handshake, so the connection is never ready.
+    let silent = listener().await.local_addr().unwrap();
+    let client = client(Vec::new());
+    if !client.shared.has_authorities {
+        return;
+    }
+    let listening = TcpListener::bind(silent).await.unwrap();
+    let mut request = get(&format!("https://{silent}/secret-path"));
+    request.connect_timeout = Duration::from_millis(50);
+    let error = client.send(request).await.unwrap_err();
+    assert_eq!(error.to_string(), "no connection to 127.0.0.1 within 0.05 s");
+    drop(listening);
 }
 
 #[tokio::test]
