@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use crate::domain::{ErrorType, JobError, Json};
 pub use crate::outbound::Client;
 use crate::outbound::{
-    CONTENT_TYPE, Error, HeaderMap, HeaderName, HeaderValue, Method, Overflow, Request, Response,
+    CONNECT_TIMEOUT, CONTENT_TYPE, End, Error, HeaderMap, HeaderName, HeaderValue, Method, Request,
+    Response,
 };
 
 use super::{Call, Native, Refusal, task};
@@ -23,6 +24,8 @@ use super::{Call, Native, Refusal, task};
 const TIMEOUT_SECONDS_MAX: f64 = 3_600.0;
 /// Largest body a call may ask to read: the largest result, less room for the rest of it.
 const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// A body tells how far it is after so many more bytes.
+const TOLD_BYTES: usize = 64 * 1024;
 
 #[derive(Deserialize, JsonSchema)]
 struct HttpRequest {
@@ -34,10 +37,14 @@ struct HttpRequest {
     #[serde(default)]
     body: Option<String>,
     #[serde(default)]
+    body_base64: Option<String>,
+    #[serde(default)]
     #[schemars(with = "Value", default = "no_json")]
     json: Option<Box<RawValue>>,
     #[serde(default = "thirty")]
     timeout_seconds: f64,
+    #[serde(default = "ten")]
+    connect_timeout_seconds: f64,
     #[serde(default = "one_mebibyte")]
     max_body_bytes: usize,
     #[serde(default)]
@@ -56,6 +63,10 @@ fn no_json() -> Value {
 
 fn thirty() -> f64 {
     30.0
+}
+
+fn ten() -> f64 {
+    CONNECT_TIMEOUT.as_secs_f64()
 }
 
 fn one_mebibyte() -> usize {
@@ -94,6 +105,17 @@ pub(super) fn function(client: &Client) -> Native {
 }
 
 async fn request(client: Client, call: Call, asked: HttpRequest) -> Result<HttpResponse, JobError> {
+    tokio::select! {
+        answered = exchange(client, &call, asked) => answered,
+        () = call.cancelled() => Err(JobError::new("CancelledError", "asked to stop")),
+    }
+}
+
+async fn exchange(
+    client: Client,
+    call: &Call,
+    asked: HttpRequest,
+) -> Result<HttpResponse, JobError> {
     let (method, headers, body) = prepared(&asked)?;
     let url =
         client.policy().check_url(&asked.url).map_err(|denied| raised(&Error::Denied(denied)))?;
@@ -102,33 +124,72 @@ async fn request(client: Client, call: Call, asked: HttpRequest) -> Result<HttpR
         url,
         headers,
         body,
+        connect_timeout: Duration::from_secs_f64(asked.connect_timeout_seconds),
         timeout: Duration::from_secs_f64(asked.timeout_seconds),
-        max_body_bytes: asked.max_body_bytes,
-        overflow: Overflow::Fail,
         follow_redirects: asked.follow_redirects,
     };
     let started = Instant::now();
-    let response = tokio::select! {
-        response = client.send(request) => response.map_err(|error| raised(&error))?,
-        () = call.cancelled() => return Err(JobError::new("CancelledError", "asked to stop")),
-    };
+    let mut response = client.send(request).await.map_err(|error| raised(&error))?;
     if asked.raise_for_status && response.status >= 400 {
         return Err(status_error(&response));
     }
-    Ok(shown(&response, started.elapsed()))
+    let body = whole_body(&mut response, call, asked.max_body_bytes).await?;
+    Ok(shown(&response, &body, started.elapsed()))
+}
+
+/// Reads the body, and tells how far it is while it is a long one.
+async fn whole_body(
+    response: &mut Response,
+    call: &Call,
+    limit_bytes: usize,
+) -> Result<Bytes, JobError> {
+    let announced = response.body.announced_bytes();
+    let mut told_to = 0;
+    let read = response.body.read(limit_bytes, limit_bytes, |bytes| {
+        if bytes - told_to >= TOLD_BYTES {
+            told_to = bytes;
+            tell(call, bytes, announced);
+        }
+    });
+    let read = read.await;
+    match read.end {
+        End::Whole => Ok(read.bytes),
+        End::Cut => {
+            let message = format!("the body of the answer is larger than {limit_bytes} bytes");
+            Err(JobError::new("HTTPError", message))
+        }
+        End::Failed(error) => Err(raised(&error)),
+    }
+}
+
+fn tell(call: &Call, bytes: usize, announced: Option<u64>) {
+    #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more than a few digits")]
+    let fraction = announced.map(|all| bytes as f64 / all as f64);
+    let message = match announced {
+        Some(all) => format!("{bytes} of {all} bytes"),
+        None => format!("{bytes} bytes"),
+    };
+    call.progress(fraction, message);
 }
 
 /// Method, headers and body of the request, or why there can be none.
 fn prepared(asked: &HttpRequest) -> Result<(Method, HeaderMap, Bytes), JobError> {
     let refused = |message: String| JobError::new("ValueError", message);
-    if !(0.001..=TIMEOUT_SECONDS_MAX).contains(&asked.timeout_seconds) {
-        return Err(refused(format!("timeout_seconds is from 0.001 to {TIMEOUT_SECONDS_MAX}")));
+    let timeouts = [
+        ("timeout_seconds", asked.timeout_seconds),
+        ("connect_timeout_seconds", asked.connect_timeout_seconds),
+    ];
+    for (name, seconds) in timeouts {
+        if !(0.001..=TIMEOUT_SECONDS_MAX).contains(&seconds) {
+            return Err(refused(format!("{name} is from 0.001 to {TIMEOUT_SECONDS_MAX}")));
+        }
     }
     if asked.max_body_bytes > BODY_BYTES_MAX {
         return Err(refused(format!("max_body_bytes is at most {BODY_BYTES_MAX}")));
     }
-    if asked.body.is_some() && asked.json.is_some() {
-        return Err(refused("give body or json, not both".to_owned()));
+    let bodies = [asked.body.is_some(), asked.body_base64.is_some(), asked.json.is_some()];
+    if bodies.into_iter().filter(|is_given| *is_given).count() > 1 {
+        return Err(refused("give one of body, body_base64 and json".to_owned()));
     }
     let method = Method::from_bytes(asked.method.as_bytes())
         .map_err(|_invalid| refused(format!("'{}' is no HTTP method", asked.method)))?;
@@ -140,21 +201,28 @@ fn prepared(asked: &HttpRequest) -> Result<(Method, HeaderMap, Bytes), JobError>
             .map_err(|_invalid| refused(format!("the value of header '{name}' is not legal")))?;
         headers.insert(name, value);
     }
-    let body = match (&asked.json, &asked.body) {
-        (Some(json), _) => {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-            Bytes::copy_from_slice(json.get().as_bytes())
-        }
-        (None, Some(body)) => Bytes::copy_from_slice(body.as_bytes()),
-        (None, None) => Bytes::new(),
-    };
-    Ok((method, headers, body))
+    if asked.json.is_some() {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    }
+    Ok((method, headers, body(asked)?))
 }
 
-fn shown(response: &Response, elapsed: Duration) -> HttpResponse {
-    let (body, body_encoding) = match std::str::from_utf8(&response.body) {
+fn body(asked: &HttpRequest) -> Result<Bytes, JobError> {
+    let texts = [asked.json.as_deref().map(RawValue::get), asked.body.as_deref()];
+    if let Some(text) = texts.into_iter().flatten().next() {
+        return Ok(Bytes::copy_from_slice(text.as_bytes()));
+    }
+    let encoded = asked.body_base64.as_deref().unwrap_or_default();
+    let decoded = STANDARD.decode(encoded).map_err(|error| {
+        JobError::new("ValueError", format!("body_base64 is no base64: {error}"))
+    })?;
+    Ok(Bytes::from(decoded))
+}
+
+fn shown(response: &Response, body: &[u8], elapsed: Duration) -> HttpResponse {
+    let (body, body_encoding) = match std::str::from_utf8(body) {
         Ok(text) => (text.to_owned(), "utf-8"),
-        Err(_binary) => (STANDARD.encode(&response.body), "base64"),
+        Err(_binary) => (STANDARD.encode(body), "base64"),
     };
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in &response.headers {
@@ -189,10 +257,10 @@ fn raised(error: &Error) -> JobError {
             JobError::of(ErrorType::EgressDenied, message)
         }
         Error::Denied(_) => JobError::new("ValueError", message),
-        Error::Timeout { .. } => JobError::new("TimeoutError", message).retryable(true),
-        Error::TooLarge { .. } | Error::TooManyRedirects { .. } => {
-            JobError::new("HTTPError", message)
+        Error::Timeout { .. } | Error::ConnectTimeout { .. } => {
+            JobError::new("TimeoutError", message).retryable(true)
         }
+        Error::TooManyRedirects { .. } => JobError::new("HTTPError", message),
         _ => JobError::new("ConnectionError", message).retryable(true),
     }
 }
