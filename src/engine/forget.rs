@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::domain::{BatchId, Callback, CallbackId, JobId};
-use crate::store::{Forgetting, Owner, Redelivery};
+use crate::domain::{BatchId, JobId};
+use crate::store::Forgetting;
 
 use super::{Engine, Error};
 
@@ -20,36 +20,6 @@ impl Engine {
             Forgetting::DeliveryOpen => Err(Error::DeliveryOpen(id)),
             Forgetting::OfBatch => Err(Error::OfBatch(id)),
         }
-    }
-
-    /// Tells a callback once more, at once: the same id and bytes, the whole schedule anew. Gives the
-    /// callback as it stands then.
-    ///
-    /// # Errors
-    /// [`Error::CallbackNotFound`], [`Error::CallbackWaits`], [`Error::CallbackPending`].
-    pub async fn redeliver(&self, id: CallbackId) -> Result<Callback, Error> {
-        let owner = match self.shared.store.redeliver(id, self.now()).await? {
-            Redelivery::Due(owner) => owner,
-            Redelivery::Missing => return Err(Error::CallbackNotFound(id)),
-            Redelivery::NotDone => return Err(Error::CallbackWaits(id)),
-            Redelivery::Pending => return Err(Error::CallbackPending(id)),
-        };
-        let callbacks = match owner {
-            Owner::Job(job) => self.shared.store.callbacks(job).await?,
-            Owner::Batch(batch) => self.shared.store.batch_callbacks(batch).await?,
-        };
-        callbacks.into_iter().find(|it| it.id == id).ok_or(Error::CallbackNotFound(id))
-    }
-
-    /// Takes a callback away, with what was, or was to be, delivered. A POST on its way may still arrive.
-    ///
-    /// # Errors
-    /// [`Error::CallbackNotFound`].
-    pub async fn drop_callback(&self, id: CallbackId) -> Result<(), Error> {
-        if self.shared.store.drop_callback(id, self.now()).await? {
-            return Ok(());
-        }
-        Err(Error::CallbackNotFound(id))
     }
 
     /// Why there is no job of this id: it never was, or it has expired (F22).

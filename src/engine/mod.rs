@@ -3,6 +3,7 @@
 mod attempt;
 mod batch_results;
 mod batches;
+mod callbacks;
 mod cancel_many;
 mod changes;
 mod cleaner;
@@ -29,6 +30,7 @@ mod submit;
 mod timers;
 mod waiters;
 mod waiting;
+mod watched;
 mod workers;
 
 use std::sync::Arc;
@@ -39,19 +41,21 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::callback::Schedule;
-use crate::domain::{Batch, Callback, Job, JobId, Ordinal, Pool, State, Timestamp, When};
-use crate::outbound::{Client, Secret};
+use crate::domain::{Batch, Job, JobId, Ordinal, Pool, State, Timestamp, When};
+use crate::outbound::Client;
 use crate::runtime::{Registry, Resize, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
 
 pub use crate::runtime::{Fault, Function, Refusal, Worker, WorkerState};
-pub use crate::store::{BatchPage, Cancellation, Ended, Filter, JobChange, Left, Order, Page};
+pub use crate::store::{
+    BatchPage, CallbackFilter, Cancellation, Ended, Filter, JobChange, Left, Order, Page,
+};
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
 pub use cancel_many::{CancelMany, Meant};
 pub use changes::{Followed, Following};
 pub use clock::{Clock, Wall};
+pub use courier::Config as CourierConfig;
 pub use error::{Caller, Error};
 pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use job_events::{JobEvent, JobEvents, JobPlace};
@@ -61,10 +65,12 @@ pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;
 pub use waiting::{Completion, Completions, ReturnWhen};
+pub use watched::SEEN_WITHIN;
 
 use recent::Recent;
 use running::RunningJobs;
 use seal::Seal;
+use secret::WebhookSecrets;
 use waiters::Waiters;
 
 /// What the engine needs to know.
@@ -72,8 +78,8 @@ use waiters::Waiters;
 pub struct Config {
     /// Requests that may wait at once.
     pub waiters_max: usize,
-    /// When deliveries are tried.
-    pub schedule: Schedule,
+    /// When and how callbacks are told.
+    pub courier: CourierConfig,
     /// Makes the bodies of deliveries: the form on the wire is not our business.
     pub render: Render,
 }
@@ -106,8 +112,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What a client takes for the time.
     pub wall: Wall,
-    /// Signs deliveries whose callback gave no secret of its own.
-    pub secret: Secret,
+    /// Sign deliveries whose callback gave no secret of its own.
+    pub secrets: WebhookSecrets,
     /// Seals what callbacks give in confidence.
     pub seal_key: [u8; 32],
 }
@@ -128,12 +134,14 @@ struct Shared {
     clock: Clock,
     wall: Wall,
     timer: timers::Timer,
-    secret: Secret,
+    secrets: WebhookSecrets,
     seal: Seal,
     waiters: Waiters,
     running: RunningJobs,
     recent: Recent,
     deliveries_due: Notify,
+    /// Turns of what the courier writes.
+    courier_writes: Semaphore,
     /// Told whenever a queue that was shut down is drained.
     drained: watch::Sender<()>,
     /// Those who follow all changes.
@@ -163,7 +171,7 @@ impl Engine {
     /// Starts the dispatcher, the courier and the cleaner. Jobs that waited when the last server ended start now.
     #[must_use]
     pub fn start(config: Config, parts: Parts) -> Self {
-        let Parts { opened, registry, runtime, resizes, client, clock, wall, secret, seal_key } =
+        let Parts { opened, registry, runtime, resizes, client, clock, wall, secrets, seal_key } =
             parts;
         let waiters = Waiters::new(config.waiters_max);
         let shared = Arc::new(Shared {
@@ -175,12 +183,13 @@ impl Engine {
             clock,
             wall,
             timer: timers::Timer::default(),
-            secret,
+            secrets,
             seal: Seal::new(&seal_key),
             waiters,
             running: RunningJobs::default(),
             recent: Recent::default(),
             deliveries_due: Notify::new(),
+            courier_writes: Semaphore::new(courier::WRITES_MAX),
             drained: watch::Sender::new(()),
             followers: changes::Followers::default(),
             drains: Semaphore::new(queues::WAITING_MAX),
@@ -301,31 +310,6 @@ impl Engine {
             Some(done) => Ok((cancellation, done)),
             None => Ok((cancellation, self.get(id).await?)),
         }
-    }
-
-    /// Adds a callback. If the job is done, it is told at once (F14).
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or what is wrong with the callback.
-    pub async fn add_callback(&self, id: JobId, asked: CallbackRequest) -> Result<Callback, Error> {
-        let new = self.checked_callback(None, &asked)?;
-        let job = self.get(id).await?;
-        self.shared.store.add_callback(job.ordinal, new.clone()).await?;
-        let callbacks = self.shared.store.callbacks(job.ordinal).await?;
-        match callbacks.into_iter().find(|callback| callback.id == new.id) {
-            Some(callback) => Ok(callback),
-            // It has expired, or was forgotten, since it was looked at.
-            None => Err(self.missing(id).await),
-        }
-    }
-
-    /// A job's callbacks, in the order they were added.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn callbacks(&self, id: JobId) -> Result<Vec<Callback>, Error> {
-        let job = self.get(id).await?;
-        Ok(self.shared.store.callbacks(job.ordinal).await?)
     }
 
     /// One page of the jobs that pass `filter`, newest first.

@@ -4,28 +4,154 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::domain::Timestamp;
 use crate::outbound::Secret;
 
-/// The secret that signs webhooks, in the form that receivers take: `whsec_…`.
+use super::watched::Watched;
+
+/// The secrets that sign webhooks, in the form that receivers take: `whsec_…`.
 const WEBHOOK_SECRET_FILE: &str = "webhook-secret";
 /// The key that seals what callbacks give in confidence, in base64.
 const SEAL_KEY_FILE: &str = "seal-key";
 
-/// The secret that signs webhooks; made if there is none.
-///
-/// # Errors
-/// An I/O error, or one that says that the file does not hold a secret.
-pub fn webhook_secret(data_dir: &Path) -> io::Result<Secret> {
-    let make = || Secret::from_bytes(rand::random::<[u8; 32]>().to_vec()).map(|it| it.to_text());
-    let text = kept(&data_dir.join(WEBHOOK_SECRET_FILE), || make().unwrap_or_default())?;
-    Secret::parse(text.trim()).map_err(|error| {
-        let file = data_dir.join(WEBHOOK_SECRET_FILE);
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", file.display()))
-    })
+/// Signs what a rotation has replaced this long, so that receivers can change over.
+const OVERLAP_MS: i64 = 24 * 3_600_000;
+/// Secrets that sign at once: each makes the header longer.
+const ACTIVE_MAX: usize = 4;
+
+/// A secret that a rotation has replaced.
+#[derive(Clone, Debug)]
+struct Replaced {
+    secret: Secret,
+    until: Timestamp,
+}
+
+/// What the file of secrets says: the current one, and those before it, the latest first. A line each:
+/// `whsec_…`, then `whsec_… until 2026-01-31T12:00:00Z`.
+#[derive(Debug, Default)]
+struct Secrets {
+    current: Option<Secret>,
+    replaced: Vec<Replaced>,
+}
+
+impl Secrets {
+    fn parse(text: &str) -> io::Result<Self> {
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let current = lines.next().ok_or_else(|| invalid("there is no secret in it"))?;
+        let current = Secret::parse(current.trim()).map_err(|error| invalid(error.to_string()))?;
+        let replaced = lines.map(Replaced::parse).collect::<io::Result<_>>()?;
+        Ok(Self { current: Some(current), replaced })
+    }
+
+    fn to_text(&self) -> String {
+        let current = self.current.iter().map(Secret::to_text);
+        let lines: Vec<String> =
+            current.chain(self.replaced.iter().map(Replaced::to_text)).collect();
+        lines.join("\n") + "\n"
+    }
+
+    fn active(&self, now: Timestamp) -> Vec<Secret> {
+        let replaced = self.replaced.iter().filter(|it| it.until > now).map(|it| &it.secret);
+        self.current.iter().chain(replaced).take(ACTIVE_MAX).cloned().collect()
+    }
+}
+
+impl Replaced {
+    fn parse(line: &str) -> io::Result<Self> {
+        let form = || invalid("a replaced secret is written: whsec_… until 2026-01-31T12:00:00Z");
+        let (secret, until) = line.trim().split_once(" until ").ok_or_else(form)?;
+        let secret = Secret::parse(secret).map_err(|error| invalid(error.to_string()))?;
+        let until: jiff::Timestamp = until.parse().map_err(|_no_moment| form())?;
+        Ok(Self { secret, until: Timestamp(until.as_millisecond()) })
+    }
+
+    fn to_text(&self) -> String {
+        let until = jiff::Timestamp::from_millisecond(self.until.0).unwrap_or_default();
+        format!("{} until {until}", self.secret.to_text())
+    }
+}
+
+/// The secrets of the server that sign webhooks, read anew when a rotation changes them. A clone shares them.
+#[derive(Clone, Debug)]
+pub struct WebhookSecrets {
+    file: Watched<Secrets>,
+}
+
+impl WebhookSecrets {
+    /// Those in `data_dir`; the first is made if there is none.
+    ///
+    /// # Errors
+    /// An I/O error, or one that says that the file does not hold secrets.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let file = Watched::new(data_dir.join(WEBHOOK_SECRET_FILE), Secrets::parse);
+        let it = Self { file };
+        if it.current()?.current.is_none() {
+            let first = Secrets { current: Some(new_secret()?), replaced: Vec::new() };
+            write_private(it.file.file(), &first.to_text())?;
+        }
+        Ok(it)
+    }
+
+    /// The current one.
+    ///
+    /// # Errors
+    /// As [`WebhookSecrets::open`].
+    pub fn newest(&self) -> io::Result<Secret> {
+        let newest = self.file.load().map_err(|error| self.named(&error))?.current;
+        newest.ok_or_else(|| self.named(&invalid("there is no secret in it")))
+    }
+
+    /// Those that sign at `now`, the current one first. A file that cannot be read is no reason not to sign:
+    /// then it is those that were read last.
+    #[must_use]
+    pub fn active(&self, now: Timestamp) -> Vec<Secret> {
+        let secrets = self.current().unwrap_or_else(|error| {
+            tracing::error!(%error, "the webhook secrets cannot be read");
+            self.file.last()
+        });
+        secrets.active(now)
+    }
+
+    /// Replaces the current one. The one before signs too for a day from `now`, unless `at_once`.
+    ///
+    /// # Errors
+    /// An I/O error, or one that says that the file does not hold secrets.
+    pub fn rotate(&self, now: Timestamp, at_once: bool) -> io::Result<Secret> {
+        let old = self.file.load().map_err(|error| self.named(&error))?;
+        let secret = new_secret()?;
+        let mut replaced = Vec::new();
+        if !at_once {
+            let until = now.plus_millis(OVERLAP_MS);
+            replaced.extend(old.current.map(|secret| Replaced { secret, until }));
+            replaced.extend(old.replaced.into_iter().filter(|it| it.until > now));
+            replaced.truncate(ACTIVE_MAX - 1);
+        }
+        let new = Secrets { current: Some(secret.clone()), replaced };
+        write_private(self.file.file(), &new.to_text())?;
+        Ok(secret)
+    }
+
+    fn current(&self) -> io::Result<Arc<Secrets>> {
+        self.file.current().map_err(|error| self.named(&error))
+    }
+
+    fn named(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.file.file().display()))
+    }
+}
+
+fn new_secret() -> io::Result<Secret> {
+    Secret::from_bytes(rand::random::<[u8; 32]>().to_vec())
+        .map_err(|error| invalid(error.to_string()))
+}
+
+fn invalid(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text.into())
 }
 
 /// The key that seals what callbacks give in confidence; made if there is none.
@@ -71,5 +197,49 @@ fn kept(file: &Path, make: impl FnOnce() -> String) -> io::Result<String> {
             Ok(text)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Timestamp = Timestamp(OVERLAP_MS);
+
+    fn texts(secrets: &[Secret]) -> Vec<String> {
+        secrets.iter().map(Secret::to_text).collect()
+    }
+
+    #[test]
+    fn a_replaced_secret_signs_for_a_day_and_no_longer() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let secrets = WebhookSecrets::open(dir.path()).expect("a secret");
+        let first = secrets.newest().expect("a secret");
+        let second = secrets.rotate(Timestamp(0), false).expect("a new secret");
+        let kept = || Secrets::parse(&std::fs::read_to_string(secrets.file.file()).expect("text"));
+        let active = |now| texts(&kept().expect("secrets").active(now));
+        let both = texts(&[second.clone(), first]);
+        assert_eq!(active(Timestamp(0)), both);
+        assert_eq!(active(Timestamp(DAY.0 - 1)), both, "the newest first");
+        assert_eq!(active(DAY), both[..1]);
+        let third = secrets.rotate(DAY, false).expect("a new secret");
+        let text = std::fs::read_to_string(secrets.file.file()).expect("text");
+        assert_eq!(text.lines().count(), 2, "what has had its day is gone from the file");
+        assert_eq!(active(DAY), texts(&[third, second]));
+        let last = secrets.rotate(DAY, true).expect("a new secret");
+        assert_eq!(active(DAY), texts(&[last]));
+    }
+
+    #[test]
+    fn however_often_it_is_rotated_a_few_sign() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let secrets = WebhookSecrets::open(dir.path()).expect("a secret");
+        for _ in 0..2 * ACTIVE_MAX {
+            secrets.rotate(Timestamp(0), false).expect("a new secret");
+        }
+        let text = std::fs::read_to_string(secrets.file.file()).expect("text");
+        assert_eq!(text.lines().count(), ACTIVE_MAX);
+        let again = Secrets::parse(&text).expect("secrets");
+        assert_eq!(again.to_text(), text, "it reads back as it was written");
     }
 }

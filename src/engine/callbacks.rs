@@ -1,0 +1,155 @@
+//! Callbacks: `Future.add_done_callback`, and what became of them (F13 to F17).
+
+use crate::domain::{Callback, CallbackId, Job, JobId, Ordinal, StateCounts};
+use crate::store::{CallbackFilter, Redelivery};
+
+use super::{CallbackRequest, Engine, Error};
+
+/// Deliveries that one commit makes due again: others get their turn in between.
+const PORTION: usize = 1_000;
+
+/// One page of callbacks, the newest first.
+#[derive(Clone, Debug)]
+pub struct CallbackPage {
+    /// The callbacks.
+    pub callbacks: Vec<Callback>,
+    /// The next page is below this; none behind the last.
+    pub next: Option<Ordinal>,
+}
+
+/// What became of a wish to tell many callbacks once more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedeliveryCounts {
+    /// Those that were meant.
+    pub matched: usize,
+    /// Those of them whose delivery is due again.
+    pub redelivered: usize,
+}
+
+impl Engine {
+    /// Adds a callback. If the job is done, it is told at once (F14).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what is wrong with the callback.
+    pub async fn add_callback(&self, id: JobId, asked: CallbackRequest) -> Result<Callback, Error> {
+        let new = self.checked_callback(None, &asked)?;
+        let job = self.get(id).await?;
+        self.shared.store.add_callback(job.ordinal, new.clone()).await?;
+        // What is remembered of the job does not know of it.
+        self.shared.recent.forget(&[id]);
+        match self.shared.store.callback(new.id).await? {
+            Some(callback) => Ok(callback),
+            // It has expired, or was forgotten, since it was looked at.
+            None => Err(self.missing(id).await),
+        }
+    }
+
+    /// A job's callbacks, in the order they were added.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn callbacks(&self, id: JobId) -> Result<Vec<Callback>, Error> {
+        let job = self.get(id).await?;
+        Ok(self.shared.store.callbacks(job.ordinal).await?)
+    }
+
+    /// How many of a job's callbacks are in each state; none if it has none.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn callback_states(&self, job: &Job) -> Result<Option<StateCounts>, Error> {
+        if !job.may_have_callbacks {
+            return Ok(None);
+        }
+        let counts = self.shared.store.callback_states(job.ordinal).await?;
+        Ok(Some(counts).filter(|counts| !counts.is_empty()))
+    }
+
+    /// One page of the callbacks that pass `filter`, of all jobs and batches, the newest first.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn list_callbacks(
+        &self,
+        filter: &CallbackFilter,
+        below: Option<Ordinal>,
+        page_size: usize,
+    ) -> Result<CallbackPage, Error> {
+        let page = self.shared.store.callback_places(filter, below, page_size).await?;
+        let callbacks = self.shared.store.callbacks_at(&page.places).await?;
+        Ok(CallbackPage { callbacks, next: page.next })
+    }
+
+    /// How many deliveries are in each state, of all callbacks.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn delivery_counts(&self) -> Result<StateCounts, Error> {
+        Ok(self.shared.store.delivery_counts().await?)
+    }
+
+    /// Tells a callback once more, at once: the same id and bytes, the whole schedule anew. Gives the
+    /// callback as it stands then.
+    ///
+    /// # Errors
+    /// [`Error::CallbackNotFound`], [`Error::CallbackWaits`], [`Error::CallbackPending`].
+    pub async fn redeliver(&self, id: CallbackId) -> Result<Callback, Error> {
+        match self.shared.store.redeliver(id, self.now()).await? {
+            Redelivery::Due => {
+                let found = self.shared.store.callback(id).await?;
+                found.ok_or(Error::CallbackNotFound(id))
+            }
+            Redelivery::Missing => Err(Error::CallbackNotFound(id)),
+            Redelivery::NotDone => Err(Error::CallbackWaits(id)),
+            Redelivery::Pending => Err(Error::CallbackPending(id)),
+        }
+    }
+
+    /// Tells every callback that passes `filter` and whose delivery is over once more; only counts them if
+    /// it is `dry`. It goes on when whoever asked hangs up. If the server ends meanwhile, the rest stays as
+    /// it was, and is what the same filter finds.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn redeliver_many(
+        &self,
+        filter: CallbackFilter,
+        dry: bool,
+    ) -> Result<RedeliveryCounts, Error> {
+        let engine = self.clone();
+        let task = self.shared.tasks.spawn(async move { engine.redeliver_all(&filter, dry).await });
+        task.await.unwrap_or(Err(Error::Draining))
+    }
+
+    async fn redeliver_all(
+        &self,
+        filter: &CallbackFilter,
+        dry: bool,
+    ) -> Result<RedeliveryCounts, Error> {
+        let (mut counts, mut below) = (RedeliveryCounts::default(), None);
+        while !self.shared.hushed.is_cancelled() {
+            let page = self.shared.store.callback_places(filter, below, PORTION).await?;
+            counts.matched += page.places.len();
+            if !dry && !page.places.is_empty() {
+                let store = &self.shared.store;
+                counts.redelivered += store.redeliver_many(page.places, self.now()).await?;
+            }
+            below = page.next;
+            if below.is_none() {
+                break;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Takes a callback away, with what was, or was to be, delivered. A POST on its way may still arrive.
+    ///
+    /// # Errors
+    /// [`Error::CallbackNotFound`].
+    pub async fn drop_callback(&self, id: CallbackId) -> Result<(), Error> {
+        if self.shared.store.drop_callback(id, self.now()).await? {
+            return Ok(());
+        }
+        Err(Error::CallbackNotFound(id))
+    }
+}

@@ -1,0 +1,232 @@
+//! One POST: its body, its signature, and what the receiver said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OnceCell;
+
+use crate::domain::callback::{Answer, DeliveryAttempt};
+use crate::domain::{Ordinal, Pace, Timestamp};
+use crate::engine::Engine;
+use crate::engine::seal::Confidence;
+use crate::outbound::{
+    CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Request,
+    Response, Secret, sign,
+};
+use crate::store::{self, DueDelivery, Told};
+
+/// This much of an answer is read, so that the connection can be used again.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// This much of it is kept.
+const KEPT_BYTES_MAX: usize = 256;
+
+/// What is sent.
+struct Prepared {
+    body: String,
+    secrets: Vec<Secret>,
+    headers: Vec<(String, String)>,
+}
+
+/// What came of it.
+pub(super) struct Sent {
+    pub(super) answer: Answer,
+    pub(super) attempt: DeliveryAttempt,
+}
+
+impl Sent {
+    fn failed(at: Timestamp, error: String) -> Self {
+        let (status, body, duration_ms) = (None, None, 0);
+        let attempt = DeliveryAttempt { at, status, error: Some(error), body, duration_ms };
+        Self { answer: Answer::None, attempt }
+    }
+
+    /// How the receiver answered.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::of(self.answer, self.attempt.duration_ms)
+    }
+}
+
+/// Bodies that deliveries found in one look still need. They are made together, by the first that asks, and
+/// kept before any is sent.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    of: Vec<(Ordinal, Told)>,
+    made: OnceCell<Arc<BTreeMap<Ordinal, String>>>,
+}
+
+impl Bodies {
+    pub(super) fn of(found: &[DueDelivery]) -> Self {
+        let bare = found.iter().filter(|due| due.body.is_none());
+        Self { of: bare.map(|due| (due.callback, due.of)).collect(), made: OnceCell::new() }
+    }
+}
+
+impl Engine {
+    /// Makes one POST of a delivery.
+    ///
+    /// # Errors
+    /// A failure of the database; then nothing was sent.
+    pub(super) async fn post(
+        &self,
+        due: &DueDelivery,
+        bodies: Arc<Bodies>,
+    ) -> Result<Sent, store::Error> {
+        match self.prepare_post(due, bodies).await {
+            Ok(prepared) => Ok(self.send(prepared, due).await),
+            // Trying again does not mend it, but the schedule ends, and the log of the delivery says why.
+            Err(store::Error::Damaged(detail)) => Ok(Sent::failed(self.now(), detail)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Body, secrets and headers of a delivery. The body is rendered once and kept before it is first sent,
+    /// so that it is the same in every attempt.
+    async fn prepare_post(
+        &self,
+        due: &DueDelivery,
+        bodies: Arc<Bodies>,
+    ) -> Result<Prepared, store::Error> {
+        let confidence = match &due.sealed {
+            Some(sealed) => self.shared.seal.open(due.id, sealed).ok_or_else(|| {
+                store::Error::Damaged("the seal key does not open a callback's secret".to_owned())
+            })?,
+            None => Confidence::default(),
+        };
+        let body = match &due.body {
+            Some(body) => body.clone(),
+            None => {
+                let made = bodies.made.get_or_try_init(|| self.make_bodies(&bodies.of)).await?;
+                made.get(&due.callback).cloned().ok_or_else(|| {
+                    store::Error::Damaged("a delivery tells of what is not there".to_owned())
+                })?
+            }
+        };
+        let given = confidence.secret.as_deref().and_then(|secret| Secret::parse(secret).ok());
+        let secrets = match given {
+            Some(given) => vec![given],
+            None => self.shared.secrets.active(self.now()),
+        };
+        Ok(Prepared { body, secrets, headers: confidence.headers })
+    }
+
+    /// Renders the bodies that tell of jobs that are done, or of batches as they stand now, and keeps them. Of
+    /// what is gone meanwhile there is none.
+    async fn make_bodies(
+        &self,
+        of: &[(Ordinal, Told)],
+    ) -> Result<Arc<BTreeMap<Ordinal, String>>, store::Error> {
+        let (store, render) = (&self.shared.store, &self.shared.config.render);
+        let places = of.iter().filter_map(|(_, told)| match told {
+            Told::Job(job) => Some(*job),
+            Told::Batch(..) => None,
+        });
+        let places: BTreeSet<Ordinal> = places.collect();
+        let jobs = store.jobs_at(&places.into_iter().collect::<Vec<_>>()).await?;
+        let mut bodies = BTreeMap::new();
+        for (callback, told) in of {
+            let body = match told {
+                Told::Job(place) => {
+                    let job = jobs.binary_search_by_key(place, |job| job.ordinal);
+                    job.ok().map(|found| (render.job)(&jobs[found]))
+                }
+                Told::Batch(batch, when) => {
+                    store.batch_at(*batch).await?.map(|batch| (render.batch)(&batch, *when))
+                }
+            };
+            bodies.extend(body.map(|body| (*callback, body)));
+        }
+        let bodies = Arc::new(bodies);
+        let rows = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+        let _turn = self.shared.courier_writes.acquire_many(rows).await;
+        store.keep_delivery_bodies(Arc::clone(&bodies)).await?;
+        Ok(bodies)
+    }
+
+    async fn send(&self, prepared: Prepared, due: &DueDelivery) -> Sent {
+        let (now, started) = (self.now(), Instant::now());
+        let client = &self.shared.client;
+        let answered = match client.policy().check_url(&due.url) {
+            Ok(url) => {
+                let request = Request {
+                    method: Method::POST,
+                    url,
+                    headers: prepared.headers(due, now),
+                    body: prepared.body.into(),
+                    connect_timeout: CONNECT_TIMEOUT,
+                    timeout: self.shared.config.courier.timeout,
+                    follow_redirects: false,
+                };
+                client.send(request).await
+            }
+            // The policy may have changed since the callback was added.
+            Err(denied) => Err(SendError::Denied(denied)),
+        };
+        let mut sent = match answered {
+            Ok(response) => heard(response, now).await,
+            Err(error) => Sent::failed(now, error.to_string()),
+        };
+        sent.attempt.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        sent
+    }
+}
+
+/// The status is the answer; the body is only for whoever looks at the log. One that is cut, or never ends,
+/// does not turn a delivery that was taken into one that was not.
+async fn heard(mut response: Response, now: Timestamp) -> Sent {
+    let status = response.status;
+    let retry_after_seconds = retry_after_seconds(&response, now);
+    let read = response.body.read(KEPT_BYTES_MAX, ANSWER_BYTES_MAX, |_bytes| {}).await;
+    let error = match read.end {
+        End::Whole | End::Cut => None,
+        End::Failed(error) => Some(error.to_string()),
+    };
+    let body = Some(text(&read.bytes));
+    Sent {
+        answer: Answer::Status { status, retry_after_seconds },
+        attempt: DeliveryAttempt { at: now, status: Some(status), error, body, duration_ms: 0 },
+    }
+}
+
+impl Prepared {
+    /// Headers by Standard Webhooks 1.0, after those that the callback asked for.
+    fn headers(&self, due: &DueDelivery, now: Timestamp) -> HeaderMap {
+        let id = due.id.to_string();
+        let timestamp = now.0.div_euclid(1_000);
+        let signature = sign(&self.secrets, &id, timestamp, self.body.as_bytes());
+        let ours = [
+            ("content-type", "application/json".to_owned()),
+            ("webhook-id", id),
+            ("webhook-timestamp", timestamp.to_string()),
+            ("webhook-signature", signature),
+        ];
+        let ours = ours.iter().map(|(name, value)| (*name, value.as_str()));
+        let theirs = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut headers = HeaderMap::new();
+        for (name, value) in theirs.chain(ours) {
+            // Both were checked when the callback was added.
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), HeaderValue::from_str(value))
+            {
+                headers.insert(name, value);
+            }
+        }
+        headers
+    }
+}
+
+/// The first bytes of an answer, as text.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after_seconds(response: &Response, now: Timestamp) -> Option<u64> {
+    let text = response.headers.get("retry-after")?.to_str().ok()?.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Digits that are too many for a number still mean a long time.
+        return Some(text.parse().unwrap_or(u64::MAX));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    u64::try_from((date.timestamp().as_millisecond() - now.0).max(0) / 1_000).ok()
+}
