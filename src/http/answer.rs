@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::domain::Job;
 
 use super::job_body::{JobBody, View};
-use super::members::Members;
 use super::wait::Wait;
 
 /// Whoever waits for a job that starts later asks again after so many seconds at most.
@@ -52,9 +51,8 @@ pub(super) fn job(status: StatusCode, job: &Job, wait: &Wait, view: View) -> Res
     job_text(status, JobBody::of(job, view).text(), job, wait)
 }
 
-/// The same with these members of it only.
-pub(super) fn job_members(job: &Job, wait: &Wait, members: &Members) -> Response {
-    let body = JobBody::of(job, View::Whole).only(Some(members));
+/// The same as it is shown where one job is read.
+pub(super) fn job_shown(body: &JobBody<'_>, job: &Job, wait: &Wait) -> Response {
     job_text(StatusCode::OK, body.text(), job, wait)
 }
 
@@ -72,10 +70,12 @@ fn job_text(status: StatusCode, text: String, job: &Job, wait: &Wait) -> Respons
     let headers = response.headers_mut();
     headers.reserve(JOB_HEADERS);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let (weak, cache, done) = if job.is_done() {
-        ("", "private, max-age=3600, immutable", "true")
+    let done = if job.is_done() { "true" } else { "false" };
+    // What became of its callbacks changes after the end, and moves no version.
+    let (weak, cache) = if job.is_done() && !job.may_have_callbacks {
+        ("", "private, max-age=3600, immutable")
     } else {
-        ("W/", "no-store", "false")
+        ("W/", "no-store")
     };
     let mut digits = itoa::Buffer::new();
     let version = digits.format(job.version);

@@ -13,7 +13,7 @@ use crate::engine::{BatchCall, Error, Fault, NewBatch, Refusal, SubmittedBatch};
 use super::Desk;
 use super::answer;
 use super::batch_body::{BatchBody, BatchesBody};
-use super::body::{CallbackBody, CallbacksBody};
+use super::callback_body::{CallbackBody, CallbacksBody};
 use super::extract::{BATCH_BYTES_MAX, BODY_BYTES_MAX, BatchPath, JsonBody, Query};
 use super::fields::{Fields, kind};
 use super::idempotency::Keyed;
@@ -132,7 +132,7 @@ pub(super) async fn callbacks(
     query.only(&[])?;
     let callbacks = desk.engine.batch_callbacks(id).await?;
     let callbacks = callbacks.iter().map(CallbackBody::of).collect();
-    Ok(answer::json(StatusCode::OK, &CallbacksBody { callbacks }))
+    Ok(answer::json(StatusCode::OK, &CallbacksBody { callbacks, next_page_token: None }))
 }
 
 /// A batch as an answer.

@@ -6,10 +6,7 @@ use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::domain::{
-    Callback, Delivery, DeliveryState, FailedAttempt, Job, JobError, Json, Metadata, Progress,
-    Timestamp, When,
-};
+use crate::domain::{FailedAttempt, Job, JobError, Json, Metadata, Progress, Timestamp};
 use crate::engine::event_type;
 
 use super::answer::to_json;
@@ -152,73 +149,6 @@ pub(super) struct CancelBody<'a> {
     pub(super) cancelled: bool,
     pub(super) state: &'a str,
     pub(super) job: JobBody<'a>,
-}
-
-/// A callback.
-#[derive(Serialize)]
-pub(super) struct CallbackBody<'a> {
-    id: String,
-    url: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    when: Option<&'a str>,
-    state: &'a str,
-    created_at: At,
-    deliveries: Vec<DeliveryBody<'a>>,
-}
-
-#[derive(Serialize)]
-struct DeliveryBody<'a> {
-    id: String,
-    state: &'a str,
-    next_at: Option<At>,
-    attempts: Vec<AttemptBody<'a>>,
-}
-
-#[derive(Serialize)]
-struct AttemptBody<'a> {
-    at: At,
-    status: Option<u16>,
-    error: Option<&'a str>,
-    body: Option<&'a str>,
-    duration_ms: i64,
-}
-
-impl<'a> CallbackBody<'a> {
-    /// `callback` as it is shown. Its secret is not.
-    pub(super) fn of(callback: &'a Callback) -> Self {
-        let id = callback.id.to_string();
-        let delivery = callback.delivery.as_ref().map(|it| delivery(id.clone(), it));
-        Self {
-            url: &callback.url,
-            when: callback.when.map(When::as_str),
-            state: callback.state().as_str(),
-            created_at: At(callback.created_at),
-            deliveries: delivery.into_iter().collect(),
-            id,
-        }
-    }
-}
-
-fn delivery(id: String, delivery: &Delivery) -> DeliveryBody<'_> {
-    let state = match delivery.state {
-        // The callback says which of the two it was.
-        DeliveryState::Failed | DeliveryState::Disabled => "failed",
-        DeliveryState::Pending | DeliveryState::Delivered => delivery.state.as_str(),
-    };
-    let attempts = delivery.attempts.iter().map(|attempt| AttemptBody {
-        at: At(attempt.at),
-        status: attempt.status,
-        error: attempt.error.as_deref(),
-        body: attempt.body.as_deref(),
-        duration_ms: attempt.duration_ms,
-    });
-    DeliveryBody { id, state, next_at: delivery.next_at.map(At), attempts: attempts.collect() }
-}
-
-/// The callbacks of a job.
-#[derive(Serialize)]
-pub(super) struct CallbacksBody<'a> {
-    pub(super) callbacks: Vec<CallbackBody<'a>>,
 }
 
 #[derive(Serialize)]

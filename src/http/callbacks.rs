@@ -1,17 +1,29 @@
-//! Callbacks: `Future.add_done_callback`, at any time (F13 to F17).
+//! Callbacks: `Future.add_done_callback`, at any time, and what became of them (F13 to F17).
 
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::domain::{CallbackState, Invalid, Timestamp};
+use crate::engine::CallbackFilter;
 
 use super::Desk;
 use super::answer;
-use super::body::{CallbackBody, CallbacksBody};
-use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query};
-use super::problem::Problem;
+use super::callback_body::{CallbackBody, CallbacksBody};
+use super::extract::{BODY_BYTES_MAX, CallbackPath, JobPath, JsonBody, Query};
+use super::fields::{Fields, nothing_asked};
+use super::list::{moment, next_link, page_size, parameter, read_token, token};
+use super::problem::{Code, Problem};
 use super::submission;
+
+const PARAMETERS: [&str; 6] =
+    ["state", "host", "created_after", "created_before", "page_size", "page_token"];
+/// Longest host and port of a filter, in bytes: no name is longer.
+const HOST_BYTES_MAX: usize = 260;
 
 /// `POST /v1/jobs/{id}/callbacks`: adds one. The same one twice is two (F13).
 pub(super) async fn add(
@@ -31,7 +43,7 @@ pub(super) async fn add(
 }
 
 /// `GET /v1/jobs/{id}/callbacks`: each with its delivery.
-pub(super) async fn list(
+pub(super) async fn of_job(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
@@ -39,5 +51,133 @@ pub(super) async fn list(
     query.only(&[])?;
     let callbacks = desk.engine.callbacks(id).await?;
     let callbacks = callbacks.iter().map(CallbackBody::of).collect();
-    Ok(answer::json(StatusCode::OK, &CallbacksBody { callbacks }))
+    Ok(answer::json(StatusCode::OK, &CallbacksBody { callbacks, next_page_token: None }))
+}
+
+/// `GET /v1/callbacks`: those of all jobs and batches, newest first. Only a missing token ends a list; a
+/// page may be short, even empty.
+pub(super) async fn list(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let query = query.only(&PARAMETERS)?;
+    let filter = CallbackFilter {
+        state: parameter(&query, "state", state)?,
+        host: parameter(&query, "host", host)?,
+        created_after: parameter(&query, "created_after", moment)?,
+        created_before: parameter(&query, "created_before", moment)?,
+    };
+    let print = fingerprint(&filter);
+    let page_size = page_size(&query)?;
+    let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
+    let page = desk.engine.list_callbacks(&filter, below, page_size).await?;
+    let next_page_token = page.next.map(|next| token(next, &print));
+    let link = next_page_token
+        .as_ref()
+        .and_then(|token| next_link("/v1/callbacks", &query, &PARAMETERS, token));
+    let callbacks = page.callbacks.iter().map(CallbackBody::of).collect();
+    let body = CallbacksBody { callbacks, next_page_token };
+    let mut response = answer::json(StatusCode::OK, &body);
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+/// `DELETE /v1/callbacks/{id}`: tells it no more.
+pub(super) async fn delete(
+    Shared(desk): Shared<Arc<Desk>>,
+    CallbackPath(id): CallbackPath,
+    query: Query,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    desk.engine.drop_callback(id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /v1/callbacks/{id}/redeliver`: tells it once more (F16).
+pub(super) async fn redeliver(
+    Shared(desk): Shared<Arc<Desk>>,
+    CallbackPath(id): CallbackPath,
+    query: Query,
+    body: JsonBody<BODY_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    nothing_asked(query, &body)?;
+    let callback = desk.engine.redeliver(id).await?;
+    let mut response = answer::json(StatusCode::ACCEPTED, &CallbackBody::of(&callback));
+    response.headers_mut().insert(header::RETRY_AFTER, answer::retry_after(false));
+    Ok(response)
+}
+
+/// What became of many.
+#[derive(Serialize)]
+struct CountsBody {
+    matched: usize,
+    redelivered: usize,
+}
+
+/// `POST /v1/callbacks/redeliver`: tells all that are meant once more, or counts them.
+pub(super) async fn redeliver_many(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+    body: JsonBody<BODY_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    let (filter, is_dry) = meant(body.required()?)?;
+    let counts = desk.engine.redeliver_many(filter, is_dry).await?;
+    let body = CountsBody { matched: counts.matched, redelivered: counts.redelivered };
+    Ok(answer::json(StatusCode::ACCEPTED, &body))
+}
+
+fn meant(body: &RawValue) -> Result<(CallbackFilter, bool), Problem> {
+    let mut fields = Fields::of("", body)?;
+    let over = |word: String| {
+        state(&word).ok().filter(|state| state.is_over()).ok_or_else(|| {
+            let over = CallbackState::ALL.into_iter().filter(|state| state.is_over());
+            let words: Vec<&str> = over.map(CallbackState::as_str).collect();
+            Invalid::new(format!("must be one whose delivery is over: {}", words.join(", ")))
+        })
+    };
+    let text = |it: String| moment(&it);
+    let filter = CallbackFilter {
+        state: fields.checked("state", "a string", over),
+        host: fields.checked("host", "a string", |it: String| host(&it)),
+        created_after: fields.checked("created_after", "a string", text),
+        created_before: fields.checked("created_before", "a string", text),
+    };
+    let is_dry = fields.take("dry_run", "a boolean").unwrap_or_default();
+    fields.faults().into_result()?;
+    // To tell everybody everything again by a slip is too easy.
+    if filter.state.is_none() {
+        let detail =
+            "the request does not say which callbacks are meant; name a state, such as \"failed\"";
+        return Err(Problem::new(Code::InvalidValue, detail));
+    }
+    Ok((filter, is_dry))
+}
+
+fn state(word: &str) -> Result<CallbackState, Invalid> {
+    CallbackState::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = CallbackState::ALL.into_iter().map(CallbackState::as_str).collect();
+        Invalid::new(format!("'{word}' is no state of a callback; there are: {}", words.join(", ")))
+    })
+}
+
+/// A host with its port, as callbacks are kept apart by: `hooks.example:443`.
+fn host(text: &str) -> Result<String, Invalid> {
+    let has_port = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if has_port && text.len() <= HOST_BYTES_MAX {
+        return Ok(text.to_lowercase());
+    }
+    Err(Invalid::new("must be a host with its port, such as hooks.example:443"))
+}
+
+fn fingerprint(filter: &CallbackFilter) -> String {
+    let CallbackFilter { state, host, created_after, created_before } = filter;
+    let moment = |at: &Option<Timestamp>| at.map(|at| at.0.to_string()).unwrap_or_default();
+    let state = state.map_or("", CallbackState::as_str);
+    let host = host.as_deref().unwrap_or_default();
+    format!("{state}/{}/{}/{host}", moment(created_after), moment(created_before))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
 use crate::domain::Job;
@@ -11,7 +11,7 @@ use crate::domain::Job;
 use super::Desk;
 use super::answer;
 use super::extract::{JobPath, Query};
-use super::job_body::View;
+use super::job_body::{JobBody, View};
 use super::members::Members;
 use super::problem::{Code, Problem};
 use super::wait::Wait;
@@ -29,20 +29,25 @@ pub(super) async fn get(
     let wait = Wait::read(&query, &headers, &desk)?;
     let Some(known) = Known::read(&headers)? else {
         let job = desk.engine.wait(id, wait.duration).await?;
-        return Ok(shown(&job, &wait, members.as_ref()));
+        return shown(&desk, &job, &wait, members.as_ref()).await;
     };
     let job = desk.engine.wait_for_change(id, |job| known.has(job), wait.duration).await?;
     if known.has(&job) {
         return Ok(answer::not_modified(&job, &wait));
     }
-    Ok(shown(&job, &wait, members.as_ref()))
+    shown(&desk, &job, &wait, members.as_ref()).await
 }
 
-fn shown(job: &Job, wait: &Wait, members: Option<&Members>) -> Response {
-    match members {
-        Some(members) => answer::job_members(job, wait, members),
-        None => answer::job(StatusCode::OK, job, wait, View::Whole),
-    }
+/// The job, and how its callbacks stand.
+async fn shown(
+    desk: &Desk,
+    job: &Job,
+    wait: &Wait,
+    members: Option<&Members>,
+) -> Result<Response, Problem> {
+    let callbacks = desk.engine.callback_states(job).await?;
+    let body = JobBody::of(job, View::Whole).telling(callbacks).only(members);
+    Ok(answer::job_shown(&body, job, wait))
 }
 
 /// The versions that a client has.

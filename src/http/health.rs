@@ -7,6 +7,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::domain::{CallbackState, StateCounts};
+
 use super::Desk;
 use super::answer;
 use super::extract::Query;
@@ -29,9 +31,30 @@ pub(super) async fn livez(query: Query) -> Result<Response, Problem> {
 struct ReadyBody {
     status: &'static str,
     workers: Vec<WorkerBody>,
+    /// Callbacks of jobs and batches that are done: how many are to be sent, and what became of the others.
+    deliveries: DeliveriesBody,
     /// What bounds programs beside the look of their keepers; none where there are no programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroups: Option<CgroupsBody>,
+}
+
+#[derive(Serialize)]
+struct DeliveriesBody {
+    pending: usize,
+    delivered: usize,
+    failed: usize,
+    disabled: usize,
+}
+
+impl DeliveriesBody {
+    fn of(counts: StateCounts) -> Self {
+        Self {
+            pending: counts.of(CallbackState::Pending),
+            delivered: counts.of(CallbackState::Delivered),
+            failed: counts.of(CallbackState::Failed),
+            disabled: counts.of(CallbackState::Disabled),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -54,7 +77,7 @@ impl CgroupsBody {
     }
 }
 
-/// `GET /readyz`: submissions are taken. With `?verbose` it also tells of workers.
+/// `GET /readyz`: submissions are taken. With `?verbose` it also tells of workers and of deliveries.
 pub(super) async fn readyz(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
@@ -65,6 +88,7 @@ pub(super) async fn readyz(
         let body = ReadyBody {
             status: "ready",
             workers: desk.engine.workers().iter().map(WorkerBody::brief).collect(),
+            deliveries: DeliveriesBody::of(desk.engine.delivery_counts().await?),
             cgroups: desk.engine.cgroups().map(CgroupsBody::of),
         };
         return Ok(answer::json(StatusCode::OK, &body));

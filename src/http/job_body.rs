@@ -4,9 +4,10 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{Job, JobId, Json, RunAt, Spec};
+use crate::domain::{Job, JobId, Json, RunAt, Spec, StateCounts};
 
 use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
+use super::callback_body::StateCountsBody;
 use super::members::Members;
 use super::print::Object;
 
@@ -30,17 +31,23 @@ pub(super) struct JobBody<'a> {
     job: &'a Job,
     view: View,
     members: Option<&'a Members>,
+    callbacks: Option<StateCounts>,
 }
 
 impl<'a> JobBody<'a> {
     /// `job` as it is shown.
     pub(super) fn of(job: &'a Job, view: View) -> Self {
-        Self { job, view, members: None }
+        Self { job, view, members: None, callbacks: None }
     }
 
     /// The same with these members only.
     pub(super) fn only(self, members: Option<&'a Members>) -> Self {
         Self { members, ..self }
+    }
+
+    /// The same with how many callbacks it has in each state.
+    pub(super) fn telling(self, callbacks: Option<StateCounts>) -> Self {
+        Self { callbacks, ..self }
     }
 
     /// As a text of its own.
@@ -53,7 +60,7 @@ impl<'a> JobBody<'a> {
     }
 
     fn whole(&self) -> String {
-        let Self { job, view, members: _ } = self;
+        let Self { job, view, members: _, callbacks } = self;
         let spec = &job.spec;
         let small = |bytes: usize| *view == View::Whole || bytes <= BRIEF_BYTES_MAX;
         let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
@@ -93,6 +100,9 @@ impl<'a> JobBody<'a> {
         match spec.options.retry_of {
             Some(JobId(id)) => it.value("retry_of", &id.hyphenated().to_string()),
             None => it.null("retry_of"),
+        }
+        if let Some(callbacks) = callbacks {
+            it.value("callbacks", &StateCountsBody(*callbacks));
         }
         urls(&mut it, id);
         let omitted = [

@@ -48,15 +48,18 @@ pub(super) async fn list(
     let query = query.only(&PARAMETERS)?;
     let filter = filter(&query)?;
     let page_size = page_size(&query)?;
-    let below = query.get("page_token").map(|token| read_token(token, &filter)).transpose()?;
+    let print = fingerprint(&filter);
+    let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
     let page = desk.engine.list(&filter, below, page_size).await?;
-    let next_page_token = page.next.map(|next| token(next, &filter));
-    let link = next_page_token.as_ref().map(|token| next_link(&query, token));
+    let next_page_token = page.next.map(|next| token(next, &print));
+    let link = next_page_token
+        .as_ref()
+        .and_then(|token| next_link("/v1/jobs", &query, &PARAMETERS, token));
     let members = Members::read(query.get("fields"))?;
     let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief).only(members.as_ref()));
     let jobs = jobs.collect();
     let mut response = answer::json(StatusCode::OK, &JobsBody { jobs, next_page_token });
-    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+    if let Some(link) = link {
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
@@ -107,18 +110,19 @@ pub(super) fn parameter<T>(
     read.map_err(|error| FieldError { pointer: format!("/{name}"), detail: error.detail }.into())
 }
 
-/// Where the next page begins, tied to the filters, so that it cannot be used with others.
-fn token(next: Ordinal, filter: &Filter) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}.{}", next.0, fingerprint(filter)))
+/// Where the next page begins, tied to the `fingerprint` of the filters, so that it cannot be used with others.
+pub(super) fn token(next: Ordinal, fingerprint: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}.{fingerprint}", next.0))
 }
 
-fn read_token(token: &str, filter: &Filter) -> Result<Ordinal, Problem> {
+/// Reads what [`token`] made.
+pub(super) fn read_token(token: &str, fingerprint: &str) -> Result<Ordinal, Problem> {
     let unknown = || bad_query("the page token is not one that this server gave".to_owned());
     let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.ok_or_else(unknown)?;
     let (ordinal, print) = text.split_once('.').ok_or_else(unknown)?;
     let ordinal = ordinal.parse().map_err(|_not_a_number| unknown())?;
-    if print != fingerprint(filter) {
+    if print != fingerprint {
         return Err(bad_query("the page token belongs to a list with other filters".to_owned()));
     }
     Ok(Ordinal(ordinal))
@@ -154,13 +158,19 @@ fn fingerprint(filter: &Filter) -> String {
     )
 }
 
-fn next_link(query: &Query, token: &str) -> String {
+/// The page behind this one, with the same `parameters`, as a `Link` has it (RFC 8288).
+pub(super) fn next_link(
+    path: &str,
+    query: &Query,
+    parameters: &[&str],
+    token: &str,
+) -> Option<HeaderValue> {
     let mut next = url::form_urlencoded::Serializer::new(String::new());
-    for name in PARAMETERS.into_iter().filter(|name| *name != "page_token") {
+    for name in parameters.iter().filter(|name| **name != "page_token") {
         if let Some(value) = query.get(name) {
             next.append_pair(name, value);
         }
     }
     next.append_pair("page_token", token);
-    format!("</v1/jobs?{}>; rel=\"next\"", next.finish())
+    HeaderValue::from_str(&format!("<{path}?{}>; rel=\"next\"", next.finish())).ok()
 }

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::wait::bad_query;
 
 /// Every member that a job may have, in the order in which they are shown.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 34] = [
     "id",
     "function",
     "args",
@@ -38,6 +38,7 @@ const NAMES: [&str; 33] = [
     "cancel_requested_at",
     "batch",
     "retry_of",
+    "callbacks",
     "urls",
     "args_omitted",
     "kwargs_omitted",
@@ -91,7 +92,8 @@ mod tests {
     #[test]
     fn the_names_are_those_that_a_job_is_shown_with() {
         let job = Job { result_omitted: true, ..example::running() };
-        let text = JobBody::of(&job, View::Whole).text();
+        let callbacks = Some(crate::domain::StateCounts::default());
+        let text = JobBody::of(&job, View::Whole).telling(callbacks).text();
         let shown: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).expect("an object");
         for name in shown.keys() {
             assert!(NAMES.contains(name), "{name} cannot be asked for");

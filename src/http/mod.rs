@@ -7,6 +7,7 @@ mod batch_body;
 mod batch_results;
 mod batches;
 mod body;
+mod callback_body;
 mod callbacks;
 mod cancel_many;
 mod clocks;
@@ -31,6 +32,7 @@ mod members;
 mod print;
 mod problem;
 mod queues;
+mod receiver;
 mod retry;
 mod serve;
 mod strict;
@@ -53,6 +55,7 @@ use crate::engine::keys::Keys;
 pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
 pub use events::change_event;
+pub use receiver::{Arrival, Reaction, receive};
 pub use serve::serve;
 
 /// What the front desk needs to know.
@@ -104,15 +107,17 @@ impl App {
             .route("/v1/jobs/{id}/retry", post(retry::retry))
             .route("/v1/jobs/{id}/log", get(job_events::log))
             .route("/v1/jobs/{id}/events", get(job_events::follow))
-            .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::list))
+            .route("/v1/jobs/{id}/callbacks", post(callbacks::add).get(callbacks::of_job))
             .route("/v1/batches", post(batches::submit).get(batches::list))
             .route("/v1/batches/{id}", get(batches::get))
             .route("/v1/batches/{id}/results", get(batch_results::results))
             .route("/v1/batches/{id}/cancel", post(batches::cancel))
             .route("/v1/batches/{id}/callbacks", post(batches::callback).get(batches::callbacks))
             .route("/v1/map", post(map::map))
-            .route("/v1/callbacks/{id}", delete(forget::callback))
-            .route("/v1/callbacks/{id}/redeliver", post(forget::redeliver))
+            .route("/v1/callbacks", get(callbacks::list))
+            .route("/v1/callbacks/redeliver", post(callbacks::redeliver_many))
+            .route("/v1/callbacks/{id}", delete(callbacks::delete))
+            .route("/v1/callbacks/{id}/redeliver", post(callbacks::redeliver))
             .route("/v1/events", get(events::follow))
             .route("/v1/functions", get(functions::list))
             .route("/v1/functions/{name}", get(functions::get))
