@@ -2,6 +2,7 @@
 
 mod check;
 mod functions;
+mod listen;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,15 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, InvalidConfig};
 use crate::domain::Timestamp;
-use crate::domain::callback::Schedule;
 use crate::engine::keys::Keys;
-use crate::engine::{self, Clock, Engine, Wall, secret};
+use crate::engine::secret::{self, WebhookSecrets};
+use crate::engine::{self, Clock, CourierConfig, Engine, Wall};
 use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry, Runtime};
 use crate::store::{self, DatabasePath, OpenError, Store};
 
 pub(crate) use check::check;
+pub(crate) use listen::{Listen, Reaction, listen};
 
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
@@ -154,14 +156,15 @@ impl Builder {
             .map_err(Failure::io("cannot start threads and processes"))?;
         let registry = functions::registry(&config, &client, functions, &runtime).await?;
         let clock = Clock::anchored(wall.now());
-        let opened = open_store(&config, &registry, &clock).await?;
-        let secrets = Failure::io("the secrets cannot be kept");
-        let (secret, seal_key) = secret::webhook_secret(&data_dir)
-            .and_then(|secret| Ok((secret, secret::seal_key(&data_dir)?)))
-            .map_err(secrets)?;
+        let courier = config.courier()?;
+        let opened = open_store(&config, &registry, (&clock, &courier)).await?;
+        let failure = Failure::io("the secrets cannot be kept");
+        let (secrets, seal_key) = WebhookSecrets::open(&data_dir)
+            .and_then(|secrets| Ok((secrets, secret::seal_key(&data_dir)?)))
+            .map_err(failure)?;
         let engine_config = engine::Config {
             waiters_max: config.waiters_max,
-            schedule: Schedule(config.webhook_schedule_seconds.clone()),
+            courier,
             render: engine::Render {
                 job: http::webhook_event,
                 batch: http::batch_webhook_event,
@@ -176,7 +179,7 @@ impl Builder {
             client,
             clock,
             wall,
-            secret,
+            secrets,
             seal_key,
         };
         let engine = Engine::start(engine_config, parts);
@@ -330,7 +333,7 @@ fn check_listen(config: &Config, keys: &Keys) -> Result<(), Failure> {
 async fn open_store(
     config: &Config,
     registry: &Registry,
-    clock: &Clock,
+    (clock, courier): (&Clock, &CourierConfig),
 ) -> Result<store::Opened, Failure> {
     let pools = registry.iter().map(|function| (function.name.to_string(), function.pool()));
     let store_config = store::Config {
@@ -342,6 +345,7 @@ async fn open_store(
         queue_default: Config::queue_default(),
         slots: config.slots(),
         pools: pools.collect(),
+        delivery_wait_ms_max: courier.schedule.longest_wait_ms(),
     };
     let opened = Store::open(store_config, clock.now()).await?;
     if opened.recovered > 0 {

@@ -5,6 +5,7 @@ mod misfit;
 mod programs;
 mod settings;
 mod shown;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,11 +15,13 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
+use crate::engine::CourierConfig;
 use crate::outbound::AllowEntry;
 use crate::store::{QueueSettings, Synchronous};
 use crate::{http, outbound, runtime};
 
 pub use programs::Programs;
+pub use webhooks::Webhooks;
 
 use file::{QueueTable, Source};
 use misfit::Misfit;
@@ -61,8 +64,8 @@ pub struct Config {
     pub programs: Programs,
     /// Whether programs run in control groups of their own, where this server may make some.
     pub cgroups: bool,
-    /// When deliveries are tried: seconds before each attempt.
-    pub webhook_schedule_seconds: Vec<u32>,
+    /// How callbacks are told.
+    pub webhooks: Webhooks,
 }
 
 /// A queue's settings.
@@ -97,7 +100,7 @@ impl Default for Config {
             queues: BTreeMap::new(),
             programs: Programs::default(),
             cgroups: true,
-            webhook_schedule_seconds: crate::domain::callback::Schedule::default().0,
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -203,7 +206,7 @@ impl Config {
                 environment: environment(),
             },
             cgroups: file.cgroups.unwrap_or(base.cgroups),
-            webhook_schedule_seconds: base.webhook_schedule_seconds,
+            webhooks: file.webhooks.over(base.webhooks),
         };
         config.misfits().map_err(|misfit| source.place(&misfit))?;
         Ok(config)
@@ -236,6 +239,7 @@ impl Config {
             within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
         }
         self.programs.check()?;
+        self.courier_checked()?;
         self.egress().map(drop)
     }
 
@@ -308,6 +312,14 @@ impl Config {
         };
         let allow = self.egress_allow.iter().map(entry).collect::<Result<_, _>>()?;
         Ok(outbound::Config { allow, allow_loopback: self.allow_loopback_egress })
+    }
+
+    pub(crate) fn courier(&self) -> Result<CourierConfig, InvalidConfig> {
+        self.courier_checked().map_err(InvalidConfig::from)
+    }
+
+    fn courier_checked(&self) -> Result<CourierConfig, Misfit> {
+        self.webhooks.read().map_err(|misfit| misfit.within(&["webhooks"]))
     }
 
     pub(crate) fn http(&self) -> http::Config {

@@ -15,7 +15,7 @@ mod store;
 mod telemetry;
 
 pub use app::{Builder, Failure, Server};
-pub use config::{Config, InvalidConfig, LogFormat, Options, Programs, Queue};
+pub use config::{Config, InvalidConfig, LogFormat, Options, Programs, Queue, Webhooks};
 pub use domain::{
     Clocks, Defaults, ErrorType, FunctionName, Invalid, JobError, JobId, Json, OnInterrupt,
     QueueName, Retry,

@@ -4,9 +4,9 @@ use clap::Subcommand;
 
 use crate::app::{Failure, wall_clock};
 use crate::config::Config;
-use crate::engine::keys::{Key, Keys, SEEN_WITHIN};
+use crate::engine::keys::{Key, Keys};
 
-use super::{prepare_data_dir, say, say_error};
+use super::{let_servers_see, prepare_data_dir, say, say_error};
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -49,12 +49,6 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// What the command has done holds from the moment that it ends.
-#[expect(clippy::disallowed_methods, reason = "a command has nothing else to do")]
-fn let_servers_see() {
-    std::thread::sleep(SEEN_WITHIN);
 }
 
 fn show(key: &Key) {

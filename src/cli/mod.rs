@@ -3,7 +3,9 @@
 mod check;
 mod health;
 mod keys;
+mod listen;
 mod serve;
+mod webhook_secret;
 
 use std::process::ExitCode;
 
@@ -11,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::Failure;
 use crate::config::{Config, Options};
-use crate::engine::secret;
+use crate::engine::SEEN_WITHIN;
 
 /// `concurrent.futures` over HTTP: submit a call, get a durable future.
 #[derive(Debug, Parser)]
@@ -36,8 +38,13 @@ enum Command {
     /// API keys: who may use the service
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Print the secret that signs webhooks; made if there is none
-    WebhookSecret,
+    /// Receive webhooks on this machine, verify and show them: for development
+    Listen(listen::Options),
+    /// Print the secret that signs webhooks, made if there is none; or replace it
+    WebhookSecret {
+        #[command(subcommand)]
+        command: Option<webhook_secret::Command>,
+    },
 }
 
 /// Reads the arguments and does what they say.
@@ -51,7 +58,8 @@ pub fn run() -> ExitCode {
         Some(Command::Check) => check::run(&config),
         Some(Command::Health) => health::ask(&config),
         Some(Command::Keys(command)) => keys::run(&command, &config),
-        Some(Command::WebhookSecret) => webhook_secret(&config),
+        Some(Command::Listen(options)) => listen::run(options, &config),
+        Some(Command::WebhookSecret { command }) => webhook_secret::run(command.as_ref(), &config),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,14 +86,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|source| Failure::Io { context, source })
 }
 
-fn webhook_secret(config: &Config) -> Result<(), Failure> {
-    prepare_data_dir(config)?;
-    let secret = secret::webhook_secret(&config.data_dir).map_err(|source| Failure::Io {
-        context: "the secret cannot be read".to_owned(),
-        source,
-    })?;
-    say(&secret.to_text());
-    Ok(())
+/// What a command has changed holds from the moment that it ends: a running server has seen it.
+#[expect(clippy::disallowed_methods, reason = "a command has nothing else to do")]
+fn let_servers_see() {
+    std::thread::sleep(SEEN_WITHIN);
 }
 
 /// Makes the data directory as the server would.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::file::{EgressTable, File, QueueTable};
+use super::file::{EgressTable, File, QueueTable, WebhooksTable};
 use super::programs::ProgramTable;
 use super::{Config, InvalidConfig};
 
@@ -36,6 +36,11 @@ impl Config {
             egress: EgressTable {
                 allow: self.egress_allow.clone(),
                 allow_loopback: self.allow_loopback_egress,
+            },
+            webhooks: WebhooksTable {
+                schedule_seconds: Some(self.webhooks.schedule_seconds.clone()),
+                timeout_seconds: Some(self.webhooks.timeout_seconds),
+                at_once_per_host: Some(self.webhooks.at_once_per_host),
             },
             queues,
             functions: masked(&self.programs.functions),

@@ -1,0 +1,56 @@
+//! `[webhooks]`: when and how callbacks are told.
+
+use std::time::Duration;
+
+use crate::domain::callback::Schedule;
+use crate::engine::CourierConfig;
+
+use super::misfit::Misfit;
+
+/// Longest time that an operator may allow a POST.
+const TIMEOUT_SECONDS_MAX: f64 = 120.0;
+/// Most POSTs at once to one receiver.
+const AT_ONCE_PER_HOST_MAX: usize = 64;
+
+/// How callbacks are told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhooks {
+    /// Seconds before each attempt, the first of them 0. Each wait is spread by a fifth both ways.
+    pub schedule_seconds: Vec<u32>,
+    /// How long a POST may take, from connecting to the end of the answer.
+    pub timeout_seconds: f64,
+    /// POSTs at once to one host and port.
+    pub at_once_per_host: usize,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            schedule_seconds: Schedule::default().seconds().to_vec(),
+            timeout_seconds: 20.0,
+            at_once_per_host: 16,
+        }
+    }
+}
+
+impl Webhooks {
+    /// As the courier has it.
+    pub(super) fn read(&self) -> Result<CourierConfig, Misfit> {
+        let Self { schedule_seconds, timeout_seconds, at_once_per_host } = self;
+        let schedule = Schedule::new(schedule_seconds.clone())
+            .map_err(|error| Misfit::of("schedule_seconds", error.to_string()))?;
+        if !(0.1..=TIMEOUT_SECONDS_MAX).contains(timeout_seconds) {
+            let text = format!("{timeout_seconds} must be from 0.1 to {TIMEOUT_SECONDS_MAX}");
+            return Err(Misfit::of("timeout_seconds", text));
+        }
+        if !(1..=AT_ONCE_PER_HOST_MAX).contains(at_once_per_host) {
+            let text = format!("{at_once_per_host} must be from 1 to {AT_ONCE_PER_HOST_MAX}");
+            return Err(Misfit::of("at_once_per_host", text));
+        }
+        Ok(CourierConfig {
+            schedule,
+            timeout: Duration::from_secs_f64(*timeout_seconds),
+            at_once_per_host: *at_once_per_host,
+        })
+    }
+}
