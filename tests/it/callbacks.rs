@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::gates::Gate;
-use crate::receiver::{Receiver, Reply, Seen};
-use crate::server::TestServer;
+use crate::receiver::{Receiver, Reply, Seen, at_once};
+use crate::server::{TestServer, future_of};
 
 /// A server that tries each delivery so many times, without a pause.
 async fn trying(attempts: usize, function: Native) -> TestServer {
-    let configure =
-        |config: Config| Config { webhook_schedule_seconds: vec![0; attempts], ..config };
+    let configure = |config: Config| Config { webhooks: at_once(attempts), ..config };
     TestServer::with(configure, |builder| builder.function("gate", function)).await
 }
 
@@ -45,7 +44,7 @@ fn statuses(callback: &Value) -> Vec<Value> {
 }
 
 async fn shown(it: &TestServer, job: &Value) -> Value {
-    it.get(job["urls"]["self"].as_str().expect("a path")).await.expect(200).json()
+    future_of(&it.get(job["urls"]["self"].as_str().expect("a path")).await.expect(200).json())
 }
 
 #[tokio::test]
@@ -255,7 +254,7 @@ async fn f17_a_receiver_that_asks_finds_the_job_done() {
         it.submit(&json!({"function": "echo", "args": [number], "callbacks": callbacks})).await;
         let (event, job) = answers.recv().await.expect("a delivery");
         assert_eq!(job["done"], true);
-        assert_eq!(event["data"], job, "what is told is what is read");
+        assert_eq!(event["data"], future_of(&job), "what is told is what is read");
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::gates::{Gate, ThreadGate, stubborn};
 use crate::receiver::{Receiver, Reply};
-use crate::server::{Answer, TestServer};
+use crate::server::{Answer, TestServer, future_of};
 
 /// A server whose queue `one` runs one job at a time.
 async fn with(function: futurity::Native) -> TestServer {
@@ -75,7 +75,7 @@ async fn f3_cancel_of_a_pending_job_tells_its_callbacks() {
     cancel(&it, &job, &json!({})).await.expect(200);
     let event = receiver.next().await.event(&it.webhook_secret());
     assert_eq!((&event["type"], &event["data"]["id"]), (&json!("job.cancelled"), &job["id"]));
-    assert_eq!(event["data"], shown(&it, &job).await);
+    assert_eq!(event["data"], future_of(&shown(&it, &job).await));
     gate.open();
 }
 

@@ -1,5 +1,7 @@
 //! The built-in function `http.request`, against a receiver on this machine.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::receiver::{Receiver, Reply};
@@ -126,6 +128,89 @@ async fn a_body_larger_than_asked_for_is_an_error() {
     assert_eq!((&error["type"], &error["retryable"]), (&json!("HTTPError"), &json!(false)));
 }
 
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zlib(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn brotli(text: &[u8]) -> Vec<u8> {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
+    encoder.write_all(text).expect("memory");
+    encoder.into_inner()
+}
+
+#[tokio::test]
+async fn a_compressed_body_comes_as_it_was_meant_and_the_limit_is_for_that() {
+    let it = TestServer::start().await;
+    let mut receiver = Receiver::start(|seen| {
+        let text = "é".repeat(5_000);
+        match seen.path.as_str() {
+            "/gzip" => Reply::Encoded("gzip", gzip(text.as_bytes())),
+            "/deflate" => Reply::Encoded("deflate", zlib(text.as_bytes())),
+            _ => Reply::Encoded("br", brotli(text.as_bytes())),
+        }
+    })
+    .await;
+    for path in ["/gzip", "/deflate", "/br"] {
+        let url = receiver.at(path);
+        let result = answer(&it, json!({"url": url, "max_body_bytes": 10_000})).await;
+        assert_eq!(result["body"].as_str().map(str::len), Some(10_000), "{path}");
+        let described = ["content-encoding", "content-length"].map(|name| &result["headers"][name]);
+        assert_eq!(described, [&json!(null); 2], "it is not so any more");
+        let accepted = receiver.next().await.header("accept-encoding").to_owned();
+        assert!(accepted.contains(path.trim_start_matches('/')), "{accepted}");
+        let error = error(&it, json!({"url": url, "max_body_bytes": 9_999})).await;
+        assert_eq!(error["type"], "HTTPError", "{path}: {error}");
+        receiver.next().await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_text_is_sent_in_base64() {
+    let it = TestServer::start().await;
+    let mut receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let kwargs = json!({"url": receiver.at("/"), "method": "POST", "body_base64": "/wD+"});
+    answer(&it, kwargs).await;
+    assert_eq!(&receiver.next().await.body[..], [0xff, 0, 0xfe]);
+}
+
+#[tokio::test]
+async fn a_long_body_tells_how_far_it_is() {
+    let it = TestServer::start().await;
+    let receiver = Receiver::start(|_| Reply::Stalled(100_000, 400_000)).await;
+    let kwargs = json!({"url": receiver.at("/"), "timeout_seconds": 3600});
+    let job = it.submit(&json!({"function": "http.request", "kwargs": kwargs})).await;
+    let path = job["urls"]["self"].as_str().expect("a path");
+    let progress = loop {
+        let shown = it.get(path).await.expect(200).json();
+        if shown["progress"].is_object() {
+            break shown["progress"].clone();
+        }
+    };
+    let fraction = progress["fraction"].as_f64().expect("it is known how long the body is");
+    assert!((0.1..=0.25).contains(&fraction), "{progress}");
+    let message = progress["message"].as_str().expect("a message");
+    assert!(message.ends_with(" of 400000 bytes"), "{message}");
+    it.post(job["urls"]["cancel"].as_str().expect("a path"), &json!({})).await;
+}
+
+#[tokio::test]
+async fn requests_to_one_host_share_their_connections() {
+    let it = TestServer::start().await;
+    let receiver = Receiver::start(|_| Reply::Status(200)).await;
+    for _ in 0..5 {
+        answer(&it, json!({"url": receiver.at("/")})).await;
+    }
+    assert_eq!(receiver.connections(), 1);
+}
+
 #[tokio::test]
 async fn f12_a_receiver_that_never_answers_is_a_timeout_of_the_function_not_of_the_wait() {
     let it = TestServer::start().await;
@@ -178,9 +263,12 @@ async fn arguments_that_fit_nothing_are_refused_at_submission_with_a_reason() {
         (json!({"url": url, "timeout_seconds": "1"}), "invalid type: string"),
         (json!({"url": url, "timeout_seconds": 0}), "timeout_seconds is from"),
         (json!({"url": url, "timeout_seconds": 3601}), "timeout_seconds is from"),
+        (json!({"url": url, "connect_timeout_seconds": 0}), "connect_timeout_seconds is from"),
+        (json!({"url": url, "body": "a", "body_base64": "YQ=="}), "one of body, body_base64"),
+        (json!({"url": url, "body_base64": "?"}), "body_base64 is no base64"),
         (json!({"url": url, "max_body_bytes": -1}), "invalid value"),
         (json!({"url": url, "max_body_bytes": 100_000_000}), "max_body_bytes is at most"),
-        (json!({"url": url, "body": "a", "json": 1}), "body or json, not both"),
+        (json!({"url": url, "body": "a", "json": 1}), "one of body, body_base64 and json"),
         (json!({"url": url, "method": "A B"}), "'A B' is no HTTP method"),
         (json!({"url": url, "headers": {"a b": "c"}}), "'a b' is no header name"),
     ];

@@ -1,12 +1,15 @@
 //! A real receiver of webhooks and requests on this machine: it keeps what it is sent and answers as told.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
+use futurity::Webhooks;
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
@@ -14,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::contract::contract;
+use crate::server::REQUEST_LIMIT;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -57,8 +61,12 @@ pub enum Reply {
     With(u16, &'static str, String),
     /// With a body.
     Body(u16, Vec<u8>),
+    /// With a body that is packed in this way.
+    Encoded(&'static str, Vec<u8>),
     /// A part of a body, and never the rest.
     Half,
+    /// So many bytes of a body that is to have so many, and never the rest.
+    Stalled(usize, usize),
     /// Never.
     Silence,
 }
@@ -70,11 +78,13 @@ impl Reply {
             Self::Status(code) => status(code).body(Body::empty()),
             Self::With(code, name, value) => status(code).header(name, value).body(Body::empty()),
             Self::Body(code, bytes) => status(code).body(Body::from(bytes)),
-            Self::Half => {
-                use futures_util::StreamExt as _;
-                let half = futures_util::stream::once(async { Ok("half") });
-                let half = half.chain(futures_util::stream::pending::<Result<_, std::io::Error>>());
-                status(200).body(Body::from_stream(half))
+            Self::Encoded(name, bytes) => {
+                status(200).header("content-encoding", name).body(Body::from(bytes))
+            }
+            Self::Half => status(200).body(and_never_the_rest("half".into())),
+            Self::Stalled(bytes, length) => {
+                let head = status(200).header("content-length", length);
+                head.body(and_never_the_rest(vec![b'x'; bytes].into()))
             }
             Self::Silence => std::future::pending().await,
         };
@@ -82,10 +92,24 @@ impl Reply {
     }
 }
 
+fn and_never_the_rest(bytes: Bytes) -> Body {
+    use futures_util::StreamExt as _;
+    let first = futures_util::stream::once(async { Ok(bytes) });
+    let rest = futures_util::stream::pending::<Result<_, std::io::Error>>();
+    Body::from_stream(first.chain(rest))
+}
+
+/// So many attempts of each delivery, without a pause.
+pub fn at_once(attempts: usize) -> Webhooks {
+    Webhooks { schedule_seconds: vec![0; attempts], ..Webhooks::default() }
+}
+
 /// Ends with the test.
 pub struct Receiver {
     pub url: String,
     seen: mpsc::UnboundedReceiver<Seen>,
+    /// Who has asked: each connection has a port of its own.
+    peers: Arc<Mutex<BTreeSet<SocketAddr>>>,
     serving: JoinHandle<()>,
 }
 
@@ -110,7 +134,10 @@ impl Receiver {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (sender, seen) = mpsc::unbounded_channel();
         let (answer, paths) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
-        let app = Router::new().fallback(move |request: Request| {
+        let peers = Arc::new(Mutex::new(BTreeSet::new()));
+        let known = Arc::clone(&peers);
+        let app = Router::new().fallback(move |from: ConnectInfo<SocketAddr>, request: Request| {
+            known.lock().unwrap_or_else(PoisonError::into_inner).insert(from.0);
             let (answer, paths, sender) = (Arc::clone(&answer), Arc::clone(&paths), sender.clone());
             async move {
                 let seen = see(request, &paths).await;
@@ -119,18 +146,25 @@ impl Receiver {
                 answer(seen).await.send().await
             }
         });
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let serving =
             tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
-        Self { url, seen, serving }
+        Self { url, seen, peers, serving }
     }
 
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
+    /// How many connections requests have come on.
+    pub fn connections(&self) -> usize {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The next request.
     pub async fn next(&mut self) -> Seen {
-        self.seen.recv().await.expect("a receiver that serves")
+        let next = tokio::time::timeout(REQUEST_LIMIT, self.seen.recv()).await;
+        next.expect("a request comes").expect("a receiver that serves")
     }
 
     /// Whether nothing else has arrived.

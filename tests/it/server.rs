@@ -55,6 +55,13 @@ impl Answer {
     }
 }
 
+/// The job without what became of its callbacks, which is no part of the future.
+pub fn future_of(job: &Value) -> Value {
+    let mut job = job.clone();
+    job.as_object_mut().expect("a job").remove("callbacks");
+    job
+}
+
 /// What every test's server has: port 0, a directory of its own, and this machine as a receiver.
 pub fn config(dir: &TempDir) -> Config {
     Config {
