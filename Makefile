@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-growth bench-many bench-programs bench-waiters lab-cgroups doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check bench bench-growth bench-many bench-programs bench-waiters bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -10,7 +10,7 @@ help: ## list these targets
 run: ## build, then serve on http://127.0.0.1:8080
 	@cargo run --release --locked
 
-test: tools fmt lint tests contract doctests doc ## everything that CI checks
+test: tools fmt lint tests contract lab-egress doctests doc ## everything that CI checks
 	@echo "==> all of it holds"
 
 check: fmt lint ## the fast part of `make test`: format and lints
@@ -37,6 +37,20 @@ bench-programs: ## workers and commands beside Python's executors and a bare pip
 	@echo "==> bench-programs"
 	@cargo bench --locked --bench programs
 
+bench-webhooks: ## a hundred thousand callbacks, some to receivers that hang, and http.request beside Python's threads, in a release build
+	@echo "==> bench-webhooks"
+	@cargo bench --locked --bench webhooks
+
+lab-egress: ## nothing that is denied is connected to, however it is named: in a network namespace of its own; needs iproute2
+	@echo "==> egress"
+	@cargo build --locked
+	@python3 tests/lab/egress.py target/debug/futurity; \
+	case $$? in \
+		0) ;; \
+		77) echo "NOTE: no network namespace, or no iproute2; the egress lab is SKIPPED" ;; \
+		*) exit 1 ;; \
+	esac
+
 lab-cgroups: ## control groups with all controllers, in a virtual machine; needs qemu-system-x86, a kernel, busybox-static, cpio
 	@echo "==> lab-cgroups"
 	@cargo build --release --locked
@@ -58,6 +72,7 @@ tools:
 	@missing=; \
 	command -v strace >/dev/null || missing="strace"; \
 	command -v gm >/dev/null || missing="$$missing graphicsmagick"; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	if [ -z "$$missing" ]; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		echo "missing, installed from Debian: $$missing"; \
