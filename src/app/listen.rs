@@ -116,7 +116,8 @@ fn told(
         Reaction::Status(code, Some(seconds)) => format!("{code}, Retry-After: {seconds}"),
         Reaction::Silence => "no answer".to_owned(),
     };
-    let body = String::from_utf8_lossy(&arrival.body);
+    // In one line, and nothing in it that a terminal would obey.
+    let body = String::from_utf8_lossy(&arrival.body).replace(char::is_control, "\u{fffd}");
     let line = &arrival.line;
     format!("{line}  {kind}  {id}  delivery {nth}  {verdict}  -> {answer}\n{body}")
 }

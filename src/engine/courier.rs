@@ -70,28 +70,40 @@ pub(super) async fn run(engine: Engine) {
 impl Engine {
     /// Sends what is due and has room; says how long to sleep.
     async fn send_due(&self, flight: &mut Flight) -> Result<Duration, store::Error> {
-        let now = self.now();
-        let mut outbox = self.shared.store.outbox(now).await?;
-        let (mut found, mut waits) = (Vec::new(), false);
-        for share in Share::ALL {
-            if !flight.has_room(share) {
-                waits = true;
-                continue;
-            }
-            for turn in outbox.turns(share, TURNS_MAX).await? {
-                waits |= !find(&mut outbox, flight, &turn, &mut found, now).await?;
-            }
+        let mut found = Vec::new();
+        let looked = self.look(flight, &mut found).await;
+        if looked.is_err() {
+            found.iter().for_each(|due| flight.give_back(due.callback));
+            return looked;
         }
-        let next = outbox.next_turn_at().await?;
-        // The look is over before anything is written.
-        drop(outbox);
         for together in chunks(found) {
             let bodies = Arc::new(Bodies::of(&together));
             for due in together {
                 flight.send(self.clone(), due, Arc::clone(&bodies));
             }
         }
-        let next = next.map_or(SLEEP_MAX, |at| {
+        looked
+    }
+
+    /// Finds what is due and takes the places for it; says how long to sleep then.
+    async fn look(
+        &self,
+        flight: &mut Flight,
+        found: &mut Vec<DueDelivery>,
+    ) -> Result<Duration, store::Error> {
+        let now = self.now();
+        let mut outbox = self.shared.store.outbox(now).await?;
+        let mut waits = false;
+        for share in Share::ALL {
+            if !flight.has_room(share) {
+                waits = true;
+                continue;
+            }
+            for turn in outbox.turns(share, TURNS_MAX).await? {
+                waits |= !find(&mut outbox, flight, &turn, found, now).await?;
+            }
+        }
+        let next = outbox.next_turn_at().await?.map_or(SLEEP_MAX, |at| {
             Duration::from_millis(u64::try_from(at.millis_since(now)).unwrap_or(0))
         });
         Ok(next.min(if waits { LOOK_AGAIN_SOON } else { SLEEP_MAX }))

@@ -58,6 +58,11 @@ impl Flight {
         self.room.take(due.callback, &due.host, pace, Instant::now());
     }
 
+    /// Gives the place of a delivery back that will not be sent.
+    pub(super) fn give_back(&mut self, callback: Ordinal) {
+        self.room.leave(callback);
+    }
+
     /// Sends a delivery that has a place.
     pub(super) fn send(&mut self, engine: Engine, due: DueDelivery, bodies: Arc<Bodies>) {
         let callback = due.callback;
