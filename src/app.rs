@@ -157,7 +157,7 @@ impl Builder {
         let registry = functions::registry(&config, &client, functions, &runtime).await?;
         let clock = Clock::anchored(wall.now());
         let courier = config.courier()?;
-        let opened = open_store(&config, &registry, (&clock, &courier)).await?;
+        let opened = open_store(&config, &registry, &clock, &courier).await?;
         let failure = Failure::io("the secrets cannot be kept");
         let (secrets, seal_key) = WebhookSecrets::open(&data_dir)
             .and_then(|secrets| Ok((secrets, secret::seal_key(&data_dir)?)))
@@ -333,7 +333,8 @@ fn check_listen(config: &Config, keys: &Keys) -> Result<(), Failure> {
 async fn open_store(
     config: &Config,
     registry: &Registry,
-    (clock, courier): (&Clock, &CourierConfig),
+    clock: &Clock,
+    courier: &CourierConfig,
 ) -> Result<store::Opened, Failure> {
     let pools = registry.iter().map(|function| (function.name.to_string(), function.pool()));
     let store_config = store::Config {

@@ -206,7 +206,7 @@ impl Config {
                 environment: environment(),
             },
             cgroups: file.cgroups.unwrap_or(base.cgroups),
-            webhooks: file.webhooks.over(base.webhooks),
+            webhooks: file.webhooks,
         };
         config.misfits().map_err(|misfit| source.place(&misfit))?;
         Ok(config)
@@ -221,14 +221,9 @@ impl Config {
     }
 
     fn misfits(&self) -> Result<(), Misfit> {
-        let within = |name: &str, value: usize, most: usize| {
-            let legal = (1..=most).contains(&value);
-            let text = || Misfit::of(name, format!("{value} must be from 1 to {most}"));
-            if legal { Ok(()) } else { Err(text()) }
-        };
-        within("threads", self.threads, THREADS_MAX)?;
-        within("tasks", self.tasks, MAX_WORKERS_MAX)?;
-        within("commands", self.commands, MAX_WORKERS_MAX)?;
+        misfit::within("threads", self.threads, THREADS_MAX)?;
+        misfit::within("tasks", self.tasks, MAX_WORKERS_MAX)?;
+        misfit::within("commands", self.commands, MAX_WORKERS_MAX)?;
         if self.wait_max > WAIT_MAX_CEILING {
             let most = WAIT_MAX_CEILING.as_secs();
             return Err(Misfit::of("max_wait_seconds", format!("must be at most {most}")));
@@ -236,7 +231,7 @@ impl Config {
         for (name, queue) in &self.queues {
             let at = |misfit: Misfit| misfit.within(&["queues", name]);
             QueueName::new(name).map_err(|error| at(Misfit::of("", error.to_string())))?;
-            within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
+            misfit::within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
         }
         self.programs.check()?;
         self.courier_checked()?;

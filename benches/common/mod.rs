@@ -5,4 +5,5 @@ pub mod disk;
 pub mod machine;
 pub mod origin;
 pub mod process;
+pub mod run;
 pub mod stats;

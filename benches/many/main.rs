@@ -65,17 +65,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    // `cargo test` and nextest may run this too, to list tests or to run them: there are none.
-    if !std::env::args_os().any(|argument| argument == "--bench") {
-        return ExitCode::SUCCESS;
-    }
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("no result: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run::run(|| run(&Options::parse()).map(|()| ExitCode::SUCCESS))
 }
 
 fn run(options: &Options) -> Result<()> {

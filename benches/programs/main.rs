@@ -55,20 +55,11 @@ struct Report {
 }
 
 fn main() -> ExitCode {
-    // `cargo test` and nextest may run this too, to list tests or to run them: there are none.
-    if !std::env::args_os().any(|argument| argument == "--bench") {
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let report =
-        runtime.context("no async threads").and_then(|it| it.block_on(measure(&Options::parse())));
-    match report {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("no result: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run::run(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.context("no async threads")?;
+        runtime.block_on(measure(&Options::parse())).map(|()| ExitCode::SUCCESS)
+    })
 }
 
 async fn measure(options: &Options) -> Result<()> {

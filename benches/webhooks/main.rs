@@ -59,20 +59,11 @@ struct Report {
 }
 
 fn main() -> ExitCode {
-    // `cargo test` and nextest may run this too, to list tests or to run them: there are none.
-    if !std::env::args_os().any(|argument| argument == "--bench") {
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let report =
-        runtime.context("no async threads").and_then(|it| it.block_on(measure(&Options::parse())));
-    match report {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("no result: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run::run(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.context("no async threads")?;
+        runtime.block_on(measure(&Options::parse())).map(|()| ExitCode::SUCCESS)
+    })
 }
 
 async fn measure(options: &Options) -> Result<()> {
@@ -99,6 +90,29 @@ async fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What is shown of a run, by name.
+type Figures<T, const N: usize> = [(&'static str, fn(&T) -> f64); N];
+
+const DELIVERED: Figures<Delivered, 10> = [
+    ("  deliveries to the living, a second", |it| it.deliveries_a_second),
+    ("  submit, idle: p50, ms", |it| it.idle.p50_ms),
+    ("  submit, idle: p99, ms", |it| it.idle.p99_ms),
+    ("  submit, while the jobs run too: p50, ms", |it| it.with_jobs.p50_ms),
+    ("  submit, while the jobs run too: p99, ms", |it| it.with_jobs.p99_ms),
+    ("  submit, while deliveries are made: p50, ms", |it| it.meanwhile.p50_ms),
+    ("  submit, while deliveries are made: p99, ms", |it| it.meanwhile.p99_ms),
+    ("  processor time of the server for a job and its delivery, us", |it| it.cpu_micros),
+    ("  memory before it is due, MiB", |it| it.before_mib),
+    ("  memory at most, MiB", |it| it.most_mib),
+];
+const REQUESTED: Figures<Requested, 5> = [
+    ("  http.request, a second", |it| it.ours),
+    ("  requests.Session in ThreadPoolExecutor(64), a second", |it| it.session),
+    ("  requests.get in ThreadPoolExecutor(64), a second", |it| it.get),
+    ("  http.request / requests.Session", |it| it.ours / it.session),
+    ("  http.request / requests.get", |it| it.ours / it.get),
+];
+
 fn line(name: &str, values: impl Iterator<Item = f64>) {
     if let Some(Spread { median, min, max }) = Spread::of(values) {
         println!("{name:66} {median:>10.2} {:>24}", format!("({min:.2} to {max:.2})"));
@@ -113,38 +127,12 @@ impl Report {
         ));
         println!("append of 4 KiB and fdatasync: p50 {:.3} ms", self.sync.p50_ms);
         println!("\n{:66} {:>10} {:>24}", "", "median", "(min to max)");
-        for (name, rounds) in
-            [("90 living", &self.all_living), ("90 living, 10 that hang", &self.with_dead)]
-        {
+        let runs = [("90 living", &self.all_living), ("90 living, 10 that hang", &self.with_dead)];
+        for (name, rounds) in runs {
             println!("{name}");
-            line(
-                "  deliveries to the living, a second",
-                rounds.iter().map(|it| it.deliveries_a_second),
-            );
-            line("  submit, idle: p50, ms", rounds.iter().map(|it| it.idle.p50_ms));
-            line("  submit, idle: p99, ms", rounds.iter().map(|it| it.idle.p99_ms));
-            line(
-                "  submit, while the jobs run too: p50, ms",
-                rounds.iter().map(|it| it.with_jobs.p50_ms),
-            );
-            line(
-                "  submit, while the jobs run too: p99, ms",
-                rounds.iter().map(|it| it.with_jobs.p99_ms),
-            );
-            line(
-                "  submit, while deliveries are made: p50, ms",
-                rounds.iter().map(|it| it.meanwhile.p50_ms),
-            );
-            line(
-                "  submit, while deliveries are made: p99, ms",
-                rounds.iter().map(|it| it.meanwhile.p99_ms),
-            );
-            line(
-                "  processor time of the server for a job and its delivery, us",
-                rounds.iter().map(|it| it.cpu_micros),
-            );
-            line("  memory before it is due, MiB", rounds.iter().map(|it| it.before_mib));
-            line("  memory at most, MiB", rounds.iter().map(|it| it.most_mib));
+            for (name, figure) in DELIVERED {
+                line(name, rounds.iter().map(figure));
+            }
         }
         let pairs = self.with_dead.iter().zip(&self.all_living);
         line(
@@ -152,19 +140,8 @@ impl Report {
             pairs.map(|(dead, living)| dead.deliveries_a_second / living.deliveries_a_second),
         );
         println!("1,000 URLs, 64 at once");
-        line("  http.request, a second", self.requests.iter().map(|it| it.ours));
-        line(
-            "  requests.Session in ThreadPoolExecutor(64), a second",
-            self.requests.iter().map(|it| it.session),
-        );
-        line(
-            "  requests.get in ThreadPoolExecutor(64), a second",
-            self.requests.iter().map(|it| it.get),
-        );
-        line(
-            "  http.request / requests.Session",
-            self.requests.iter().map(|it| it.ours / it.session),
-        );
-        line("  http.request / requests.get", self.requests.iter().map(|it| it.ours / it.get));
+        for (name, figure) in REQUESTED {
+            line(name, self.requests.iter().map(figure));
+        }
     }
 }

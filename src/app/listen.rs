@@ -7,14 +7,15 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 
+use crate::config::InvalidConfig;
 use crate::domain::Timestamp;
 use crate::engine::secret::WebhookSecrets;
 use crate::http::{self, Arrival};
-
-pub(crate) use crate::http::Reaction;
 use crate::outbound::{Secret, Unverified, verify};
 
 use super::{Failure, wall_clock};
+
+pub(crate) use crate::http::Reaction;
 
 /// Ids that are remembered, to count how often each has come.
 const IDS_MAX: usize = 10_000;
@@ -54,9 +55,10 @@ pub(crate) async fn listen(
 ) -> Result<(), Failure> {
     let Listen { port, secret, reaction, times } = asked;
     let known = match secret {
-        Some(text) => Known::Given(Secret::parse(&text).map_err(|error| {
-            Failure::Config(crate::config::InvalidConfig(format!("--secret: {error}")))
-        })?),
+        Some(text) => Known::Given(
+            Secret::parse(&text)
+                .map_err(|error| Failure::Config(InvalidConfig(format!("--secret: {error}"))))?,
+        ),
         None => Known::OfServer(
             WebhookSecrets::open(data_dir).map_err(Failure::io("the secret cannot be read"))?,
         ),

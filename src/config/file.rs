@@ -27,7 +27,7 @@ pub(super) struct File {
     pub(super) cgroups: Option<bool>,
     pub(super) hosts: Vec<String>,
     pub(super) egress: EgressTable,
-    pub(super) webhooks: WebhooksTable,
+    pub(super) webhooks: Webhooks,
     pub(super) queues: BTreeMap<String, QueueTable>,
     pub(super) functions: BTreeMap<String, ProgramTable>,
     pub(super) workers: BTreeMap<String, ProgramTable>,
@@ -38,25 +38,6 @@ pub(super) struct File {
 pub(super) struct EgressTable {
     pub(super) allow: Vec<String>,
     pub(super) allow_loopback: bool,
-}
-
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct WebhooksTable {
-    pub(super) schedule_seconds: Option<Vec<u32>>,
-    pub(super) timeout_seconds: Option<f64>,
-    pub(super) at_once_per_host: Option<usize>,
-}
-
-impl WebhooksTable {
-    /// What it says, and `base` where it says nothing.
-    pub(super) fn over(self, base: Webhooks) -> Webhooks {
-        Webhooks {
-            schedule_seconds: self.schedule_seconds.unwrap_or(base.schedule_seconds),
-            timeout_seconds: self.timeout_seconds.unwrap_or(base.timeout_seconds),
-            at_once_per_host: self.at_once_per_host.unwrap_or(base.at_once_per_host),
-        }
-    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

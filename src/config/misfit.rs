@@ -31,6 +31,12 @@ impl Misfit {
     }
 }
 
+/// Checks that a number is from 1 to `most`.
+pub(super) fn within(name: &str, value: usize, most: usize) -> Result<(), Misfit> {
+    let text = || Misfit::of(name, format!("{value} must be from 1 to {most}"));
+    if (1..=most).contains(&value) { Ok(()) } else { Err(text()) }
+}
+
 impl fmt::Display for Misfit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |name: &String| match name.contains('.') {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::file::{EgressTable, File, QueueTable, WebhooksTable};
+use super::file::{EgressTable, File, QueueTable};
 use super::programs::ProgramTable;
 use super::{Config, InvalidConfig};
 
@@ -37,11 +37,7 @@ impl Config {
                 allow: self.egress_allow.clone(),
                 allow_loopback: self.allow_loopback_egress,
             },
-            webhooks: WebhooksTable {
-                schedule_seconds: Some(self.webhooks.schedule_seconds.clone()),
-                timeout_seconds: Some(self.webhooks.timeout_seconds),
-                at_once_per_host: Some(self.webhooks.at_once_per_host),
-            },
+            webhooks: self.webhooks.clone(),
             queues,
             functions: masked(&self.programs.functions),
             workers: masked(&self.programs.workers),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::callback::Schedule;
 use crate::engine::CourierConfig;
 
-use super::misfit::Misfit;
+use super::misfit::{self, Misfit};
 
 /// Longest time that an operator may allow a POST.
 const TIMEOUT_SECONDS_MAX: f64 = 120.0;
@@ -13,7 +15,8 @@ const TIMEOUT_SECONDS_MAX: f64 = 120.0;
 const AT_ONCE_PER_HOST_MAX: usize = 64;
 
 /// How callbacks are told.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Webhooks {
     /// Seconds before each attempt, the first of them 0. Each wait is spread by a fifth both ways.
     pub schedule_seconds: Vec<u32>,
@@ -43,10 +46,7 @@ impl Webhooks {
             let text = format!("{timeout_seconds} must be from 0.1 to {TIMEOUT_SECONDS_MAX}");
             return Err(Misfit::of("timeout_seconds", text));
         }
-        if !(1..=AT_ONCE_PER_HOST_MAX).contains(at_once_per_host) {
-            let text = format!("{at_once_per_host} must be from 1 to {AT_ONCE_PER_HOST_MAX}");
-            return Err(Misfit::of("at_once_per_host", text));
-        }
+        misfit::within("at_once_per_host", *at_once_per_host, AT_ONCE_PER_HOST_MAX)?;
         Ok(CourierConfig {
             schedule,
             timeout: Duration::from_secs_f64(*timeout_seconds),

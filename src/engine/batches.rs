@@ -290,8 +290,7 @@ impl Engine {
         let new = self.checked_callback(None, &asked)?;
         let place = self.batch(id).await?.ordinal;
         self.shared.store.add_batch_callback(place, new.clone(), when).await?;
-        let callbacks = self.shared.store.batch_callbacks(place).await?;
-        match callbacks.into_iter().find(|callback| callback.id == new.id) {
+        match self.shared.store.callback(new.id).await? {
             Some(callback) => Ok(callback),
             // It has expired since it was looked at.
             None => Err(self.missing_batch(id).await),

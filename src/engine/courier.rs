@@ -5,7 +5,7 @@ mod flight;
 mod post;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::domain::callback::Schedule;
 use crate::domain::{DeliveryState, Share, Timestamp};
@@ -76,7 +76,8 @@ impl Engine {
             found.iter().for_each(|due| flight.give_back(due.callback));
             return looked;
         }
-        for together in chunks(found) {
+        while !found.is_empty() {
+            let together = found.split_off(found.len().saturating_sub(TOGETHER_MAX));
             let bodies = Arc::new(Bodies::of(&together));
             for due in together {
                 flight.send(self.clone(), due, Arc::clone(&bodies));
@@ -158,28 +159,16 @@ async fn find(
     found: &mut Vec<DueDelivery>,
     now: Timestamp,
 ) -> Result<bool, store::Error> {
-    let (room, under_way) = flight.room_for(turn, Instant::now());
+    let (room, under_way) = flight.room_for(turn);
     if room == 0 {
         return Ok(under_way > 0);
     }
     // What is on its way is still due in the outbox.
-    let due = outbox.due(&turn.host, now.plus_millis(-HELD_MS), room + under_way).await?;
-    let before = found.len();
-    for due in
-        due.into_iter().filter(|due| !flight.has(due.callback)).take(room).collect::<Vec<_>>()
-    {
-        flight.take(&due, turn.pace);
-        found.push(due);
-    }
-    Ok(found.len() > before || under_way > 0)
-}
-
-/// Those whose bodies are made together.
-fn chunks(mut found: Vec<DueDelivery>) -> Vec<Vec<DueDelivery>> {
-    let mut chunks = Vec::new();
-    while found.len() > TOGETHER_MAX {
-        chunks.push(found.split_off(found.len() - TOGETHER_MAX));
-    }
-    chunks.push(found);
-    chunks
+    let mut due = outbox.due(&turn.host, now.plus_millis(-HELD_MS), room + under_way).await?;
+    due.retain(|due| !flight.has(due.callback));
+    due.truncate(room);
+    due.iter().for_each(|due| flight.take(due, turn.pace));
+    let is_held = due.is_empty() && under_way == 0;
+    found.append(&mut due);
+    Ok(!is_held)
 }

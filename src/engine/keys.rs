@@ -1,9 +1,7 @@
 //! API keys: who may use the service. Kept in the data directory, read anew when they change.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,7 +13,6 @@ use super::secret::write_private;
 use super::watched::Watched;
 
 const FILE: &str = "keys.json";
-const LOCK_FILE: &str = "keys.lock";
 const PREFIX: &str = "fut_";
 
 /// One key, as it is kept: its secret only as a digest.
@@ -39,7 +36,6 @@ struct Table {
 /// The keys of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    directory: PathBuf,
     table: Watched<Table>,
 }
 
@@ -61,7 +57,7 @@ impl Keys {
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         let read = |text: &str| Ok(serde_json::from_str(text)?);
-        Self { directory: data_dir.to_owned(), table: Watched::new(data_dir.join(FILE), read) }
+        Self { table: Watched::new(data_dir.join(FILE), read) }
     }
 
     /// Makes a key and gives its text, which is shown once and kept nowhere: `fut_<id>_<secret>`.
@@ -115,12 +111,9 @@ impl Keys {
         Ok(found.map_or(Verdict::Unknown, |key| Verdict::Key(key.id.clone())))
     }
 
-    /// Changes the file, alone: two commands at once must not lose each other's key.
+    /// Changes the file.
     fn change(&self, change: impl FnOnce(&mut Table)) -> io::Result<()> {
-        let lock = self.directory.join(LOCK_FILE);
-        let lock: File =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock)?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        let _alone = self.table.alone()?;
         let mut table = self.table.load()?;
         change(&mut table);
         write_private(self.table.file(), &serde_json::to_string_pretty(&table)?)

@@ -1,7 +1,7 @@
 //! Secrets of the server in its data directory, each made at the first start.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +91,10 @@ impl WebhookSecrets {
         let file = Watched::new(data_dir.join(WEBHOOK_SECRET_FILE), Secrets::parse);
         let it = Self { file };
         if it.current()?.current.is_none() {
+            let _alone = it.file.alone()?;
+            if it.load()?.current.is_some() {
+                return Ok(it);
+            }
             let first = Secrets { current: Some(new_secret()?), replaced: Vec::new() };
             write_private(it.file.file(), &first.to_text())?;
         }
@@ -102,8 +106,7 @@ impl WebhookSecrets {
     /// # Errors
     /// As [`WebhookSecrets::open`].
     pub fn newest(&self) -> io::Result<Secret> {
-        let newest = self.file.load().map_err(|error| self.named(&error))?.current;
-        newest.ok_or_else(|| self.named(&invalid("there is no secret in it")))
+        self.load()?.current.ok_or_else(|| self.named(&invalid("there is no secret in it")))
     }
 
     /// Those that sign at `now`, the current one first. A file that cannot be read is no reason not to sign:
@@ -122,7 +125,8 @@ impl WebhookSecrets {
     /// # Errors
     /// An I/O error, or one that says that the file does not hold secrets.
     pub fn rotate(&self, now: Timestamp, at_once: bool) -> io::Result<Secret> {
-        let old = self.file.load().map_err(|error| self.named(&error))?;
+        let _alone = self.file.alone()?;
+        let old = self.load()?;
         let secret = new_secret()?;
         let mut replaced = Vec::new();
         if !at_once {
@@ -138,6 +142,10 @@ impl WebhookSecrets {
 
     fn current(&self) -> io::Result<Arc<Secrets>> {
         self.file.current().map_err(|error| self.named(&error))
+    }
+
+    fn load(&self) -> io::Result<Secrets> {
+        self.file.load().map_err(|error| self.named(&error))
     }
 
     fn named(&self, error: &io::Error) -> io::Error {
@@ -160,7 +168,14 @@ fn invalid(text: impl Into<String>) -> io::Error {
 /// An I/O error, or one that says that the file does not hold a key.
 pub fn seal_key(data_dir: &Path) -> io::Result<[u8; 32]> {
     let file = data_dir.join(SEAL_KEY_FILE);
-    let text = kept(&file, || STANDARD.encode(rand::random::<[u8; 32]>()))?;
+    let text = match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = STANDARD.encode(rand::random::<[u8; 32]>());
+            write_private(&file, &text)?;
+            text
+        }
+        read => read?,
+    };
     let bytes = STANDARD.decode(text.trim()).unwrap_or_default();
     bytes.try_into().map_err(|_wrong_length| {
         let detail =
@@ -182,22 +197,6 @@ pub fn write_private(file: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(&new, file)?;
     let directory = file.parent().unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
-}
-
-fn kept(file: &Path, make: impl FnOnce() -> String) -> io::Result<String> {
-    match File::open(file) {
-        Ok(mut handle) => {
-            let mut text = String::new();
-            handle.read_to_string(&mut text)?;
-            Ok(text)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let text = make();
-            write_private(file, &text)?;
-            Ok(text)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A file of the data directory that a command may change while the server runs: read anew when it is another.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,6 +80,18 @@ impl<T: Default> Watched<T> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Alone until what it gives is dropped: two commands at once must not lose each other's change.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub(super) fn alone(&self) -> io::Result<File> {
+        let lock = self.file.with_extension("lock");
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(lock)
     }
 
     fn stamp(&self) -> io::Result<Stamp> {

@@ -79,15 +79,11 @@ async fn submit(it: &TestServer, callback: Value) -> Value {
     it.done(&json!({"function": "echo", "args": [7], "callbacks": [callback]})).await
 }
 
-async fn standing(it: &TestServer, job: &Value, state: &str) -> Vec<Value> {
-    let path = job["urls"]["callbacks"].as_str().expect("a path");
-    loop {
-        let first = it.get(path).await.expect(200).json()["callbacks"][0].take();
-        if first["state"] == state {
-            let attempts = first["deliveries"][0]["attempts"].as_array().expect("attempts");
-            return attempts.iter().map(|attempt| attempt["status"].clone()).collect();
-        }
-    }
+/// What its only callback was answered, once it stands so.
+async fn answers(it: &TestServer, job: &Value, state: &str) -> Vec<Value> {
+    let attempts = it.standing(job, state).await["deliveries"][0]["attempts"].take();
+    let attempts = attempts.as_array().expect("attempts");
+    attempts.iter().map(|attempt| attempt["status"].clone()).collect()
 }
 
 #[tokio::test]
@@ -96,9 +92,9 @@ async fn each_delivery_is_shown_with_whether_it_can_be_trusted() {
     let listening = Listening::start(&["--secret", SECRET]).await;
     let url = format!("{}/hook", listening.url);
     let signed = submit(&it, json!({"url": url, "secret": SECRET})).await;
-    standing(&it, &signed, "delivered").await;
+    answers(&it, &signed, "delivered").await;
     let other = submit(&it, json!({"url": url})).await;
-    assert_eq!(standing(&it, &other, "failed").await, [401], "what is not signed is not taken");
+    assert_eq!(answers(&it, &other, "failed").await, [401], "what is not signed is not taken");
     let heard = listening.heard(2).await;
     let (line, body) = &heard[0];
     for part in ["POST /hook", "job.succeeded", "delivery 1", "  verified  ", "-> 204"] {
@@ -115,7 +111,7 @@ async fn what_is_not_signed_is_refused_unless_it_is_told_otherwise() {
     for (arguments, state) in [(vec![], "failed"), (vec!["--answer", "200"], "delivered")] {
         let listening = Listening::start(&arguments).await;
         let job = submit(&it, json!({"url": listening.url, "secret": SECRET})).await;
-        standing(&it, &job, state).await;
+        answers(&it, &job, state).await;
         assert!(listening.heard(1).await[0].0.contains("NOT VERIFIED"));
     }
 }
@@ -128,9 +124,9 @@ async fn the_example_of_a_receiver_takes_what_is_signed_and_nothing_else() {
     command.args(["--listen", "127.0.0.1:0", "--secret", SECRET]).env_clear();
     let listening = Listening::run(Home::new(), command, "receiver: listening on ").await;
     let signed = submit(&it, json!({"url": listening.url, "secret": SECRET})).await;
-    assert_eq!(standing(&it, &signed, "delivered").await, [200]);
+    assert_eq!(answers(&it, &signed, "delivered").await, [200]);
     let other = submit(&it, json!({"url": listening.url})).await;
-    assert_eq!(standing(&it, &other, "failed").await, [401]);
+    assert_eq!(answers(&it, &other, "failed").await, [401]);
     let lines = listening.lines();
     assert!(lines[1].starts_with("receiver: verified \"job.succeeded\" 7,"), "{lines:?}");
     assert!(lines[2].starts_with("receiver: NOT verified"), "{lines:?}");
@@ -142,7 +138,7 @@ async fn it_fails_as_often_as_it_is_told_and_then_takes_what_comes() {
     let arguments = ["--answer", "500", "--times", "2", "--secret", SECRET];
     let listening = Listening::start(&arguments).await;
     let job = submit(&it, json!({"url": listening.url, "secret": SECRET})).await;
-    assert_eq!(standing(&it, &job, "delivered").await, [500, 500, 204]);
+    assert_eq!(answers(&it, &job, "delivered").await, [500, 500, 204]);
     let heard = listening.heard(3).await;
     for (number, answer) in [(1, "500"), (2, "500"), (3, "204")] {
         let (line, _) = &heard[number - 1];
@@ -166,7 +162,7 @@ async fn it_hangs_or_wants_nothing_more_when_it_is_told_so() {
     ] {
         let listening = Listening::start(&arguments).await;
         let job = submit(&it, json!({"url": listening.url})).await;
-        assert_eq!(standing(&it, &job, state).await, statuses, "{arguments:?}");
+        assert_eq!(answers(&it, &job, state).await, statuses, "{arguments:?}");
         listening.heard(1).await;
     }
 }

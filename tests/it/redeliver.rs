@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::gate::{Gate, one_worker_behind};
 use crate::receiver::{Receiver, Reply, at_once};
-use crate::server::{Answer, REQUEST_LIMIT, TestServer, future_of};
+use crate::server::{Answer, TestServer, future_of};
 
 /// A server that tries each delivery twice, without a pause.
 async fn trying_twice() -> TestServer {
@@ -29,19 +29,6 @@ async fn callbacks(it: &TestServer, job: &Value) -> Vec<Value> {
     it.get(path).await.expect(200).json()["callbacks"].as_array().expect("a list").clone()
 }
 
-/// The job's first callback when it stands so.
-async fn standing(it: &TestServer, job: &Value, state: &str) -> Value {
-    let asked = async {
-        loop {
-            let first = callbacks(it, job).await.remove(0);
-            if first["state"] == state {
-                return first;
-            }
-        }
-    };
-    tokio::time::timeout(REQUEST_LIMIT, asked).await.expect("the callback gets there")
-}
-
 fn statuses(callback: &Value) -> Vec<i64> {
     let attempts = callback["deliveries"][0]["attempts"].as_array().expect("attempts");
     attempts.iter().map(|attempt| attempt["status"].as_i64().expect("a status")).collect()
@@ -55,7 +42,7 @@ async fn f16_a_delivery_that_has_failed_is_made_again_with_the_same_id_and_bytes
     let call =
         json!({"function": "echo", "args": ["é"], "callbacks": [{"url": receiver.at("/a")}]});
     let job = it.done(&call).await;
-    let failed = standing(&it, &job, "failed").await;
+    let failed = it.standing(&job, "failed").await;
     assert_eq!(statuses(&failed), [500, 500]);
     let first = receiver.next().await;
     receiver.next().await;
@@ -64,7 +51,7 @@ async fn f16_a_delivery_that_has_failed_is_made_again_with_the_same_id_and_bytes
     assert_eq!(again.header("retry-after"), Some("1"));
     assert_eq!(again.json()["id"], failed["id"]);
     // One more fails: the schedule has begun anew, so there is another after it.
-    let delivered = standing(&it, &job, "delivered").await;
+    let delivered = it.standing(&job, "delivered").await;
     assert_eq!(statuses(&delivered), [500, 500, 500, 200], "all of them, in order");
     for _ in 0..2 {
         let seen = receiver.next().await;
@@ -89,10 +76,10 @@ async fn f16_also_one_that_was_delivered_or_wanted_nothing_more_is_told_again() 
         let call = json!({"function": "echo", "callbacks": [{"url": receiver.at(path)}]});
         let job = it.done(&call).await;
         receiver.next().await;
-        let callback = standing(&it, &job, state).await;
+        let callback = it.standing(&job, state).await;
         redeliver(&it, &callback).await.expect(202);
         assert_eq!(receiver.next().await.path, path);
-        assert_eq!(statuses(&standing(&it, &job, "delivered").await).len(), 2);
+        assert_eq!(statuses(&it.standing(&job, "delivered").await).len(), 2);
     }
 }
 
@@ -162,7 +149,7 @@ async fn f15_a_callback_that_fails_can_be_deleted_while_it_is_tried() {
     delete(&it, &slow).await.expect(204);
     assert_eq!(receiver.next().await.path, "/next", "the later one waits for it no more");
     gate.open();
-    let left = standing(&it, &job, "delivered").await;
+    let left = it.standing(&job, "delivered").await;
     assert_eq!(left["url"], receiver.at("/next"));
     assert_eq!(callbacks(&it, &job).await.len(), 1);
 }
@@ -188,7 +175,7 @@ async fn f16_what_has_failed_is_found_and_counted_and_told_once_more_all_at_once
         let urls = [receiver.at(&format!("/{number}")), other.at("/other")];
         let callbacks = urls.map(|url| json!({"url": url}));
         let job = it.done(&json!({"function": "echo", "callbacks": callbacks})).await;
-        standing(&it, &job, "failed").await;
+        it.standing(&job, "failed").await;
         let first = receiver.next().await;
         receiver.next().await;
         other.next().await;
@@ -226,7 +213,7 @@ async fn f16_what_has_failed_is_found_and_counted_and_told_once_more_all_at_once
         assert_eq!(again.body, first.body);
     }
     for (job, _) in &jobs {
-        standing(&it, job, "delivered").await;
+        it.standing(job, "delivered").await;
     }
     assert_eq!(listed(&it, "?state=failed").await.len(), 0);
     assert!(other.is_quiet(), "the others were not meant");

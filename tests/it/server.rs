@@ -144,6 +144,20 @@ impl TestServer {
         job
     }
 
+    /// The job's first callback when it stands so.
+    pub async fn standing(&self, job: &Value, state: &str) -> Value {
+        let path = job["urls"]["callbacks"].as_str().expect("a path");
+        let asked = async {
+            loop {
+                let first = self.get(path).await.expect(200).json()["callbacks"][0].take();
+                if first["state"] == state {
+                    return first;
+                }
+            }
+        };
+        tokio::time::timeout(REQUEST_LIMIT, asked).await.expect("the callback gets there")
+    }
+
     /// The job when it is done.
     pub async fn wait(&self, job: &Value) -> Value {
         let id = job["id"].as_str().expect("an id");

@@ -45,8 +45,8 @@ impl Flight {
     }
 
     /// How many more may be sent to that receiver, and how many are on their way to it.
-    pub(super) fn room_for(&self, turn: &Turn, now: Instant) -> (usize, usize) {
-        (self.room.for_turn(turn, now), self.room.under_way_to(&turn.host))
+    pub(super) fn room_for(&self, turn: &Turn) -> (usize, usize) {
+        (self.room.for_turn(turn, Instant::now()), self.room.under_way_to(&turn.host))
     }
 
     pub(super) fn has(&self, callback: Ordinal) -> bool {
