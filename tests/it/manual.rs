@@ -174,7 +174,10 @@ async fn f21_whoever_gave_a_callback_is_told_of_each_end() {
         }
         .expect(200);
         let event = receiver.next().await.event(&it.webhook_secret());
-        assert_eq!((event["type"].as_str(), &event["data"]), (Some(kind), &shown(&it, &job).await));
+        // How its callbacks stand is not told to them: the bytes are the same at each attempt.
+        let mut told = shown(&it, &job).await;
+        told.as_object_mut().expect("a job").remove("callbacks");
+        assert_eq!((event["type"].as_str(), &event["data"]), (Some(kind), &told));
     }
     assert!(receiver.is_quiet());
 }

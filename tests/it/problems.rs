@@ -90,8 +90,9 @@ async fn an_id_that_is_no_uuid_or_of_no_job_is_404_on_every_route() {
         }
         for (id, method) in bad.iter().flat_map(|id| methods.iter().map(move |it| (id, it))) {
             let method: Method = method.parse().expect("a method");
-            if template == "/v1/jobs/{id}/events" && *id == "%2e%2e" {
-                // The client takes it for the way up: that is `/v1/events`, which has no end.
+            let last = template.rsplit('/').next();
+            if *id == "%2e%2e" && matches!(last, Some("events" | "callbacks")) {
+                // The client takes it for the way up: `/v1/events` and `/v1/callbacks` are routes.
                 continue;
             }
             let request = it.request(method.clone(), &template.replace("{id}", id));
