@@ -1,5 +1,6 @@
 //! Nothing of a program survives its attempt (G10): forks, sessions, double forks, deaf ones.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::process::{Home, Process, until};
@@ -150,9 +151,8 @@ async fn nothing_survives_its_keeper(cgroups: bool) {
         .collect::<Vec<_>>();
     let pid = first[0].split(':').next().expect("a number").parse().expect("a number");
     let keeper = i32::try_from(parent_of(pid)).expect("a number");
-    let keeper = rustix::process::Pid::from_raw(keeper).expect("a number");
-    rustix::process::kill_process(keeper, rustix::process::Signal::KILL)
-        .expect("a process to kill");
+    let keeper = Pid::from_raw(keeper).expect("a number");
+    kill_process(keeper, Signal::KILL).expect("a process to kill");
     let done = it.done(&job).await;
     assert_eq!(done["error"]["type"], "worker_lost", "{done}");
     until("nothing is left", async || alive(&mark).is_empty().then_some(())).await;
@@ -224,16 +224,37 @@ async fn g23_a_spawner_that_is_killed_is_replaced() {
     let it = stubborn(&home, false).await;
     let job = it.submit(&json!({"function": "leaves", "args": ["98764"]})).await;
     assert_eq!(it.done(&job).await["state"], "succeeded");
-    let spawner = std::fs::read_dir("/proc").expect("/proc").flatten().find_map(|entry| {
+    signal(spawner_of(&it), Signal::KILL);
+    let job = it.submit(&json!({"function": "leaves", "args": ["98764"]})).await;
+    assert_eq!(it.done(&job).await["state"], "succeeded");
+    it.stop().await;
+}
+
+#[tokio::test]
+async fn g23_a_launch_that_a_dead_spawner_never_read_is_made_again() {
+    let home = Home::new();
+    let it = stubborn(&home, false).await;
+    let spawner = spawner_of(&it);
+    signal(spawner, Signal::STOP);
+    let job = it.submit(&json!({"function": "leaves", "args": ["98763"]})).await;
+    it.running(&job, 1).await;
+    signal(spawner, Signal::KILL);
+    let done = it.done(&job).await;
+    assert_eq!((&done["state"], &done["attempts"]), (&json!("succeeded"), &json!([])), "{done}");
+    it.stop().await;
+}
+
+/// The one child of a server that has no worker.
+fn spawner_of(it: &Process) -> Pid {
+    let child = std::fs::read_dir("/proc").expect("/proc").flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
         (parent == it.pid().to_string()).then_some(pid)
     });
-    let spawner = rustix::process::Pid::from_raw(spawner.expect("a spawner")).expect("a number");
-    rustix::process::kill_process(spawner, rustix::process::Signal::KILL)
-        .expect("a process to kill");
-    let job = it.submit(&json!({"function": "leaves", "args": ["98764"]})).await;
-    assert_eq!(it.done(&job).await["state"], "succeeded");
-    it.stop().await;
+    Pid::from_raw(child.expect("a spawner")).expect("a number")
+}
+
+fn signal(process: Pid, signal: Signal) {
+    kill_process(process, signal).expect("a process to signal");
 }

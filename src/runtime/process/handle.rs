@@ -143,10 +143,16 @@ impl Spawner {
         let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= LAUNCH_BYTES_MAX);
         let length = length.ok_or_else(|| refused(Errno::TOOBIG.into()))?;
         let (read, mut write) = UnixStream::from_std(socket).map_err(refused)?.into_split();
-        write.write_all(&length.to_le_bytes()).await.map_err(refused)?;
-        write.write_all(&text).await.map_err(refused)?;
+        // A socket that breaks before all was read of it: spawner or keeper is gone, and nothing was started.
+        let unread = |error: io::Error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Refused::Exhausted(error),
+            _ => refused(error),
+        };
+        write.write_all(&length.to_le_bytes()).await.map_err(unread)?;
+        write.write_all(&text).await.map_err(unread)?;
         let mut end = End { reports: BufReader::new(read).lines(), so_far: Ended::default() };
-        match end.report().await {
+        let first = end.reports.next_line().await.map_err(unread)?;
+        match first.and_then(|line| serde_json::from_str(&line).ok()) {
             Some(Report::Started) => Ok((Reins(write), end)),
             Some(Report::Refused { errno, step }) => {
                 Err(Refused::of(step, io::Error::from_raw_os_error(errno)))
