@@ -1,10 +1,14 @@
 //! `futurity keys`: makes, lists and revokes API keys. A running server sees each change at once.
 
-use clap::Subcommand;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use jiff::{Span, SpanRelativeTo};
 
 use crate::app::{Failure, wall_clock};
 use crate::config::Config;
-use crate::engine::keys::{Key, Keys};
+use crate::engine::keys::{Key, Keys, NewKey, Scope};
 
 use super::{let_servers_see, prepare_data_dir, say, say_error};
 
@@ -12,11 +16,7 @@ use super::{let_servers_see, prepare_data_dir, say, say_error};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a key and print it; it is shown this once
-    Create {
-        /// What it is for
-        #[arg(long, default_value = "")]
-        name: String,
-    },
+    Create(Options),
     /// List the keys, without their secrets
     List,
     /// Take a key back
@@ -26,21 +26,60 @@ pub(super) enum Command {
     },
 }
 
+/// What a new key is to be.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// What it is for
+    #[arg(long, default_value = "")]
+    name: String,
+    /// What it allows; repeated for more than one
+    #[arg(long, value_enum, default_value = "admin")]
+    scope: Vec<Allowed>,
+    /// How long it holds, such as 90d, 12h or 30m; without it, until it is revoked
+    #[arg(long, value_parser = lifetime)]
+    expires_in: Option<Duration>,
+}
+
+/// A scope, as it is written on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Allowed {
+    /// Submit jobs and batches
+    Submit,
+    /// Read, wait, follow
+    Read,
+    /// Cancel, complete, retry, forget; callbacks; pause queues
+    Manage,
+    /// Everything
+    Admin,
+}
+
+impl From<Allowed> for Scope {
+    fn from(allowed: Allowed) -> Self {
+        match allowed {
+            Allowed::Submit => Self::Submit,
+            Allowed::Read => Self::Read,
+            Allowed::Manage => Self::Manage,
+            Allowed::Admin => Self::Admin,
+        }
+    }
+}
+
 /// Carries it out.
-pub(super) fn run(command: &Command, config: &Config) -> Result<(), Failure> {
+pub(super) fn run(command: Command, config: &Config) -> Result<(), Failure> {
     prepare_data_dir(config)?;
     let keys = Keys::new(&config.data_dir);
     let failure = |source| Failure::Io { context: "the keys cannot be changed".to_owned(), source };
     match command {
-        Command::Create { name } => {
-            let (key, text) = keys.create(name, wall_clock()).map_err(failure)?;
+        Command::Create(options) => {
+            let (key, text) = keys.create(options.asked(), wall_clock()).map_err(failure)?;
             say(&text);
             let_servers_see();
-            say_error(&format!("key {} made; it is not shown again", key.id));
+            let (id, scopes) = (&key.id, words(&key));
+            say_error(&format!("key {id} made, for {scopes}; it is not shown again"));
         }
         Command::List => keys.list().map_err(failure)?.iter().for_each(show),
         Command::Revoke { id } => {
-            if !keys.revoke(id).map_err(failure)? {
+            if !keys.revoke(&id).map_err(failure)? {
                 let source = std::io::Error::other(format!("there is no key {id}"));
                 return Err(failure(source));
             }
@@ -51,7 +90,38 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+impl Options {
+    fn asked(self) -> NewKey {
+        let millis = |it: Duration| i64::try_from(it.as_millis()).unwrap_or(i64::MAX);
+        NewKey {
+            name: self.name,
+            scopes: self.scope.into_iter().map(Scope::from).collect::<BTreeSet<_>>(),
+            expires_at: self.expires_in.map(|it| wall_clock().plus_millis(millis(it))),
+        }
+    }
+}
+
+/// A length of time in jiff's friendly form; a day has 24 hours.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = |error: jiff::Error| format!("{error}; write 90d, 12h or 30m");
+    let span: Span = text.parse().map_err(wrong)?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
+    let length = Duration::try_from(length).unwrap_or_default();
+    if length.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(length) }
+}
+
+/// Its id, when it was made, when it ends, what it allows, what it is for.
 fn show(key: &Key) {
-    let made = jiff::Timestamp::from_millisecond(key.created_at_ms).unwrap_or(jiff::Timestamp::MIN);
-    say(&format!("{}\t{made:.0}\t{}", key.id, key.name));
+    let day = |ms| {
+        let moment = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+        format!("{moment:.0}")
+    };
+    let ends = key.expires_at_ms.map_or_else(|| "never".to_owned(), day);
+    let (id, made, scopes, name) = (&key.id, day(key.created_at_ms), words(key), &key.name);
+    say(&format!("{id}\t{made}\t{ends}\t{scopes}\t{name}"));
+}
+
+fn words(key: &Key) -> String {
+    let words: Vec<_> = key.scopes.iter().map(|scope| scope.word()).collect();
+    words.join(",")
 }

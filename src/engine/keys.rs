@@ -1,5 +1,6 @@
-//! API keys: who may use the service. Kept in the data directory, read anew when they change.
+//! API keys: who may do what. Kept in the data directory, read anew when they change.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -12,8 +13,55 @@ use crate::domain::Timestamp;
 use super::secret::write_private;
 use super::watched::Watched;
 
-const FILE: &str = "keys.json";
+/// The file of keys in the data directory.
+pub const FILE: &str = "keys.json";
 const PREFIX: &str = "fut_";
+
+/// Every request is held against each of them.
+const KEYS_MAX: usize = 1_000;
+
+/// What a key allows.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// To make jobs and batches.
+    Submit,
+    /// To look at everything, to wait and to follow.
+    Read,
+    /// To cancel, complete, retry and forget jobs, to add and repeat callbacks, to pause queues.
+    Manage,
+    /// Everything: settings of queues and their end besides the others.
+    Admin,
+}
+
+impl Scope {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Read => "read",
+            Self::Manage => "manage",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What [`Key`] allows if its file, of an older server, does not say.
+fn everything() -> BTreeSet<Scope> {
+    BTreeSet::from([Scope::Admin])
+}
+
+/// What is asked for with a new key.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What it is for, in its owner's words.
+    pub name: String,
+    /// What it allows.
+    pub scopes: BTreeSet<Scope>,
+    /// From when on it is refused; none: never.
+    pub expires_at: Option<Timestamp>,
+}
 
 /// One key, as it is kept: its secret only as a digest.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,10 +70,28 @@ pub struct Key {
     pub id: String,
     /// What it is for, in its owner's words.
     pub name: String,
+    /// What it allows.
+    #[serde(default = "everything")]
+    pub scopes: BTreeSet<Scope>,
     /// When it was made, in Unix milliseconds.
     pub created_at_ms: i64,
+    /// From when on it is refused, in Unix milliseconds; none: never.
+    #[serde(default)]
+    pub expires_at_ms: Option<i64>,
     /// SHA-256 of the whole key, in hexadecimal digits.
     sha256: String,
+}
+
+impl Key {
+    /// Whether it allows what `scope` stands for.
+    #[must_use]
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at_ms.is_some_and(|at| at <= now.0)
+    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -44,12 +110,16 @@ pub struct Keys {
 pub enum Verdict {
     /// There is no key at all: on loopback everything is allowed.
     Open,
-    /// The key with this id.
+    /// The key with this id allows it.
     Key(String),
     /// No key was given, and one is needed.
     Missing,
     /// The key is not known, or was revoked.
     Unknown,
+    /// The key's time is over.
+    Expired,
+    /// The key with this id allows other things only.
+    Forbidden(String, BTreeSet<Scope>),
 }
 
 impl Keys {
@@ -63,12 +133,22 @@ impl Keys {
     /// Makes a key and gives its text, which is shown once and kept nowhere: `fut_<id>_<secret>`.
     ///
     /// # Errors
-    /// An I/O error.
-    pub fn create(&self, name: &str, now: Timestamp) -> io::Result<(Key, String)> {
+    /// An I/O error; also that there are as many keys as there may be.
+    pub fn create(&self, new: NewKey, now: Timestamp) -> io::Result<(Key, String)> {
         let id = digits(&rand::random::<[u8; 6]>());
         let text = format!("{PREFIX}{id}_{}", digits(&rand::random::<[u8; 32]>()));
-        let key = Key { id, name: name.to_owned(), created_at_ms: now.0, sha256: digest(&text) };
-        self.change(|table| table.keys.push(key.clone()))?;
+        let NewKey { name, scopes, expires_at } = new;
+        let (created_at_ms, expires_at_ms) = (now.0, expires_at.map(|at| at.0));
+        let key = Key { id, name, scopes, created_at_ms, expires_at_ms, sha256: digest(&text) };
+        self.change(|table| {
+            if table.keys.len() >= KEYS_MAX {
+                let full =
+                    format!("there are {KEYS_MAX} keys already; revoke those that nobody uses");
+                return Err(io::Error::other(full));
+            }
+            table.keys.push(key.clone());
+            Ok(())
+        })?;
         Ok((key, text))
     }
 
@@ -77,13 +157,11 @@ impl Keys {
     /// # Errors
     /// An I/O error.
     pub fn revoke(&self, id: &str) -> io::Result<bool> {
-        let mut found = false;
         self.change(|table| {
             let before = table.keys.len();
             table.keys.retain(|key| key.id != id);
-            found = table.keys.len() < before;
-        })?;
-        Ok(found)
+            Ok(table.keys.len() < before)
+        })
     }
 
     /// All keys, oldest first.
@@ -94,11 +172,16 @@ impl Keys {
         Ok(self.table.current()?.keys.clone())
     }
 
-    /// Whether a request that brought `given` may pass.
+    /// Whether a request that brought `given` may do what `needed` stands for.
     ///
     /// # Errors
     /// An I/O error: then nobody may.
-    pub fn verdict(&self, given: Option<&str>) -> io::Result<Verdict> {
+    pub fn verdict(
+        &self,
+        given: Option<&str>,
+        needed: Scope,
+        now: Timestamp,
+    ) -> io::Result<Verdict> {
         let table = self.table.current()?;
         if table.keys.is_empty() {
             return Ok(Verdict::Open);
@@ -107,16 +190,28 @@ impl Keys {
         let wanted = digest(given);
         // The digest of what was given does not depend on any key, so its comparison tells nothing.
         let same = |key: &&Key| bool::from(key.sha256.as_bytes().ct_eq(wanted.as_bytes()));
-        let found = table.keys.iter().find(same);
-        Ok(found.map_or(Verdict::Unknown, |key| Verdict::Key(key.id.clone())))
+        Ok(match table.keys.iter().find(same) {
+            None => Verdict::Unknown,
+            Some(key) if key.has_expired(now) => Verdict::Expired,
+            Some(key) if key.allows(needed) => Verdict::Key(key.id.clone()),
+            Some(key) => Verdict::Forbidden(key.id.clone(), key.scopes.clone()),
+        })
     }
 
-    /// Changes the file.
-    fn change(&self, change: impl FnOnce(&mut Table)) -> io::Result<()> {
+    /// Whether the key of this id still holds: neither revoked nor expired. While the file cannot be read, none does.
+    #[must_use]
+    pub fn still_holds(&self, id: &str, now: Timestamp) -> bool {
+        let holds = |key: &Key| key.id == id && !key.has_expired(now);
+        self.table.current().is_ok_and(|table| table.keys.iter().any(holds))
+    }
+
+    /// Changes the file, unless `change` refuses.
+    fn change<T>(&self, change: impl FnOnce(&mut Table) -> io::Result<T>) -> io::Result<T> {
         let _alone = self.table.alone()?;
         let mut table = self.table.load()?;
-        change(&mut table);
-        write_private(self.table.file(), &serde_json::to_string_pretty(&table)?)
+        let changed = change(&mut table)?;
+        write_private(self.table.file(), &serde_json::to_string_pretty(&table)?)?;
+        Ok(changed)
     }
 }
 
@@ -131,4 +226,70 @@ fn digits(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap_or_default();
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn new(scopes: &[Scope], expires_at: Option<Timestamp>) -> NewKey {
+        NewKey { name: String::new(), scopes: scopes.iter().copied().collect(), expires_at }
+    }
+
+    /// A clock of its own for each look, or the file would be looked at once in a while only.
+    fn verdict(directory: &Path, text: &str, needed: Scope, at: i64) -> Verdict {
+        Keys::new(directory).verdict(Some(text), needed, Timestamp(at)).expect("the file")
+    }
+
+    #[test]
+    fn a_key_holds_until_the_moment_of_its_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let keys = Keys::new(directory.path());
+        let ends = new(&[Scope::Read], Some(Timestamp(5_000)));
+        let (key, text) = keys.create(ends, NOW).expect("a key");
+        let at = |at| verdict(directory.path(), &text, Scope::Read, at);
+        assert_eq!((at(4_999), at(5_000)), (Verdict::Key(key.id.clone()), Verdict::Expired));
+        let holds = |at| Keys::new(directory.path()).still_holds(&key.id, Timestamp(at));
+        assert!(holds(4_999) && !holds(5_000));
+        assert!(!Keys::new(directory.path()).still_holds("another", NOW));
+    }
+
+    #[test]
+    fn a_key_of_a_file_without_scopes_may_do_everything() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let old = format!(
+            r#"{{"keys":[{{"id":"ab","name":"old","created_at_ms":1,"sha256":"{}"}}]}}"#,
+            digest("fut_ab_cd")
+        );
+        write_private(&directory.path().join(FILE), &old).expect("a file");
+        for scope in [Scope::Submit, Scope::Read, Scope::Manage, Scope::Admin] {
+            let found = verdict(directory.path(), "fut_ab_cd", scope, i64::MAX);
+            assert_eq!(found, Verdict::Key("ab".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_opens_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for broken in ["", "{", r#"{"keys":[{"id":"ab"}]}"#, r#"{"keys":[],"scopes":"#] {
+            write_private(&directory.path().join(FILE), broken).expect("a file");
+            let keys = Keys::new(directory.path());
+            assert!(keys.verdict(None, Scope::Read, NOW).is_err(), "{broken}");
+            assert!(!keys.still_holds("ab", NOW));
+        }
+    }
+
+    #[test]
+    fn there_is_a_limit_of_keys() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let keys = Keys::new(directory.path());
+        let key = keys.create(new(&[Scope::Read], None), NOW).expect("a key").0;
+        let full = Table { keys: vec![key; KEYS_MAX] };
+        let text = serde_json::to_string(&full).expect("JSON");
+        write_private(&directory.path().join(FILE), &text).expect("a file");
+        let refused = keys.create(new(&[Scope::Read], None), NOW).expect_err("one too many");
+        assert!(refused.to_string().contains("1000 keys"), "{refused}");
+    }
 }

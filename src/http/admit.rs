@@ -2,15 +2,17 @@
 //! by a name it has, be of bearable size, and bring a key where one is needed.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use tower::Service as _;
 use uuid::Uuid;
 
-use crate::engine::keys::Verdict;
+use crate::engine::keys::{Scope, Verdict};
 
 use super::extract::has_lines;
 use super::line_reader::RequestId;
@@ -38,13 +40,18 @@ impl App {
         let method = request.method().clone();
         let response = match self.desk.check(&request) {
             Ok(owner) => {
-                if let Some(owner) = owner {
+                if let Some(owner) = owner.clone() {
                     request.extensions_mut().insert(owner);
                 }
                 if has_lines(request.headers()) {
                     request.extensions_mut().insert(RequestId(request_id.clone()));
                 }
-                self.routes.call(request).await.unwrap_or_else(|never| match never {})
+                let answer = self.routes.call(request).await;
+                let answer = answer.unwrap_or_else(|never| match never {});
+                match owner {
+                    Some(owner) => while_key_holds(answer, &self.desk, owner),
+                    None => answer,
+                }
             }
             Err(problem) => problem.into_response(),
         };
@@ -69,6 +76,20 @@ impl App {
     }
 }
 
+/// A stream may last for days, and ends at its next piece when its key is revoked or expires.
+fn while_key_holds(answer: Response, desk: &Arc<Desk>, owner: KeyOwner) -> Response {
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    let desk = Arc::clone(desk);
+    answer.map(|body| {
+        Body::from_stream(body.into_data_stream().map(move |piece| {
+            let holds = desk.keys.still_holds(&owner.0, desk.engine.clock().now());
+            if holds { piece } else { Err(axum::Error::new("the key does not hold any more")) }
+        }))
+    })
+}
+
 impl Desk {
     fn check(&self, request: &Request) -> Result<Option<KeyOwner>, Problem> {
         let uri = request.uri();
@@ -79,7 +100,10 @@ impl Desk {
         }
         check_size(request.headers())?;
         self.check_host(request)?;
-        if needs_key(uri.path()) { self.check_key(request.headers()) } else { Ok(None) }
+        match needed(request.method(), uri.path()) {
+            Some(scope) => self.check_key(request.headers(), scope),
+            None => Ok(None),
+        }
     }
 
     /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
@@ -100,8 +124,8 @@ impl Desk {
         Err(Problem::new(Code::Misdirected, detail))
     }
 
-    /// Whose key it is; nobody's where none is needed.
-    fn check_key(&self, headers: &HeaderMap) -> Result<Option<KeyOwner>, Problem> {
+    /// Whose key it is, if it allows what is `needed`; nobody's while there is none.
+    fn check_key(&self, headers: &HeaderMap, needed: Scope) -> Result<Option<KeyOwner>, Problem> {
         let given = headers.get(header::AUTHORIZATION);
         let token = given.and_then(|value| value.to_str().ok()).and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -112,13 +136,21 @@ impl Desk {
             let problem = Problem::new(Code::Unauthenticated, detail);
             Err(problem.with_header(header::WWW_AUTHENTICATE, bearer))
         };
-        match self.keys.verdict(token) {
+        match self.keys.verdict(token, needed, self.engine.clock().now()) {
             Ok(Verdict::Key(id)) => Ok(Some(KeyOwner(id))),
             Ok(Verdict::Open) if self.config.open_without_keys => Ok(None),
             Ok(Verdict::Open | Verdict::Missing) => {
                 refused("a key is needed: send Authorization: Bearer fut_…")
             }
             Ok(Verdict::Unknown) => refused("the key is not known, or was revoked"),
+            Ok(Verdict::Expired) => refused("the key has expired"),
+            Ok(Verdict::Forbidden(id, scopes)) => {
+                let scopes: Vec<_> = scopes.into_iter().map(Scope::word).collect();
+                let (scopes, needed) = (scopes.join(", "), needed.word());
+                let detail =
+                    format!("key {id} allows {scopes}; this needs one that allows {needed}");
+                Err(Problem::new(Code::Forbidden, detail))
+            }
             Err(error) => {
                 tracing::error!(%error, "the keys cannot be read");
                 Err(Problem::new(Code::Internal, "internal error"))
@@ -127,9 +159,22 @@ impl Desk {
     }
 }
 
-/// Whoever may reach the server may know that it lives, and how it is spoken to.
-fn needs_key(path: &str) -> bool {
-    !matches!(path, "/livez" | "/readyz" | "/openapi.yaml") && !path.starts_with("/problems/")
+/// What a key must allow for this request: `openapi.yaml` says it of each operation. None: whoever may reach the
+/// server may know that it lives, and how it is spoken to.
+fn needed(method: &Method, path: &str) -> Option<Scope> {
+    if matches!(path, "/livez" | "/readyz" | "/openapi.yaml") || path.starts_with("/problems/") {
+        return None;
+    }
+    let mut parts = path.strip_prefix("/v1/").unwrap_or_default().splitn(4, '/');
+    let parts = [(); 3].map(|()| parts.next().unwrap_or_default());
+    Some(match (method.as_str(), parts) {
+        ("GET" | "HEAD", _) | ("POST", ["jobs", "wait" | "as-completed", ""]) => Scope::Read,
+        ("POST", ["jobs" | "batches" | "map", "", ""]) => Scope::Submit,
+        (_, ["jobs" | "batches" | "callbacks", ..])
+        | ("POST", ["queues", _, "pause" | "resume"]) => Scope::Manage,
+        // Also what a route of tomorrow needs, as long as nothing else is said here.
+        _ => Scope::Admin,
+    })
 }
 
 fn check_size(headers: &HeaderMap) -> Result<(), Problem> {

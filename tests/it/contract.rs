@@ -13,17 +13,19 @@ use answer::{Answers, Seen, fits};
 use compile::Compiler;
 
 /// Rejections from before the routing, which can meet any path: where `components.responses` describes them.
-const UNROUTED: [(u16, &str); 6] = [
+const UNROUTED: [(u16, &str); 7] = [
     (400, "BadRequest"),
     (401, "Unauthenticated"),
+    (403, "Forbidden"),
     (404, "NotFound"),
     (414, "UriTooLong"),
     (421, "Misdirected"),
     (431, "HeadersTooLarge"),
 ];
-const WRONG_METHOD: [(u16, &str); 6] = [
+const WRONG_METHOD: [(u16, &str); 7] = [
     (400, "BadRequest"),
     (401, "Unauthenticated"),
+    (403, "Forbidden"),
     (405, "MethodNotAllowed"),
     (414, "UriTooLong"),
     (421, "Misdirected"),
