@@ -3,6 +3,7 @@
 mod check;
 mod functions;
 mod listen;
+mod upkeep;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -30,6 +31,7 @@ use crate::store::{self, DatabasePath, OpenError, Store};
 
 pub(crate) use check::check;
 pub(crate) use listen::{Listen, Reaction, listen};
+pub(crate) use upkeep::{backup, fsck, restore};
 
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
@@ -62,6 +64,9 @@ pub enum Failure {
         /// What went wrong.
         source: io::Error,
     },
+    /// What was found that must not be.
+    #[error("what was acknowledged may not be there as it was; `restore` brings a backup back:\n{}", .0.join("\n"))]
+    Damaged(Vec<String>),
     /// The database failed while the server ran.
     #[error("the database failed during a commit; what was acknowledged before is safe")]
     Broken,
@@ -74,8 +79,12 @@ impl Failure {
         match self {
             Self::InUse(_) => 73,
             Self::Config(_)
-            | Self::Store(OpenError::OldSqlite { .. } | OpenError::NewerSchema { .. }) => 78,
-            Self::Store(OpenError::Damaged(_)) => 65,
+            | Self::Store(
+                OpenError::OldSqlite { .. }
+                | OpenError::NewerSchema { .. }
+                | OpenError::OlderSchema { .. },
+            ) => 78,
+            Self::Damaged(_) | Self::Store(OpenError::Damaged(_) | OpenError::Lost(_)) => 65,
             Self::Store(_) | Self::Outbound(_) | Self::Io { .. } | Self::Broken => 74,
         }
     }
@@ -347,6 +356,7 @@ async fn open_store(
         slots: config.slots(),
         pools: pools.collect(),
         delivery_wait_ms_max: courier.schedule.longest_wait_ms(),
+        accept_data_loss: config.accept_data_loss,
     };
     let opened = Store::open(store_config, clock.now()).await?;
     if opened.recovered > 0 {

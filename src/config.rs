@@ -58,6 +58,8 @@ pub struct Config {
     pub egress_allow: Vec<String>,
     /// Whether callbacks and `http.request` may reach this machine, for development.
     pub allow_loopback_egress: bool,
+    /// Whether to start where something that was acknowledged is lost.
+    pub accept_data_loss: bool,
     /// Queues by name. `default` always exists.
     pub queues: BTreeMap<String, Queue>,
     /// Commands and workers.
@@ -97,6 +99,7 @@ impl Default for Config {
             hosts: Vec::new(),
             egress_allow: Vec::new(),
             allow_loopback_egress: false,
+            accept_data_loss: false,
             queues: BTreeMap::new(),
             programs: Programs::default(),
             cgroups: true,
@@ -138,6 +141,9 @@ pub struct Options {
     /// Let callbacks and http.request reach this machine
     #[arg(long, env = "FUTURITY_ALLOW_LOOPBACK_EGRESS", global = true)]
     allow_loopback_egress: bool,
+    /// Start though something that was acknowledged is lost, and go on with what is left
+    #[arg(long, global = true)]
+    accept_data_loss: bool,
     /// What to log, as a filter: info, debug, futurity=trace
     #[arg(
         long,
@@ -198,6 +204,7 @@ impl Config {
             hosts: file.hosts.into_iter().chain(options.host.iter().cloned()).collect(),
             egress_allow: file.egress.allow,
             allow_loopback_egress: options.allow_loopback_egress || file.egress.allow_loopback,
+            accept_data_loss: options.accept_data_loss,
             queues: file.queues.into_iter().map(queue).collect(),
             programs: Programs {
                 functions: file.functions,

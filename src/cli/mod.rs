@@ -5,8 +5,10 @@ mod health;
 mod keys;
 mod listen;
 mod serve;
+mod upkeep;
 mod webhook_secret;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +40,18 @@ enum Command {
     /// API keys: who may use the service
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Look through the data directory, which no server may use, for what must not be; exit 0 or 65
+    Fsck,
+    /// Copy the data directory into one file, also while a server runs
+    Backup {
+        /// The file, which must not be there
+        file: PathBuf,
+    },
+    /// Bring a backup into a data directory without a database
+    Restore {
+        /// The backup
+        file: PathBuf,
+    },
     /// Receive webhooks on this machine, verify and show them: for development
     Listen(listen::Options),
     /// Print the secret that signs webhooks, made if there is none; or replace it
@@ -57,7 +71,10 @@ pub fn run() -> ExitCode {
         Some(Command::Config) => shown(&config),
         Some(Command::Check) => check::run(&config),
         Some(Command::Health) => health::ask(&config),
-        Some(Command::Keys(command)) => keys::run(&command, &config),
+        Some(Command::Fsck) => upkeep::fsck(&config),
+        Some(Command::Backup { file }) => upkeep::backup(&file, &config),
+        Some(Command::Restore { file }) => upkeep::restore(&file, &config),
+        Some(Command::Keys(command)) => keys::run(command, &config),
         Some(Command::Listen(options)) => listen::run(options, &config),
         Some(Command::WebhookSecret { command }) => webhook_secret::run(command.as_ref(), &config),
     });

@@ -19,6 +19,8 @@ pub enum ErrorType {
     ResultTooLarge,
     /// An outgoing request to an address that the egress policy denies.
     EgressDenied,
+    /// The arguments do not read back from the disk as they were submitted.
+    DamagedArguments,
     /// The process that had the call is gone, or was not to be understood any more (E20).
     WorkerLost,
     /// A program wrote more than it may.
@@ -36,13 +38,14 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    const OURS: [Self; 13] = [
+    const OURS: [Self; 14] = [
         Self::Panic,
         Self::Interrupted,
         Self::CrashLoop,
         Self::InvalidResult,
         Self::ResultTooLarge,
         Self::EgressDenied,
+        Self::DamagedArguments,
         Self::WorkerLost,
         Self::OutputLimit,
         Self::OutOfMemory,
@@ -63,6 +66,7 @@ impl ErrorType {
             Self::InvalidResult => "invalid_result",
             Self::ResultTooLarge => "result_too_large",
             Self::EgressDenied => "egress_denied",
+            Self::DamagedArguments => "damaged_arguments",
             Self::WorkerLost => "worker_lost",
             Self::OutputLimit => "output_limit",
             Self::OutOfMemory => "out_of_memory",
@@ -133,6 +137,7 @@ impl JobError {
     pub fn may_be_retried(&self) -> bool {
         match self.kind {
             ErrorType::EgressDenied
+            | ErrorType::DamagedArguments
             | ErrorType::StartTimeout
             | ErrorType::TotalTimeout
             | ErrorType::CrashLoop

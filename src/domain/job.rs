@@ -303,6 +303,15 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+/// What of a job does not read back from the disk as it was written (G3). It is left out, and never taken for what it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Its arguments.
+    pub arguments: bool,
+    /// Its result, or its error.
+    pub outcome: bool,
+}
+
 /// One submitted call and its future, as it stands at one moment (S6). Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -344,6 +353,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// What the running attempt last said of itself.
     pub progress: Option<Progress>,
+    /// What of it does not read back.
+    pub damage: Damage,
     /// Whether it is worth while to look for callbacks of it. Added and removed, they change nothing of a job.
     pub may_have_callbacks: bool,
 }
@@ -372,6 +383,7 @@ impl Job {
             result_omitted: false,
             error: None,
             progress: None,
+            damage: Damage::default(),
             may_have_callbacks: false,
         }
     }

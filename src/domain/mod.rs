@@ -29,8 +29,8 @@ pub use error::{ErrorType, JobError};
 pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 pub use invalid::Invalid;
 pub use job::{
-    FailedAttempt, FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool, Priority,
-    Progress, QueueName, Spec, Tags,
+    Damage, FailedAttempt, FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool,
+    Priority, Progress, QueueName, Spec, Tags,
 };
 pub use json::Json;
 pub use log::{LogLine, LogPlace, LogStream};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Job, JobError, Json, LogLine, LogPlace, Outcome, Pool, State};
+use crate::domain::{ErrorType, Job, JobError, Json, LogLine, LogPlace, Outcome, Pool, State};
 use crate::runtime::{Call, Function, Running};
 use crate::store::{self, Settlement};
 
@@ -81,11 +81,12 @@ impl Engine {
         if let Some(bound) = bound {
             return Ok((function, bound));
         }
-        let (args, kwargs) = (&job.spec.args, &job.spec.kwargs);
-        let args = args.clone().unwrap_or_else(Json::empty_array);
-        let kwargs = kwargs.clone().unwrap_or_else(Json::empty_object);
+        let (Some(args), Some(kwargs)) = (&job.spec.args, &job.spec.kwargs) else {
+            let message = "its arguments do not read back from the disk as they were submitted";
+            return Err(JobError::of(ErrorType::DamagedArguments, message));
+        };
         let arguments = function
-            .bind(&args, &kwargs)
+            .bind(args, kwargs)
             .map_err(|refusal| JobError::new("TypeError", refusal.to_string()))?;
         Ok((function, arguments))
     }

@@ -155,6 +155,9 @@ pub enum Error {
     /// It is not known whether the write happened.
     #[error("the database failed during the commit: the write may have happened or not")]
     OutcomeUnknown,
+    /// What is kept of it does not read back as it was written (G3).
+    #[error("{0}; restore a backup, and see what `futurity fsck` finds")]
+    Damaged(String),
     /// Something of ours failed; it is in the log.
     #[error("internal error")]
     Internal(#[source] store::Error),
@@ -182,10 +185,11 @@ pub(super) fn of_store(error: store::Error) -> Error {
         store::Error::KeyMismatch(id) => Error::KeyMismatch(id),
         store::Error::Expired(id) => Error::Expired(id),
         store::Error::BatchClosed => Error::BatchClosed,
+        store::Error::Damaged(what) => Error::Damaged(what),
         // Whoever submits looks for the job itself.
-        internal @ (store::Error::Superseded
-        | store::Error::Repeated(_)
-        | store::Error::Sql(_)
-        | store::Error::Damaged(_)) => Error::Internal(internal),
+        internal
+        @ (store::Error::Superseded | store::Error::Repeated(_) | store::Error::Sql(_)) => {
+            Error::Internal(internal)
+        }
     }
 }

@@ -18,6 +18,9 @@ impl Engine {
                 return Err(Error::NotRetried { id, state: job.state });
             }
         }
+        if job.damage.arguments {
+            return Err(Error::Damaged(format!("the arguments of job {id} do not read back")));
+        }
         let spec = &job.spec;
         let new = NewJob {
             id: None,

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::domain::Timestamp;
+use crate::domain::{CallbackId, Timestamp};
 use crate::outbound::Secret;
 
+use super::seal::Seal;
 use super::watched::Watched;
 
 /// The secrets that sign webhooks, in the form that receivers take: `whsec_…`.
-const WEBHOOK_SECRET_FILE: &str = "webhook-secret";
+pub const WEBHOOK_SECRET_FILE: &str = "webhook-secret";
 /// The key that seals what callbacks give in confidence, in base64.
-const SEAL_KEY_FILE: &str = "seal-key";
+pub const SEAL_KEY_FILE: &str = "seal-key";
 
 /// Signs what a rotation has replaced this long, so that receivers can change over.
 const OVERLAP_MS: i64 = 24 * 3_600_000;
@@ -182,6 +183,12 @@ pub fn seal_key(data_dir: &Path) -> io::Result<[u8; 32]> {
             format!("{}: not 32 bytes in base64; restore it from a backup", file.display());
         io::Error::new(io::ErrorKind::InvalidData, detail)
     })
+}
+
+/// Tells whether this key opens what a callback has sealed.
+pub fn opener(key: &[u8; 32]) -> impl Fn(CallbackId, &[u8]) -> bool + use<> {
+    let seal = Seal::new(key);
+    move |id, sealed| seal.open(id, sealed).is_some()
 }
 
 /// Writes `text` to a new file that only its owner can read, and makes it durable under that name.

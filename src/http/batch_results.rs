@@ -14,6 +14,7 @@ use crate::engine::{BatchResult, BatchResults, Error, Order};
 use super::Desk;
 use super::body::JobErrorBody;
 use super::extract::{BatchPath, Query};
+use super::job_body::damaged;
 use super::list::parameter;
 use super::print::Object;
 use super::problem::Problem;
@@ -92,7 +93,11 @@ pub(super) fn line(out: &mut String, index: i64, job: &Job) {
             }
         }
         (_, Some(error)) => it.value("error", &JobErrorBody::of(error)),
+        // Of one that failed only if its error does not read back.
         (State::Pending | State::Running | State::Failed | State::Cancelled, None) => {}
+    }
+    if job.damage.outcome {
+        it.value("damaged", &damaged(job.damage));
     }
     it.end();
     out.push('\n');

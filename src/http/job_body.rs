@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{Job, JobId, Json, RunAt, Spec, StateCounts};
+use crate::domain::{Damage, Job, JobId, Json, RunAt, Spec, StateCounts};
 
 use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
 use super::callback_body::StateCountsBody;
@@ -110,6 +110,9 @@ impl<'a> JobBody<'a> {
             ("kwargs_omitted", kwargs.is_none()),
             ("result_omitted", job.result_omitted || (result.is_none() && job.result.is_some())),
         ];
+        if job.damage != Damage::default() {
+            it.value("damaged", &damaged(job.damage));
+        }
         omitted.iter().filter(|(_, left_out)| *left_out).for_each(|(name, _)| it.flag(name, true));
         it.end();
         out
@@ -121,6 +124,12 @@ impl Serialize for JobBody<'_> {
         let text = RawValue::from_string(self.text()).map_err(serde::ser::Error::custom)?;
         text.serialize(serializer)
     }
+}
+
+/// The parts that do not read back, by their names.
+pub(super) fn damaged(damage: Damage) -> Vec<&'static str> {
+    let parts = [(damage.arguments, "arguments"), (damage.outcome, "outcome")];
+    parts.into_iter().filter(|(is_damaged, _)| *is_damaged).map(|(_, name)| name).collect()
 }
 
 /// What the client asked for besides the call itself.

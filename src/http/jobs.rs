@@ -69,6 +69,9 @@ pub(super) async fn result(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (job, wait) = desk.waited(id, query, &headers).await?;
+    if job.damage.outcome {
+        return Err(Problem::of_damaged(job));
+    }
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -89,6 +92,9 @@ pub(super) async fn exception(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (job, wait) = desk.waited(id, query, &headers).await?;
+    if job.damage.outcome {
+        return Err(Problem::of_damaged(job));
+    }
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))

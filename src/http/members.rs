@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::wait::bad_query;
 
 /// Every member that a job may have, in the order in which they are shown.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 35] = [
     "id",
     "function",
     "args",
@@ -43,6 +43,7 @@ const NAMES: [&str; 34] = [
     "args_omitted",
     "kwargs_omitted",
     "result_omitted",
+    "damaged",
 ];
 
 /// Whoever asks for more may as well have the whole job.

@@ -59,6 +59,7 @@ impl Shelf {
             slots: BTreeMap::from([(Pool::Tasks, 1_000), (Pool::Threads, 1_000)]),
             pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
             delivery_wait_ms_max: 86_400_000,
+            accept_data_loss: false,
         };
         Self::open(dir, config).await
     }

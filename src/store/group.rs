@@ -51,6 +51,8 @@ pub(super) struct Group<'a> {
     /// By how much the counts of batches have moved.
     tallies: BTreeMap<Ordinal, Counts>,
     log: changes::Log,
+    /// Rows that the connection had changed before.
+    rows_before: u64,
     /// Whether jobs that wait are gathered to be inserted together, and those that were.
     gathers: bool,
     gathered: Vec<Waiting>,
@@ -92,6 +94,7 @@ impl<'a> Group<'a> {
             startable: Vec::new(),
             tallies: BTreeMap::new(),
             log: changes::Log::default(),
+            rows_before: sql.connection().total_changes(),
             gathers: false,
             gathered: Vec::new(),
             portion_left: doomed::PORTION,
@@ -226,10 +229,12 @@ impl<'a> Group<'a> {
         if job.state == State::Running {
             self.sql.insert_started(&job, (seq, self.counters.epoch), &arguments)?;
         } else if self.gathers && it.identity.is_none() && it.callbacks.is_empty() {
-            let (payload, arguments_bytes) = (arguments.payload(), arguments.bytes());
-            let arguments = payload.map_or(Ok(text), Err);
+            let (arguments_bytes, arguments_sum) = (arguments.bytes(), arguments.sum());
+            let arguments = arguments.payload().map_or(Ok(text), Err);
             let job = job.clone();
-            self.gathered.push(Waiting { job, deadline, seq, arguments, arguments_bytes });
+            let gathered =
+                Waiting { job, deadline, seq, arguments, arguments_bytes, arguments_sum };
+            self.gathered.push(gathered);
             if self.gathered.len() == TOGETHER {
                 self.insert_gathered()?;
             }

@@ -3,16 +3,19 @@
 //! All writes of all requests go through one writer that commits them in groups; readers have
 //! connections of their own, which cannot write.
 
+mod backup;
 mod batches;
 mod cancel_many;
 mod change;
 mod clocks;
 mod commits;
+mod fsck;
 mod group;
 mod ledger;
 mod log_entry;
 mod logs;
 mod manual;
+mod mark;
 mod payload;
 mod read;
 mod recovery;
@@ -38,6 +41,7 @@ use crate::domain::{
     Outcome, Pace, Pool, QueueName, RunAt, Spec, Timestamp, When,
 };
 
+pub use backup::{backup, restore};
 pub use batches::{Many, NewBatch, Submitted};
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{
@@ -46,6 +50,7 @@ pub use change::{
 };
 pub use clocks::{Alarm, Moment};
 pub use commits::{Commits, Ended, Event};
+pub use fsck::fsck;
 pub use manual::Completion;
 pub use read::{
     BatchPage, CallbackFilter, Changes, DueDelivery, Filter, JobChange, Left, Order, Outbox, Page,
@@ -126,6 +131,8 @@ pub struct Config {
     pub pools: BTreeMap<String, Pool>,
     /// The longest that a delivery waits for its next attempt, in milliseconds.
     pub delivery_wait_ms_max: i64,
+    /// Whether to go on where something that was acknowledged is lost (G3).
+    pub accept_data_loss: bool,
 }
 
 impl Config {

@@ -18,7 +18,7 @@ pub(super) enum Stored<'a> {
     /// In the row.
     Inline(&'a str),
     /// Beside it.
-    Payload { payload: i64, bytes: usize },
+    Payload { payload: i64, bytes: usize, sum: i64 },
 }
 
 impl Stored<'_> {
@@ -28,6 +28,14 @@ impl Stored<'_> {
             Self::Payload { bytes, .. } => *bytes,
         };
         i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
+    /// What it must read back as.
+    pub(super) fn sum(&self) -> i64 {
+        match self {
+            Self::Inline(text) => sum(text),
+            Self::Payload { sum, .. } => *sum,
+        }
     }
 
     pub(super) fn inline(&self) -> Option<&str> {
@@ -43,6 +51,11 @@ impl Stored<'_> {
             Self::Payload { payload, .. } => Some(*payload),
         }
     }
+}
+
+/// CRC-32 of a value as it is kept: a row or a piece that was altered on the disk does not pass for what was written (G3).
+pub(super) fn sum(text: &str) -> i64 {
+    i64::from(crc32fast::hash(text.as_bytes()))
 }
 
 /// Positional and keyword arguments as one text, `[[…],{…}]`.

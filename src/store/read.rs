@@ -6,7 +6,7 @@ macro_rules! job_columns {
     interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
     arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
     expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch),
-    exists (select 1 from callbacks as c where c.job = jobs.ordinal)"
+    exists (select 1 from callbacks as c where c.job = jobs.ordinal), arguments_sum, outcome_sum"
     };
 }
 
@@ -22,12 +22,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
 
 use crate::domain::{
-    BatchId, FailedAttempt, FunctionName, Job, JobId, Json, Ordinal, QueueName, Spec, State,
-    Timestamp,
+    BatchId, FailedAttempt, FunctionName, Job, JobId, Ordinal, QueueName, State, Timestamp,
 };
 
 use super::sqlite::rows;
-use super::{Arc, Error, Store};
+use super::{Error, Store};
 
 pub use batches::{BatchPage, Order, Place};
 pub use callbacks::CallbackFilter;
@@ -96,6 +95,8 @@ pub struct Page {
 pub(super) enum View {
     Whole,
     Brief,
+    /// Without arguments, result and error: of whoever need not know them, and cannot be held up by damage of them.
+    Bare,
 }
 
 impl Store {
@@ -204,12 +205,14 @@ async fn filled(
     row: &SqliteRow,
     view: View,
 ) -> Result<Job, Error> {
+    if view == View::Bare {
+        return rows::bare_job(row);
+    }
     let mut job = rows::job(row)?;
     let leaves_out = |bytes: Option<i64>| view == View::Brief && bytes > Some(BRIEF_BYTES_MAX);
     let (payload, bytes): (Option<i64>, i64) = (row.try_get(19)?, row.try_get(20)?);
     if let Some(payload) = payload.filter(|_| !leaves_out(Some(bytes))) {
-        let (args, kwargs) = rows::read_arguments(&whole(connection, payload).await?)?;
-        job.spec = Arc::new(Spec { args: Some(args), kwargs: Some(kwargs), ..(*job.spec).clone() });
+        rows::add_arguments(&mut job, row, &whole(connection, payload).await?)?;
     }
     if job.failures > 0 && job.spec.options.retry.max_attempts == 1 {
         job.attempts = rows::only_attempt(&job).into_iter().collect();
@@ -220,8 +223,7 @@ async fn filled(
     if let Some(payload) = payload {
         job.result_omitted = leaves_out(bytes);
         if !job.result_omitted {
-            let text = whole(connection, payload).await?;
-            job.result = Some(Json::kept(text).map_err(rows::damaged)?);
+            rows::add_result(&mut job, row, whole(connection, payload).await?)?;
         }
     }
     Ok(job)
@@ -238,7 +240,8 @@ async fn failed_attempts(
 async fn whole(connection: &mut SqliteConnection, payload: i64) -> Result<String, Error> {
     let pieces: Vec<Vec<u8>> =
         sqlx::query_scalar(SELECT_CHUNKS).bind(payload).fetch_all(connection).await?;
-    String::from_utf8(pieces.concat()).map_err(|error| Error::Damaged(error.to_string()))
+    // What is no text does not have the sum of one.
+    Ok(String::from_utf8(pieces.concat()).unwrap_or_default())
 }
 
 /// Where a short page stopped looking; none if it saw the end of the table.

@@ -15,7 +15,7 @@ use super::{Config, Error, QueueSettings, read};
 const PORTION: usize = 500;
 
 const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 1
-returning epoch, ordinal, seq, payload, indexed_to";
+returning epoch, ordinal, seq, payload, indexed_to, quiet, (select coalesce(max(last_seq), 0) from changes)";
 const SELECT_RUNNING: &str = "select ordinal from jobs where finished_seq is null and indexed = 1 and state = 'running' order by ordinal";
 /// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str =
@@ -49,7 +49,7 @@ pub(super) async fn recover(
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
-        let jobs = read::at(readers, portion, read::View::Whole).await?;
+        let jobs = read::at(readers, portion, read::View::Bare).await?;
         let settle = |group: &mut Group<'_>| jobs.iter().try_for_each(|job| group.recover(job));
         found.commit(connection, (ledger, now), settle)?;
         found.recovered += portion.len();
@@ -85,6 +85,8 @@ fn new_epoch(connection: &Connection) -> rusqlite::Result<Counters> {
             seq: row.get(2)?,
             payload: row.get(3)?,
             indexed_to: row.get(4)?,
+            quiet: row.get(5)?,
+            logged_to: row.get(6)?,
         })
     })
 }

@@ -16,7 +16,7 @@ use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::sqlite::checkpoint::{self, Checkpointer};
 use super::sqlite::write::{Held, Statements};
 use super::sqlite::{self, OpenError};
-use super::{Config, Error, Event, Opened, Store, recovery};
+use super::{Config, Error, Event, Opened, Store, mark, recovery};
 
 /// Changes that may wait for the writer before those who send more are held back.
 const WAITING_MAX: usize = 8_192;
@@ -28,8 +28,19 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 const GROUP_PIECES_MAX: usize = 4;
 
 pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
+    let database = config.path.file.clone();
+    let loss = mark::loss(&database)?;
+    if let Some(lost) = loss.as_ref().filter(|_| !config.accept_data_loss) {
+        return Err(OpenError::Lost(lost.clone()));
+    }
     sqlite::migrate(&config.path).await?;
     let mut connection = sqlite::open_writer(&config.path)?;
+    if let Some(lost) = loss {
+        tracing::warn!(lost, "going on without what is lost, as asked");
+        sqlite::check_whole(&connection)?;
+        mark::accept(&connection, &database)?;
+    }
+    mark::hear(&connection);
     let readers = sqlite::open_readers(&config.path).await?;
     let mut ledger = Ledger::new(&config);
     let mut found = recovery::recover(&mut connection, &mut ledger, &readers, now).await?;
@@ -39,6 +50,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     recovery::load_queues(&connection, &mut ledger)?;
     recovery::load_waiting(&connection, &config, &mut ledger)?;
 
+    let mark = mark::Keeper::start(&database, found.counters)?;
     let checkpointer = Checkpointer::start(sqlite::open_checkpointer(&config.path)?)?;
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
     let (committed, commits) = Commits::channel();
@@ -54,6 +66,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         abandoned: Vec::new(),
         committed,
         checkpointer,
+        mark,
     };
     let closed = start(writer, connection)?;
     Ok(Opened { store: Store { changes, readers }, commits, closed, recovered: found.recovered })
@@ -90,6 +103,7 @@ struct Writer {
     abandoned: Vec<i64>,
     committed: mpsc::UnboundedSender<Committed>,
     checkpointer: Checkpointer,
+    mark: mark::Keeper,
 }
 
 /// Whether the writer goes on.
@@ -288,6 +302,7 @@ impl Writer {
         }
         let Done { counters, now, events } = group.commit(&mut self.kept)?;
         (self.counters, self.now) = (counters, now);
+        self.mark.keep(counters);
         self.abandoned.clear();
         if let Some(staged) = self.staged.front_mut() {
             staged.pieces = staged.next_pieces(pieces).end;

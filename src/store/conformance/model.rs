@@ -68,6 +68,7 @@ impl Pair {
             slots: POOLS.into_iter().zip(SLOTS).collect(),
             pools: FUNCTIONS.map(str::to_owned).into_iter().zip(POOLS).collect(),
             delivery_wait_ms_max: 86_400_000,
+            accept_data_loss: false,
         };
         let shelf = Shelf::open(dir, config).await;
         let (submitted, started) = (Vec::new(), BTreeMap::new());

@@ -75,7 +75,7 @@ impl Shelf {
             Box::new(Change::Shrink { forced, reply: Reply::new(shrunk) }),
             Box::new(Change::StopClaiming { reply: Reply::new(stopped) }),
         ];
-        let counters = Counters { epoch: 1, ordinal: 0, seq: 0, payload: 0, indexed_to: 0 };
+        let counters = Counters { epoch: 1, ..Counters::default() };
         let mut ledger = Ledger::new(&self.config);
         let held = Held::prepare(&connection).expect("statements");
         let sql = Statements::new(&connection, &held);

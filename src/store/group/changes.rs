@@ -37,11 +37,21 @@ impl Group<'_> {
         self.log.entries.extend_from_slice(id.0.as_bytes());
     }
 
+    /// Counts a group that changed no job, but something: the high-water mark knows each commit (G3).
+    fn count_quiet(&mut self) -> Result<(), Error> {
+        if self.sql.connection().total_changes() == self.rows_before {
+            return Ok(());
+        }
+        self.counters.quiet += 1;
+        Ok(self.sql.keep_quiet(self.counters.quiet)?)
+    }
+
     /// Keeps what this group has changed, and lets go of what is too old.
     pub(super) fn keep_log(&mut self) -> Result<(), Error> {
         if self.log.entries.is_empty() {
-            return Ok(());
+            return self.count_quiet();
         }
+        self.counters.logged_to = self.counters.seq;
         let (first, last) = (self.log.first_seq, self.counters.seq);
         self.sql.keep_changes(first, last, &self.log.entries)?;
         if first / TRIMMED_EVERY != (last + 1) / TRIMMED_EVERY {

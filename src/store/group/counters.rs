@@ -5,7 +5,7 @@
 const RESERVE: i64 = 65_536;
 
 /// The counters that only rise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::store) struct Counters {
     pub(in crate::store) epoch: i64,
     pub(in crate::store) ordinal: i64,
@@ -13,6 +13,10 @@ pub(in crate::store) struct Counters {
     pub(in crate::store) payload: i64,
     /// Up to this ordinal the indexes know every job that they have to.
     pub(in crate::store) indexed_to: i64,
+    /// The last change of a job that is kept.
+    pub(in crate::store) logged_to: i64,
+    /// Commits that changed no job.
+    pub(in crate::store) quiet: i64,
 }
 
 impl Counters {
@@ -21,11 +25,10 @@ impl Counters {
         let within =
             self.ordinal <= kept.ordinal && self.seq <= kept.seq && self.payload <= kept.payload;
         let reserved = Self {
-            epoch: self.epoch,
             ordinal: self.ordinal + RESERVE,
             seq: self.seq + RESERVE,
             payload: self.payload + RESERVE,
-            indexed_to: self.indexed_to,
+            ..self
         };
         (!within).then_some(reserved)
     }

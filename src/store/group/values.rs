@@ -31,7 +31,7 @@ impl Group<'_> {
         let bytes = text.len();
         if let Some(payload) = written_ahead {
             self.sql.link(payload)?;
-            return Ok(Stored::Payload { payload, bytes });
+            return Ok(Stored::Payload { payload, bytes, sum: payload::sum(text) });
         }
         if bytes <= payload::INLINE_BYTES_MAX {
             return Ok(Stored::Inline(text));
@@ -40,6 +40,6 @@ impl Group<'_> {
         for (number, piece) in text.as_bytes().chunks(payload::CHUNK_BYTES_MAX).enumerate() {
             self.sql.insert_chunk(payload, number, piece)?;
         }
-        Ok(Stored::Payload { payload, bytes })
+        Ok(Stored::Payload { payload, bytes, sum: payload::sum(text) })
     }
 }

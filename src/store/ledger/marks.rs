@@ -106,6 +106,7 @@ mod tests {
             slots: BTreeMap::from([(Pool::Tasks, 1)]),
             pools: BTreeMap::new(),
             delivery_wait_ms_max: 0,
+            accept_data_loss: false,
         });
         let slot = Slot { queue, pool: Pool::Tasks };
         ledger.admit(slot, Priority::default(), Ordinal(1)).expect("a place");

@@ -80,7 +80,7 @@ impl Store {
         let mut snapshot = connection.begin().await?;
         let query = sqlx::query(SELECT_ONE).bind(id.0.as_bytes().to_vec());
         let Some(row) = query.fetch_optional(&mut *snapshot).await? else { return Ok(None) };
-        Ok(Some((row.try_get(33)?, filled(&mut snapshot, &row, View::Brief).await?)))
+        Ok(Some((row.try_get("seq")?, filled(&mut snapshot, &row, View::Brief).await?)))
     }
 
     /// How far the known changes reach.
@@ -119,7 +119,7 @@ impl Store {
         let places = serde_json::to_string(&places).map_err(rows::damaged)?;
         let mut jobs = std::collections::HashMap::new();
         for row in sqlx::query(SELECT_JOBS).bind(places).fetch_all(&mut *snapshot).await? {
-            let seq: i64 = row.try_get(33)?;
+            let seq: i64 = row.try_get("seq")?;
             jobs.insert(seq, filled(&mut snapshot, &row, View::Brief).await?);
         }
         let left = |(seq, entry)| {

@@ -1,16 +1,19 @@
 //! SQLite: connections that are checked, and errors that have a meaning.
 
 pub(super) mod checkpoint;
+pub(super) mod log;
 #[cfg(test)]
 mod plans;
 pub(super) mod rows;
 pub(super) mod write;
 
+use std::cmp::Ordering;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
@@ -41,6 +44,9 @@ const PRAGMAS: [(&str, &str); 7] = [
 
 const MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+const QUICK_CHECK: &str = "pragma quick_check(1)";
+const SELECT_SCHEMA: &str =
+    "select coalesce(max(version), 0) from _sqlx_migrations where success = 1";
 const SELECT_VERSION: &str = "select sqlite_version()";
 const SELECT_STRAYS: &str = "select 1 from pragma_foreign_key_check limit 1000";
 const SELECT_PRAGMAS: &str = "select (select journal_mode from pragma_journal_mode),
@@ -71,9 +77,23 @@ pub enum OpenError {
         /// Its schema.
         found: i64,
     },
+    /// The database was made by an older Futurity.
+    #[error(
+        "the database has schema {found}, older than this program's; start a server on it once, which brings it up to date"
+    )]
+    OlderSchema {
+        /// Its schema.
+        found: i64,
+    },
     /// A migration failed, or one that was applied has changed since.
     #[error("the database cannot be migrated: {0}")]
     Migration(MigrateError),
+    /// Something that may have been acknowledged is lost (G3).
+    #[error(
+        "something that was acknowledged is lost: {0}. Put a backup in its place with `futurity restore`, or start once \
+         with --accept-data-loss to go on with what is left"
+    )]
+    Lost(String),
     /// Rows that we wrote do not read back.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -87,11 +107,7 @@ pub enum OpenError {
 
 impl From<Cause> for OpenError {
     fn from(cause: Cause) -> Self {
-        const DAMAGED: [i32; 2] = [11, 26]; // CORRUPT, NOTADB
-        match cause.primary_code() {
-            Some(code) if DAMAGED.contains(&code) => Self::Damaged(cause.to_string()),
-            _ => Self::Sql(cause),
-        }
+        if cause.is_damage() { Self::Damaged(cause.to_string()) } else { Self::Sql(cause) }
     }
 }
 
@@ -133,6 +149,17 @@ pub(super) async fn migrate(path: &DatabasePath) -> Result<(), OpenError> {
     Ok(connection.close().await?)
 }
 
+/// Whether the database has the schema of this program.
+pub(super) async fn check_schema(pool: &SqlitePool) -> Result<(), OpenError> {
+    let found: i64 = sqlx::query_scalar(SELECT_SCHEMA).fetch_one(pool).await?;
+    let ours = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0);
+    match found.cmp(&ours) {
+        Ordering::Less => Err(OpenError::OlderSchema { found }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(OpenError::NewerSchema { found }),
+    }
+}
+
 /// Opens the connection that writes.
 pub(super) fn open_writer(path: &DatabasePath) -> Result<Connection, OpenError> {
     let connection = Connection::open(&path.file)?;
@@ -147,6 +174,20 @@ pub(super) fn open_writer(path: &DatabasePath) -> Result<Connection, OpenError> 
     })?;
     check_settings(found, path.synchronous, false)?;
     Ok(connection)
+}
+
+/// Opens a connection that leaves no trace: it neither takes the log into the database nor removes it.
+pub(super) fn open_untouched(file: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Looks through the whole database, as far as SQLite can tell.
+pub(super) fn check_whole(connection: &Connection) -> Result<(), OpenError> {
+    let found: String = connection.query_row(QUICK_CHECK, (), |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged(found)) }
 }
 
 /// Opens the connections that only read.
@@ -176,7 +217,12 @@ pub(super) fn open_checkpointer(path: &DatabasePath) -> Result<Connection, OpenE
 pub(super) fn of_reader(error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::PoolClosed => Error::Closed,
-        other => classify(Cause::Read(Arc::new(other))),
+        // A row that is there has the columns that we asked for, of the types that we wrote.
+        sqlx::Error::ColumnDecode { .. } => Error::Damaged(error.to_string()),
+        other => match classify(Cause::Read(Arc::new(other))) {
+            Error::OutcomeUnknown(cause) if cause.is_damage() => Error::Damaged(cause.to_string()),
+            failure => failure,
+        },
     }
 }
 
@@ -196,6 +242,12 @@ fn classify(cause: Cause) -> Error {
 }
 
 impl Cause {
+    /// Whether the file is not what SQLite has written.
+    fn is_damage(&self) -> bool {
+        const DAMAGED: [i32; 2] = [11, 26]; // CORRUPT, NOTADB
+        self.primary_code().is_some_and(|code| DAMAGED.contains(&code))
+    }
+
     /// SQLite's code, if the database gave one: the low byte of the extended code.
     fn primary_code(&self) -> Option<i32> {
         let extended = match self {

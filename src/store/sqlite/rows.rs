@@ -8,15 +8,80 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{
-    BatchId, Clocks, ErrorType, FailedAttempt, FunctionName, Job, JobError, JobId, Json,
+    BatchId, Clocks, Damage, ErrorType, FailedAttempt, FunctionName, Job, JobError, JobId, Json,
     Membership, Metadata, OnInterrupt, Options, Ordinal, Priority, QueueName, Retry, RunAt, Spec,
     State, Tags, Timestamp,
 };
-use crate::store::Error;
+use crate::store::{Error, payload};
 
 /// Reads a job from a row of the columns that every `select` of jobs names, in their order.
 /// Arguments and result are those that stand in the row; the others are loaded after.
 pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
+    let mut job = bare_job(row)?;
+    let (arguments, result, error): (Option<&str>, Option<&str>, Option<&str>) =
+        (row.try_get(16)?, row.try_get(17)?, row.try_get(18)?);
+    if let Some(text) = arguments {
+        add_arguments(&mut job, row, text)?;
+    }
+    if let Some(text) = result {
+        add_result(&mut job, row, text.to_owned())?;
+    }
+    if let Some(text) = error {
+        job.error = is_as_written(row, OUTCOME_SUM, text)?.then(|| read_error(text).ok()).flatten();
+        let is_damaged = job.error.is_none();
+        note(&mut job, |damage| &mut damage.outcome, is_damaged);
+    }
+    Ok(job)
+}
+
+/// The columns of the sums of what a job was given, and what came of it.
+const ARGUMENTS_SUM: usize = 33;
+const OUTCOME_SUM: usize = 34;
+
+/// Gives the job its arguments, if they are what was written.
+pub(in crate::store) fn add_arguments(
+    job: &mut Job,
+    row: &SqliteRow,
+    text: &str,
+) -> Result<(), Error> {
+    let read =
+        is_as_written(row, ARGUMENTS_SUM, text)?.then(|| read_arguments(text).ok()).flatten();
+    note(job, |damage| &mut damage.arguments, read.is_none());
+    let (args, kwargs) = read.unzip();
+    // Nobody else has it yet.
+    if let Some(spec) = Arc::get_mut(&mut job.spec) {
+        (spec.args, spec.kwargs) = (args, kwargs);
+    }
+    Ok(())
+}
+
+/// Gives the job its result, if it is what was written.
+pub(in crate::store) fn add_result(
+    job: &mut Job,
+    row: &SqliteRow,
+    text: String,
+) -> Result<(), Error> {
+    let read = is_as_written(row, OUTCOME_SUM, &text)?.then(|| Json::kept(text).ok()).flatten();
+    note(job, |damage| &mut damage.outcome, read.is_none());
+    job.result = read;
+    Ok(())
+}
+
+/// A value of an older schema has no sum.
+fn is_as_written(row: &SqliteRow, sum: usize, text: &str) -> Result<bool, Error> {
+    let written: Option<i64> = row.try_get(sum)?;
+    Ok(written.is_none_or(|written| written == payload::sum(text)))
+}
+
+fn note(job: &mut Job, part: impl Fn(&mut Damage) -> &mut bool, is_damaged: bool) {
+    if is_damaged {
+        *part(&mut job.damage) = true;
+        tracing::error!(job.id = %job.spec.id, damage = ?job.damage, "what is kept of a job is not what was written");
+    }
+}
+
+/// Reads a job without arguments, result and error, which are not even looked at.
+pub(in crate::store) fn bare_job(row: &SqliteRow) -> Result<Job, Error> {
     let moment = |place: usize| -> Result<Option<Timestamp>, Error> {
         Ok(row.try_get::<Option<i64>, _>(place)?.map(Timestamp))
     };
@@ -25,10 +90,6 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
     let (tags, metadata) = labels.map_or_else(|| Ok(Default::default()), read_labels)?;
     let batch: Option<i64> = row.try_get(29)?;
     let batch = batch.map(|place| membership(row, Ordinal(place))).transpose()?;
-    let arguments: Option<&str> = row.try_get(16)?;
-    let (args, kwargs) = arguments.map(read_arguments).transpose()?.unzip();
-    let result: Option<String> = row.try_get(17)?;
-    let error: Option<&str> = row.try_get(18)?;
     let spec = Spec {
         id: JobId(uuid(row.try_get(1)?)?),
         function: FunctionName::new(row.try_get(2)?).map_err(damaged)?,
@@ -42,8 +103,8 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
             .map_or_else(|| Ok(Options::default()), read_options)?,
         batch,
         created_at: Timestamp(row.try_get(12)?),
-        args,
-        kwargs,
+        args: None,
+        kwargs: None,
     };
     Ok(Job {
         spec: Arc::new(spec),
@@ -62,10 +123,11 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         finished_seq: row.try_get(28)?,
         expires_at: moment(27)?,
         cancel_requested_at: moment(15)?,
-        result: result.map(Json::kept).transpose().map_err(damaged)?,
+        result: None,
         result_omitted: false,
-        error: error.map(read_error).transpose()?,
+        error: None,
         progress: None,
+        damage: Damage::default(),
         may_have_callbacks: row.try_get(32)?,
     })
 }

@@ -31,6 +31,7 @@ const COMMIT: &str = "commit";
 const ROLL_BACK: &str = "rollback";
 const KEEP_COUNTERS: &str =
     "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1";
+const KEEP_QUIET: &str = "update counters set quiet = ? where only_row = 1";
 
 const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
@@ -99,8 +100,13 @@ impl<'a> Statements<'a> {
 
     /// Keeps the counters that never go back.
     pub(in crate::store) fn keep(self, counters: Counters) -> Result<()> {
-        let Counters { ordinal, seq, payload, epoch: _, indexed_to: _ } = counters;
+        let Counters { ordinal, seq, payload, .. } = counters;
         self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
+    }
+
+    /// Keeps how many commits have changed no job.
+    pub(in crate::store) fn keep_quiet(self, quiet: i64) -> Result<()> {
+        self.run(KEEP_QUIET, [quiet]).map(drop)
     }
 
     /// The attempt that the claim begins, and the job's batch; none if the job does not wait.

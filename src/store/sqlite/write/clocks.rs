@@ -6,8 +6,8 @@ use crate::domain::{
     FailedAttempt, FunctionName, JobError, JobId, Options, Ordinal, Priority, QueueName, RunAt,
     Timestamp,
 };
-use crate::store::Error;
 use crate::store::sqlite::rows;
+use crate::store::{Error, payload};
 
 use super::Statements;
 
@@ -29,7 +29,7 @@ const MAY_START: &str =
 where ordinal = ?1 and state = 'pending' and run_at is not null";
 const FAIL_WAITING: &str =
     "update jobs set state = 'failed', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
-    expires_at = ?4, error = ?5, run_at = null, run_at_is_wall = 0, deadline_at = null
+    expires_at = ?4, error = ?5, run_at = null, run_at_is_wall = 0, deadline_at = null, outcome_sum = ?6
 where ordinal = ?1 and state = 'pending'";
 const KEEP_ATTEMPT: &str = "insert into attempts (job, attempt, started_at, finished_at, error)
 values (?, ?, ?, ?, ?)";
@@ -120,7 +120,9 @@ impl Statements<'_> {
         error: &JobError,
     ) -> rusqlite::Result<bool> {
         let expires_at = expires_at.map(|at| at.0);
-        let values = params![ordinal.0, seq, now.0, expires_at, rows::error_text(error)];
+        let text = rows::error_text(error);
+        let sum = payload::sum(&text);
+        let values = params![ordinal.0, seq, now.0, expires_at, text, sum];
         self.run(FAIL_WAITING, values).map(|rows| rows == 1)
     }
 

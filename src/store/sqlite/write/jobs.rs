@@ -8,32 +8,32 @@ use std::cell::RefCell;
 use rusqlite::{Connection, Result, Statement, ToSql, params};
 
 use crate::domain::{Job, RunAt, State, Timestamp};
-use crate::store::payload::Stored;
+use crate::store::payload::{self, Stored};
 use crate::store::sqlite::rows;
 
 use super::{Hot, Statements};
 
 const INSERT_STARTED: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, indexed)
-values (?, ?, ?, ?, ?, ?, ?, 'running', 1, ?, 1, ?, ?, ?, ?, ?, ?, ?, 0)";
+    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, arguments_sum, options, indexed)
+values (?, ?, ?, ?, ?, ?, ?, 'running', 1, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, 0)";
 const INSERT_WAITING: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    created_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall, deadline_at, indexed)
-values (?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, 1)";
+    created_at, arguments, arguments_payload, arguments_bytes, arguments_sum, options, run_at, run_at_is_wall, deadline_at, indexed)
+values (?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)";
 /// The same for jobs of batches. Most jobs are of none, and each value that is given is felt.
 const INSERT_STARTED_OF_BATCH: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, options, indexed, batch, batch_index)
-values (?, ?, ?, ?, ?, ?, ?, 'running', 1, ?, 1, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)";
+    epoch, created_at, started_at, arguments, arguments_payload, arguments_bytes, arguments_sum, options, indexed, batch, batch_index)
+values (?, ?, ?, ?, ?, ?, ?, 'running', 1, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)";
 const INSERT_WAITING_OF_BATCH: &str =
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    created_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall, deadline_at, indexed,
+    created_at, arguments, arguments_payload, arguments_bytes, arguments_sum, options, run_at, run_at_is_wall, deadline_at, indexed,
     batch, batch_index)
-values (?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
+values (?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
 macro_rules! waiting_row {
     () => {
-        "(?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"
+        "(?, ?, ?, ?, ?, ?, ?, 'pending', 1, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"
     };
 }
 macro_rules! waiting_rows {
@@ -44,7 +44,7 @@ macro_rules! waiting_rows {
 /// The same for sixteen jobs that come together: to run a statement costs as much as a quarter of a row.
 pub(in crate::store) const INSERT_SIXTEEN: &str = concat!(
     "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, labels, state, version, seq, attempt,
-    created_at, arguments, arguments_payload, arguments_bytes, options, run_at, run_at_is_wall, deadline_at, indexed,
+    created_at, arguments, arguments_payload, arguments_bytes, arguments_sum, options, run_at, run_at_is_wall, deadline_at, indexed,
     batch, batch_index)
 values ",
     waiting_rows!(),
@@ -59,7 +59,8 @@ values ",
 pub(in crate::store) const TOGETHER: usize = 16;
 const SUCCEED: &str =
     "update jobs set state = 'succeeded', version = ?3, seq = ?4, finished_seq = ?4, finished_at = ?5,
-    expires_at = ?6, result = ?7, result_payload = ?8, result_bytes = ?9, indexed = ?10
+    expires_at = ?6, result = ?7, result_payload = ?8, result_bytes = ?9, indexed = ?10,
+    outcome_sum = ?11
 where ordinal = ?1 and state = 'running' and attempt = ?2";
 /// Of a job that waited only the database knows the version and the counts for sure, since whoever cancels it may have
 /// read it long before; of one that ran, its attempt.
@@ -70,7 +71,7 @@ const END_JOB: &str =
     result = ?8, result_payload = ?9, result_bytes = ?10, error = ?11,
     interruptions = coalesce(?12, interruptions), crashes = coalesce(?13, crashes),
     cancel_requested_at = ?14, failures = coalesce(?15, failures), expires_at = ?16, run_at = ?17, run_at_is_wall = 0,
-    deadline_at = ?18, indexed = ?19
+    deadline_at = ?18, indexed = ?19, outcome_sum = ?20
 where ordinal = ?1 and state = ?2 and (?3 is null or attempt = ?3)";
 
 /// What the end of an attempt, or of the waiting, assumes of the row.
@@ -152,6 +153,7 @@ pub(in crate::store) struct Waiting {
     /// Its arguments, or where they are kept.
     pub(in crate::store) arguments: std::result::Result<String, i64>,
     pub(in crate::store) arguments_bytes: i64,
+    pub(in crate::store) arguments_sum: i64,
 }
 
 impl Waiting {
@@ -172,6 +174,7 @@ impl Waiting {
             self.arguments.as_ref().ok(),
             self.arguments.as_ref().err(),
             self.arguments_bytes,
+            self.arguments_sum,
             rows::options(&spec.options),
             run_at.map(|it| it.at().0),
             matches!(run_at, Some(RunAt::Wall(_))),
@@ -212,6 +215,7 @@ impl Statements<'_> {
             arguments.inline(),
             arguments.payload(),
             arguments.bytes(),
+            arguments.sum(),
             rows::options(&spec.options),
             spec.batch.map(|it| it.place.0),
             spec.batch.map(|it| it.index),
@@ -241,6 +245,7 @@ impl Statements<'_> {
             arguments.inline(),
             arguments.payload(),
             arguments.bytes(),
+            arguments.sum(),
             rows::options(&spec.options),
             job.run_at.map(|it| it.at().0),
             matches!(job.run_at, Some(RunAt::Wall(_))),
@@ -261,6 +266,7 @@ impl Statements<'_> {
                 Err(payload) => Stored::Payload {
                     payload: *payload,
                     bytes: usize::try_from(row.arguments_bytes).unwrap_or(usize::MAX),
+                    sum: row.arguments_sum,
                 },
             };
             self.insert_waiting(&row.job, row.deadline, row.seq, &arguments)
@@ -298,6 +304,7 @@ impl Statements<'_> {
             result.payload(),
             result.bytes(),
             indexed,
+            result.sum(),
         ];
         self.hot.run(Which::Succeed, values).map(|rows| rows == 1)
     }
@@ -310,6 +317,8 @@ impl Statements<'_> {
         (guard, seq, indexed): (Guard, i64, bool),
         result: Option<&Stored<'_>>,
     ) -> Result<bool> {
+        let error = next.error.as_ref().map(rows::error_text);
+        let sum = result.map(Stored::sum).or_else(|| error.as_deref().map(payload::sum));
         let values = params![
             next.ordinal.0,
             guard.from.as_str(),
@@ -321,7 +330,7 @@ impl Statements<'_> {
             result.and_then(Stored::inline),
             result.and_then(Stored::payload),
             result.map(Stored::bytes),
-            next.error.as_ref().map(rows::error_text),
+            error,
             guard.attempt.map(|_| next.interruptions),
             guard.attempt.map(|_| next.crashes),
             next.cancel_requested_at.map(|at| at.0),
@@ -330,6 +339,7 @@ impl Statements<'_> {
             next.run_at.map(|it| it.at().0),
             deadline.map(|at| at.0),
             indexed,
+            sum,
         ];
         self.hot.run(Which::End, values).map(|rows| rows == 1)
     }

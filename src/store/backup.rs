@@ -1,0 +1,105 @@
+//! A copy of the database while a server writes it, with the files that belong to it; and the way back.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::mark;
+use super::sqlite::{self, OpenError};
+
+const COPY: &str = "vacuum into ?";
+const MAKE_FILES: &str =
+    "create table backup_files (name text primary key, content blob not null) strict";
+const INSERT_FILE: &str = "insert into backup_files (name, content) values (?, ?)";
+const IS_BACKUP: &str =
+    "select 1 from sqlite_schema where type = 'table' and name = 'backup_files'";
+const SELECT_FILES: &str = "select name, content from backup_files";
+const DROP_FILES: &str = "drop table backup_files";
+
+/// A file that belongs to a database: its name and what is in it.
+pub type Kept = (String, Vec<u8>);
+
+/// Copies the database as it stands at one moment to `target`, with `files`. Nobody but the owner may read it.
+///
+/// # Errors
+/// [`OpenError`]; `target` is not there then.
+pub fn backup(database: &Path, target: &Path, files: &[Kept]) -> Result<(), OpenError> {
+    let part = part_of(target);
+    let copied = copy(database, &part, files).and_then(|()| Ok(in_place(&part, target)?));
+    if copied.is_err() {
+        drop(std::fs::remove_file(&part));
+    }
+    copied
+}
+
+fn copy(database: &Path, part: &Path, files: &[Kept]) -> Result<(), OpenError> {
+    // SQLite takes an empty file, and does not make one that others may read.
+    private(part)?;
+    let source = sqlite::open_untouched(database)?;
+    source.execute(COPY, [part.to_string_lossy()])?;
+    let copy = Connection::open(part)?;
+    copy.execute(MAKE_FILES, ())?;
+    for (name, content) in files {
+        copy.execute(INSERT_FILE, (name, content))?;
+    }
+    copy.close().map_err(|(_connection, error)| error)?;
+    Ok(())
+}
+
+/// Puts the database of a backup to `database`, where none may be, and gives the files that belong to it. What comes after
+/// is given no number that the lost time may have given, and who follows changes begins anew.
+///
+/// # Errors
+/// [`OpenError`]; `database` is not there then.
+pub fn restore(backup: &Path, database: &Path) -> Result<Vec<Kept>, OpenError> {
+    let part = part_of(database);
+    let restored = unpack(backup, &part, database).and_then(|files| {
+        in_place(&part, database)?;
+        Ok(files)
+    });
+    if restored.is_err() {
+        drop(std::fs::remove_file(&part));
+    }
+    restored
+}
+
+fn unpack(backup: &Path, part: &Path, database: &Path) -> Result<Vec<Kept>, OpenError> {
+    io::copy(&mut File::open(backup)?, &mut private(part)?)?;
+    let copy = Connection::open(part)?;
+    if copy.query_row(IS_BACKUP, (), |_row| Ok(())).optional()?.is_none() {
+        return Err(OpenError::Damaged(format!("{} is no backup", backup.display())));
+    }
+    sqlite::check_whole(&copy)?;
+    let files = copy
+        .prepare(SELECT_FILES)?
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    copy.execute(DROP_FILES, ())?;
+    mark::accept(&copy, database)?;
+    copy.close().map_err(|(_connection, error)| error)?;
+    Ok(files)
+}
+
+/// A new file beside the one that it will be.
+fn part_of(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
+}
+
+/// Gives a whole file its name, for good.
+fn in_place(part: &Path, target: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    // A link, unlike a new name, takes nobody's place.
+    std::fs::hard_link(part, target)?;
+    std::fs::remove_file(part)?;
+    let directory = target.parent().filter(|it| !it.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}

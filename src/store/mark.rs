@@ -1,0 +1,240 @@
+//! The high-water mark: how far the commits reach that may have been acknowledged, in a file beside the database (G3).
+//!
+//! It is written after each commit and never synced: after a power cut it may lag behind the database, but it cannot lead.
+//! So what the mark knows of and the database has not is lost, by whatever cut or altered the files.
+
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::group::Counters;
+use super::sqlite::log::{self, Salts};
+use super::sqlite::{self, OpenError};
+
+const FILE: &str = "high-water";
+const BEGIN: &[u8; 8] = b"FUTMARK1";
+const SUMMED: usize = 36;
+const BYTES: usize = 40;
+
+/// How far a database reaches, as its own rows say.
+const SELECT_REACH: &str =
+    "select coalesce((select max(last_seq) from changes), 0), quiet from counters";
+/// What comes after a loss that was accepted has numbers that nothing lost can have had, and whoever follows begins anew.
+const SKIP: &str =
+    "update counters set ordinal = ordinal + ?3, payload = payload + ?3, quiet = max(quiet, ?2),
+    seq = max(seq, ?1) + ?3, seq_floor = max(seq, ?1) + ?3";
+const SKIPPED: i64 = 1_000_000;
+
+thread_local! {
+    /// Frames of the log after the latest commit of this thread: the hook that tells them can carry nothing with it.
+    static FRAMES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How far commits reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    /// The change of a job that came last.
+    logged_to: i64,
+    /// Commits that changed no job.
+    quiet: i64,
+    /// The log of SQLite, and how many of its frames are commits.
+    salts: Salts,
+    frames: u32,
+}
+
+impl Mark {
+    fn to_bytes(self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        let parts: [&[u8]; 5] = [
+            BEGIN,
+            &self.logged_to.to_le_bytes(),
+            &self.quiet.to_le_bytes(),
+            &self.salts,
+            &self.frames.to_le_bytes(),
+        ];
+        let mut at = 0;
+        for part in parts {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        let sum = crc32fast::hash(&bytes[..SUMMED]);
+        bytes[SUMMED..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// None if these are not the bytes of a mark.
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let sum = u32::from_le_bytes(bytes.get(SUMMED..BYTES)?.try_into().ok()?);
+        if !bytes.starts_with(BEGIN) || crc32fast::hash(bytes.get(..SUMMED)?) != sum {
+            return None;
+        }
+        let number = |at: usize| Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        Some(Self {
+            logged_to: number(8)?,
+            quiet: number(16)?,
+            salts: bytes.get(24..32)?.try_into().ok()?,
+            frames: u32::from_le_bytes(bytes.get(32..SUMMED)?.try_into().ok()?),
+        })
+    }
+}
+
+/// What the last server left of a mark.
+enum Left {
+    Nothing,
+    /// A file that cannot be read as one: of a power cut, if it is empty or all zero.
+    Illegible {
+        is_blank: bool,
+    },
+    Mark(Mark),
+}
+
+fn left(directory: &Path) -> io::Result<Left> {
+    let bytes = match std::fs::read(directory.join(FILE)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Left::Nothing),
+        Err(error) => return Err(error),
+    };
+    let is_blank = bytes.iter().all(|byte| *byte == 0);
+    Ok(Mark::of_bytes(&bytes).map_or(Left::Illegible { is_blank }, Left::Mark))
+}
+
+/// What is known to be lost, in words.
+///
+/// # Errors
+/// [`OpenError`]: the files cannot be read.
+pub(super) fn loss(database: &Path) -> Result<Option<String>, OpenError> {
+    let mark = match left(directory_of(database))? {
+        Left::Nothing => return Ok(None),
+        Left::Illegible { is_blank: true } => {
+            tracing::warn!(
+                "the high-water mark is blank, as after a power cut; losses before it cannot be told"
+            );
+            return Ok(None);
+        }
+        Left::Illegible { is_blank: false } => {
+            return Ok(Some(
+                "the file high-water is damaged, so it is not known what is".to_owned(),
+            ));
+        }
+        Left::Mark(mark) => mark,
+    };
+    // First, without SQLite: its first look at a log that is cut goes on without what is behind the cut.
+    let whole = log::whole_frames(&log_of(database), mark.salts, mark.frames)?;
+    if let Some(whole) = whole.filter(|whole| *whole < mark.frames) {
+        let frames = mark.frames;
+        return Ok(Some(format!(
+            "the log of commits is damaged: of its {frames} frames {whole} are whole"
+        )));
+    }
+    if !database.exists() {
+        return Ok(Some(format!("the database is gone; it reached change {}", mark.logged_to)));
+    }
+    let (logged_to, quiet): (i64, i64) =
+        sqlite::open_untouched(database)?
+            .query_row(SELECT_REACH, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let is_behind = logged_to < mark.logged_to || quiet < mark.quiet;
+    Ok(is_behind.then(|| {
+        format!(
+            "the database reaches change {logged_to} and commit {quiet} of the other kind; acknowledged were \
+             change {} and commit {}",
+            mark.logged_to, mark.quiet
+        )
+    }))
+}
+
+/// Goes on without what is lost: nothing that comes is given a number that it may have had.
+pub(super) fn accept(connection: &Connection, database: &Path) -> Result<(), OpenError> {
+    let mark = match left(directory_of(database))? {
+        Left::Mark(mark) => mark,
+        Left::Nothing | Left::Illegible { .. } => Mark::default(),
+    };
+    connection.execute(SKIP, (mark.logged_to, mark.quiet, SKIPPED))?;
+    Ok(())
+}
+
+/// Writes the mark.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    mark: File,
+    log: File,
+    /// Whether the last write failed; said once.
+    failed: bool,
+}
+
+impl Keeper {
+    /// Begins to keep it, for a database that is open and has a log.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub(super) fn start(database: &Path, counters: Counters) -> io::Result<Self> {
+        let directory = directory_of(database);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let mark = options.open(directory.join(FILE))?;
+        let mut keeper = Self { mark, log: File::open(log_of(database))?, failed: false };
+        keeper.keep(counters);
+        // The file itself must be there after a power cut; what it says may be older.
+        keeper.mark.sync_all()?;
+        File::open(directory)?.sync_all()?;
+        Ok(keeper)
+    }
+
+    /// Notes a commit of this thread. A mark that cannot be written lags behind, and that is said.
+    pub(super) fn keep(&mut self, counters: Counters) {
+        let written = log::salts(&self.log).and_then(|salts| {
+            let (salts, frames) =
+                salts.map_or((Salts::default(), 0), |salts| (salts, FRAMES.get()));
+            let Counters { logged_to, quiet, .. } = counters;
+            self.mark.write_all_at(&Mark { logged_to, quiet, salts, frames }.to_bytes(), 0)
+        });
+        if let Err(error) = &written
+            && !self.failed
+        {
+            tracing::error!(%error, "the high-water mark cannot be written; a later loss may not be noticed");
+        }
+        self.failed = written.is_err();
+    }
+}
+
+/// Lets `connection` tell how long its log is after each commit.
+pub(super) fn hear(connection: &Connection) {
+    connection.wal_hook(Some(|_log, frames| {
+        FRAMES.set(u32::try_from(frames).unwrap_or(0));
+        Ok(())
+    }));
+}
+
+fn directory_of(database: &Path) -> &Path {
+    database.parent().unwrap_or(Path::new("."))
+}
+
+fn log_of(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: Mark = Mark { logged_to: 7, quiet: 3, salts: [1, 2, 3, 4, 5, 6, 7, 8], frames: 9 };
+
+    #[test]
+    fn g3_a_mark_reads_back_and_no_flipped_bit_passes() {
+        let bytes = MARK.to_bytes();
+        assert_eq!(Mark::of_bytes(&bytes), Some(MARK));
+        for bit in 0..BYTES * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Mark::of_bytes(&flipped), None, "bit {bit}");
+        }
+        for bytes in [&[][..], &bytes[..BYTES - 1], &[0; BYTES]] {
+            assert_eq!(Mark::of_bytes(bytes), None);
+        }
+    }
+}
