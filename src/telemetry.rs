@@ -17,6 +17,8 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), InvalidConfig> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // A log that cannot be written, on a disk that is full, is no reason to panic (G16).
+        .log_internal_errors(false)
         .with_ansi(colours);
     let started = match format {
         LogFormat::Text => log.try_init(),

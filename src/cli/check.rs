@@ -11,10 +11,10 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let mut failed = 0;
     for it in &checked {
         match &it.found {
-            Ok(found) => say(&format!("{}: {found}", it.name)),
+            Ok(found) => say(&format!("{}: {found}", it.name))?,
             Err(reason) => {
                 failed += 1;
-                say(&format!("{}: CANNOT START: {reason}", it.name));
+                say(&format!("{}: CANNOT START: {reason}", it.name))?;
             }
         }
     }
@@ -24,6 +24,5 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
             checked.len()
         ))));
     }
-    say(&format!("the configuration holds; {} commands and workers can start", checked.len()));
-    Ok(())
+    say(&format!("the configuration holds; {} commands and workers can start", checked.len()))
 }

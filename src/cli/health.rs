@@ -27,8 +27,7 @@ pub(super) fn ask(config: &Config) -> Result<(), Failure> {
     })?;
     let status = status_line(reachable(address)).map_err(failure("the server does not answer"))?;
     if status.starts_with(READY) {
-        say("ready");
-        return Ok(());
+        return say("ready");
     }
     Err(failure("the server is not ready")(std::io::Error::other(status)))
 }

@@ -72,12 +72,12 @@ pub(super) fn run(command: Command, config: &Config) -> Result<(), Failure> {
     match command {
         Command::Create(options) => {
             let (key, text) = keys.create(options.asked(), wall_clock()).map_err(failure)?;
-            say(&text);
+            say(&text)?;
             let_servers_see();
             let (id, scopes) = (&key.id, words(&key));
             say_error(&format!("key {id} made, for {scopes}; it is not shown again"));
         }
-        Command::List => keys.list().map_err(failure)?.iter().for_each(show),
+        Command::List => keys.list().map_err(failure)?.iter().try_for_each(show)?,
         Command::Revoke { id } => {
             if !keys.revoke(&id).map_err(failure)? {
                 let source = std::io::Error::other(format!("there is no key {id}"));
@@ -111,14 +111,14 @@ fn lifetime(text: &str) -> Result<Duration, String> {
 }
 
 /// Its id, when it was made, when it ends, what it allows, what it is for.
-fn show(key: &Key) {
+fn show(key: &Key) -> Result<(), Failure> {
     let day = |ms| {
         let moment = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
         format!("{moment:.0}")
     };
     let ends = key.expires_at_ms.map_or_else(|| "never".to_owned(), day);
     let (id, made, scopes, name) = (&key.id, day(key.created_at_ms), words(key), &key.name);
-    say(&format!("{id}\t{made}\t{ends}\t{scopes}\t{name}"));
+    say(&format!("{id}\t{made}\t{ends}\t{scopes}\t{name}"))
 }
 
 fn words(key: &Key) -> String {

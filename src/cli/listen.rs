@@ -39,5 +39,5 @@ pub(super) fn run(options: Options, config: &Config) -> Result<(), Failure> {
         (false, answer) => answer.map(|status| Reaction::Status(status, retry_after)),
     };
     let listen = Listen { port, secret, reaction, times };
-    runtime()?.block_on(app::listen(listen, &config.data_dir, say))
+    runtime()?.block_on(app::listen(listen, &config.data_dir, |text| say(text).unwrap_or_default()))
 }

@@ -8,6 +8,7 @@ mod serve;
 mod upkeep;
 mod webhook_secret;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -92,8 +93,7 @@ pub fn run() -> ExitCode {
 }
 
 fn shown(config: &Config) -> Result<(), Failure> {
-    say(config.to_toml()?.trim_end());
-    Ok(())
+    say(config.to_toml()?.trim_end())
 }
 
 /// The async threads.
@@ -119,12 +119,16 @@ fn prepare_data_dir(config: &Config) -> Result<(), Failure> {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
-fn say(text: &str) {
-    println!("{text}");
+/// What a command was asked for goes to standard output; a command whose answer nobody could read has failed.
+fn say(text: &str) -> Result<(), Failure> {
+    let written = writeln!(io::stdout().lock(), "{text}");
+    written.map_err(|source| Failure::Io {
+        context: "the answer cannot be written".to_owned(),
+        source,
+    })
 }
 
-#[expect(clippy::print_stderr, reason = "a command that failed says why")]
+/// A remark beside it. There is nobody to tell that it could not be made.
 fn say_error(text: &str) {
-    eprintln!("futurity: {text}");
+    writeln!(io::stderr().lock(), "futurity: {text}").unwrap_or_default();
 }

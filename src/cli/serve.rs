@@ -14,7 +14,8 @@ pub(super) fn serve(config: Config, options: &Options) -> Result<(), Failure> {
         // Heard before anyone can reach the server: a stop that comes right after the start is one too.
         let stops = Stops::heard()?;
         let server = Server::builder(config).start().await?;
-        say(&greeting(&format!("http://{}", server.address())));
+        // A server whose output nobody takes serves all the same.
+        say(&greeting(&format!("http://{}", server.address()))).unwrap_or_default();
         server.run_until(stops).await
     });
     // A pool thread may still be busy with code that nothing can stop; the process does not wait for it.

@@ -30,6 +30,5 @@ pub(super) fn restore(file: &Path, config: &Config) -> Result<(), Failure> {
 fn told([jobs, batches, callbacks, deliveries]: [i64; 4]) -> Result<(), Failure> {
     say(&format!(
         "all holds: {jobs} jobs, {batches} batches, {callbacks} callbacks, {deliveries} deliveries"
-    ));
-    Ok(())
+    ))
 }

@@ -26,11 +26,11 @@ pub(super) fn run(command: Option<&Command>, config: &Config) -> Result<(), Fail
         |source| Failure::Io { context: "the secret cannot be read or kept".to_owned(), source };
     let secrets = WebhookSecrets::open(&config.data_dir).map_err(failure)?;
     match command {
-        None => say(&secrets.newest().map_err(failure)?.to_text()),
+        None => say(&secrets.newest().map_err(failure)?.to_text())?,
         Some(Command::Rotate { at_once }) => {
             let new = secrets.rotate(wall_clock(), *at_once).map_err(failure)?;
             let_servers_see();
-            say(&new.to_text());
+            say(&new.to_text())?;
             say_error(if *at_once {
                 "deliveries are signed with it alone from now on"
             } else {

@@ -346,6 +346,12 @@ impl Engine {
         !self.shared.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether submissions are refused for want of room on the disk (G16).
+    #[must_use]
+    pub fn has_little_room(&self) -> bool {
+        self.shared.store.has_little_room()
+    }
+
     /// The one clock.
     #[must_use]
     pub fn clock(&self) -> Clock {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::domain::{CallbackState, StateCounts};
+use crate::engine::Error;
 
 use super::Desk;
 use super::answer;
@@ -84,6 +85,9 @@ pub(super) async fn readyz(
 ) -> Result<Response, Problem> {
     let query = query.only(&["verbose"])?;
     let is_verbose = query.get("verbose").is_some();
+    if desk.engine.has_little_room() {
+        return Err(Problem::from(Error::StorageFull));
+    }
     if desk.engine.is_ready() && is_verbose {
         let body = ReadyBody {
             status: "ready",

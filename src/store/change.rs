@@ -198,6 +198,11 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// Whether it brings what nobody has accepted yet.
+    pub(super) fn is_submission(&self) -> bool {
+        matches!(self, Self::Submit { .. } | Self::SubmitMany { .. } | Self::SubmitBatch { .. })
+    }
+
     /// Tells whoever asked: what was decided, or that the commit failed.
     pub(super) fn answer(self, failure: Option<&Error>) {
         match self {

@@ -21,6 +21,7 @@ mod read;
 mod recovery;
 mod redelivery;
 mod removal;
+mod space;
 mod sqlite;
 mod writer;
 
@@ -61,6 +62,7 @@ pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
 pub use sqlite::OpenError;
 
 use change::{Change, Reply};
+use space::Space;
 
 /// What a queue may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,6 +230,7 @@ pub struct Store {
     /// Boxed, because a change passes through many hands.
     changes: mpsc::Sender<Box<Change>>,
     readers: SqlitePool,
+    space: Arc<Space>,
 }
 
 /// An opened store and its side effects.
@@ -353,6 +356,12 @@ impl Store {
     /// [`Error::Closed`].
     pub async fn stop_claiming(&self) -> Result<(), Error> {
         self.write(|reply| Change::StopClaiming { reply }).await
+    }
+
+    /// Whether there is so little room on the disk that submissions are refused (G16).
+    #[must_use]
+    pub fn has_little_room(&self) -> bool {
+        self.space.is_low()
     }
 
     /// Writes what is under way and closes the database.

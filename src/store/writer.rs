@@ -2,6 +2,7 @@
 //! the next group. No artificial delay: a group is what arrived during the last commit.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use super::commits::{Commits, Committed};
 use super::group::{Counters, Done, Group, PORTION_AMONG_OTHERS};
 use super::ledger::Ledger;
 use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
+use super::space::Space;
 use super::sqlite::checkpoint::{self, Checkpointer};
 use super::sqlite::write::{Held, Statements};
 use super::sqlite::{self, OpenError};
@@ -29,6 +31,7 @@ const GROUP_PIECES_MAX: usize = 4;
 
 pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
     let database = config.path.file.clone();
+    let space = Arc::new(Space::of(&database));
     let loss = mark::loss(&database)?;
     if let Some(lost) = loss.as_ref().filter(|_| !config.accept_data_loss) {
         return Err(OpenError::Lost(lost.clone()));
@@ -67,9 +70,12 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         committed,
         checkpointer,
         mark,
+        space,
     };
+    let space = Arc::clone(&writer.space);
     let closed = start(writer, connection)?;
-    Ok(Opened { store: Store { changes, readers }, commits, closed, recovered: found.recovered })
+    let store = Store { changes, readers, space };
+    Ok(Opened { store, commits, closed, recovered: found.recovered })
 }
 
 /// Gives the writer a thread of its own: it waits for the disk, and for nothing else.
@@ -104,6 +110,7 @@ struct Writer {
     committed: mpsc::UnboundedSender<Committed>,
     checkpointer: Checkpointer,
     mark: mark::Keeper,
+    space: Arc<Space>,
 }
 
 /// Whether the writer goes on.
@@ -187,6 +194,10 @@ impl Writer {
             let Some(change) = next.filter(|change| !matches!(**change, Change::Close)) else {
                 return (members, true);
             };
+            if change.is_submission() && self.space.is_low() {
+                change.answer(Some(&Error::Full));
+                continue;
+            }
             bytes += change.weight().min(CHUNK_BYTES_MAX);
             match (change.weight() > CHUNK_BYTES_MAX).then(|| large_value(&change)).flatten() {
                 Some(text) => {
@@ -223,6 +234,9 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a group was rolled back; its members are tried one by one");
+                if matches!(error, Error::Full) {
+                    self.space.is_full();
+                }
                 self.give_up_staged(&error);
                 self.cancels_later = true;
                 self.commit_singly(sql, members)

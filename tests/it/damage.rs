@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -243,19 +244,35 @@ async fn what_is_no_backup_is_refused_and_leaves_nothing_behind() {
     assert_eq!(home.run(&["restore", "absent"]).await.code, Some(74));
     assert!(!home.database().exists());
     let server = home.start(&[]).await;
-    let database = home.database();
     let plain = home.run(&["fsck"]).await;
     assert_eq!(plain.code, Some(73), "a server uses it: {plain:?}");
     server.stop().await;
-    let empty = home.file("elsewhere");
-    let elsewhere = empty.to_str().expect("text");
-    let of_database = home
-        .command(&["restore", database.to_str().expect("text")])
-        .args(["--data-dir", elsewhere])
-        .output();
-    drop(of_database);
     assert_eq!(home.run(&["fsck"]).await.code, Some(0));
     let nothing = Home::new().run(&["fsck"]).await;
     assert_eq!(nothing.code, Some(74), "{nothing:?}");
     assert!(nothing.errors.contains("--data-dir"), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn g16_a_log_that_cannot_be_written_stops_nothing() {
+    let home = Home::new();
+    let server = home.command(&["--log", "debug", "--listen", "127.0.0.1:0"]);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"exec "$@" >/dev/full 2>/dev/full"#, "sh"]).arg(server.get_program());
+    command.args(server.get_args()).current_dir(home.file("")).env_clear();
+    let server = home.start_as(command).await;
+    let done = server.post("/v1/jobs?wait=10", &json!({"function": "echo", "args": [1]})).await;
+    assert_eq!(done.expect(200).json()["result"], 1);
+    server.get("/v1/nothing").await.expect(404);
+    server.stop().await;
+    // A command whose answer is lost has failed.
+    let mut shell = Command::new("/bin/sh");
+    let keys = home.command(&["keys", "create"]);
+    shell
+        .args(["-c", r#"exec "$@" >/dev/full"#, "sh"])
+        .arg(keys.get_program())
+        .args(keys.get_args());
+    let lost = shell.env_clear().current_dir(home.file("")).output().expect("a command");
+    assert_eq!(lost.status.code(), Some(74), "{lost:?}");
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("cannot be written"), "{lost:?}");
 }

@@ -20,6 +20,7 @@ import calls
 import cuts
 import flips
 import kills
+import space
 
 FAULTS = {
     "kill -9": (kills.kills, 1_000),
@@ -29,6 +30,7 @@ FAULTS = {
     "power cut, careless": (cuts.careless, 5),
     "each system call": (calls.calls, 1_000),
     "flipped bits and cuts": (flips.flips, 500),
+    "full disk": (space.full, 30),
 }
 SHOWN_MAX = 10
 

@@ -107,7 +107,7 @@ class Server:
     """A process that serves."""
 
     def __init__(self, home, flags, wrapper, environment, may_fail):
-        self.home, self.may_fail, self.port = home, may_fail, None
+        self.home, self.may_fail, self.wrapped, self.port = home, may_fail, bool(wrapper), None
         (home.data / "address").unlink(missing_ok=True)
         command = home.command("--listen", "127.0.0.1:0", "--allow-loopback-egress", "--grace-seconds", "0.2", *flags)
         self.said = open(home.log, "ab")
@@ -142,9 +142,10 @@ class Server:
 
     def pid(self):
         """The server's own number, also below a wrapper."""
+        if not self.wrapped:
+            return self.process.pid
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        name = pathlib.Path(f"/proc/{self.process.pid}/comm").read_text().strip()
-        return self.process.pid if name == "futurity" or not children else int(children[0])
+        return int(children[0]) if children else self.process.pid
 
     def kill(self):
         self.signal(signal.SIGKILL)
