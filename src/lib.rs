@@ -14,6 +14,16 @@ mod runtime;
 mod store;
 mod telemetry;
 
+/// Readers of what strangers send, for fuzzers.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    pub use crate::engine::fuzz as engine;
+    pub use crate::http::fuzz as http;
+    pub use crate::outbound::fuzz as outbound;
+    pub use crate::runtime::fuzz as runtime;
+    pub use crate::store::fuzz as store;
+}
+
 pub use app::{Builder, Failure, Server};
 pub use config::{Config, InvalidConfig, LogFormat, Options, Programs, Queue, Webhooks};
 pub use domain::{

@@ -215,6 +215,12 @@ impl Keys {
     }
 }
 
+/// Whether this is what a file of keys may say.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_table(text: &str) -> bool {
+    serde_json::from_str::<Table>(text).is_ok()
+}
+
 fn digest(text: &str) -> String {
     digits(Sha256::digest(text.as_bytes()).as_slice())
 }

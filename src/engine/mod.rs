@@ -13,6 +13,8 @@ mod dispatcher;
 mod error;
 mod event;
 mod forget;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod job_events;
 pub mod keys;
 mod logs;

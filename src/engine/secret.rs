@@ -154,6 +154,12 @@ impl WebhookSecrets {
     }
 }
 
+/// Whether this is what the file of webhook secrets may say.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_file(text: &str) -> bool {
+    Secrets::parse(text).is_ok()
+}
+
 fn new_secret() -> io::Result<Secret> {
     Secret::from_bytes(rand::random::<[u8; 32]>().to_vec())
         .map_err(|error| invalid(error.to_string()))

@@ -202,7 +202,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The colons of a bare IPv6 address are its own; with a port it stands in brackets.
         Some((name, port))
@@ -215,7 +215,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn is_local(name: &str) -> bool {
+pub(super) fn is_local(name: &str) -> bool {
     if name.eq_ignore_ascii_case("localhost") {
         return true;
     }

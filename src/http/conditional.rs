@@ -52,14 +52,14 @@ async fn shown(
 
 /// The versions that a client has.
 #[derive(Debug)]
-enum Known {
+pub(super) enum Known {
     Any,
     Versions(Vec<String>),
 }
 
 impl Known {
     /// Reads `If-None-Match`: `*`, or entity tags, which are compared weakly.
-    fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let mut tags = Vec::new();
         for value in headers.get_all(header::IF_NONE_MATCH) {
             let text = value.to_str().map_err(|_not_a_text| malformed())?;

@@ -20,6 +20,8 @@ use super::wait::bad_query;
 
 /// A whole body arrives within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How the letter that stands for what is none is written in a query.
+const REPLACEMENT_ESCAPED: &str = "%EF%BF%BD";
 
 /// The id in a path. What is no UUID names nothing, so it is not found.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +105,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
         let mut found = HashMap::new();
         let query = parts.uri.query().unwrap_or_default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            // What is no UTF-8 is read as this letter.
+            let is_replaced =
+                [&name, &value].iter().any(|it| it.contains(char::REPLACEMENT_CHARACTER));
+            if is_replaced && !query.to_ascii_uppercase().contains(REPLACEMENT_ESCAPED) {
+                return Err(bad_query("the query is not UTF-8".to_owned()));
+            }
             if found.insert(name.to_string(), value.into_owned()).is_some() {
                 return Err(bad_query(format!("the parameter '{name}' stands twice")));
             }

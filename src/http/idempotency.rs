@@ -86,7 +86,7 @@ fn fingerprint(method: &str, path: &str, body: &[u8]) -> Fingerprint {
 }
 
 /// A key is bare, or in quotes as RFC 9651 (section 3.3.3) has strings: the same characters, the same key.
-fn read(value: &HeaderValue) -> Option<IdempotencyKey> {
+pub(super) fn read(value: &HeaderValue) -> Option<IdempotencyKey> {
     let text = value.to_str().ok()?;
     let key = match text.strip_prefix('"') {
         None => IdempotencyKey::new(text),

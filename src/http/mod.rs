@@ -19,6 +19,8 @@ mod fields;
 mod forget;
 mod function_body;
 mod functions;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod idempotency;
 mod job_body;

@@ -84,7 +84,7 @@ pub(super) fn wait_of(seconds: f64) -> Duration {
 
 /// The seconds of one preference, if it is `wait`. Others, and a `wait` that is no number, are ignored
 /// (RFC 7240, section 2).
-fn preferred_wait(preference: &str) -> Option<u64> {
+pub(super) fn preferred_wait(preference: &str) -> Option<u64> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());

@@ -16,6 +16,8 @@ mod client;
 mod connect;
 mod egress;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod kept;
 mod redirect;
 mod resolver;

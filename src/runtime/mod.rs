@@ -29,6 +29,8 @@ pub use pool::ThreadPool;
 pub use process::{Limits, become_spawner_if_asked, may_spawn};
 pub use processes::Processes;
 pub use registry::{Function, Registry};
+#[cfg(fuzzing)]
+pub use worker::fuzz;
 pub use worker::{Resize, Worker, WorkerSettings, WorkerState};
 
 use registry::Code;

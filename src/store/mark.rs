@@ -82,6 +82,12 @@ impl Mark {
     }
 }
 
+/// Whether these are the bytes of a mark.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_mark(bytes: &[u8]) -> bool {
+    Mark::of_bytes(bytes).is_some()
+}
+
 /// What the last server left of a mark.
 enum Left {
     Nothing,

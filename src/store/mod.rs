@@ -10,6 +10,8 @@ mod change;
 mod clocks;
 mod commits;
 mod fsck;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod group;
 mod ledger;
 mod log_entry;

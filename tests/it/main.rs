@@ -42,6 +42,7 @@ mod job_events;
 mod keys;
 mod list;
 mod listen;
+mod malformed;
 mod manual;
 mod map;
 mod own_server;

@@ -60,7 +60,10 @@ def cuts(root, program, count, environment=None):
         return None, None, [], f"SKIPPED: no file system can be mounted and shut down here: {why}"
     disk, chance = Disk(root), random.Random(4)
     disk.mount()
-    home = Home(disk.place / "home", program)
+    # Only the data is on that disk: what the server says is to be read afterwards.
+    home = Home(pathlib.Path(root) / "home", program)
+    (disk.place / "data").mkdir()
+    home.data.symlink_to(disk.place / "data")
     ledger, before, refused = Ledger(), [], 0
     for _ in range(count):
         server = home.start(environment=environment, may_fail=environment is not None)
@@ -71,6 +74,9 @@ def cuts(root, program, count, environment=None):
         ledger.check(server, before)
         threads = ledger.load(server, stop)
         time.sleep(chance.uniform(0.02, 0.15))
+        # Without power nothing runs. A server that went on for a moment would be told of syncs that this file system, once
+        # it is shut down, does not make any more.
+        server.freeze()
         disk.cut()
         server.kill()
         for thread in threads:

@@ -155,6 +155,19 @@ class Server:
         if self.process.poll() is None:
             os.kill(self.pid(), number)
 
+    def freeze(self):
+        """Stops all of its threads where they are."""
+        self.signal(signal.SIGSTOP)
+        tasks = pathlib.Path(f"/proc/{self.pid()}/task")
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            states = [(task / "stat").read_text().rsplit(")", 1)[1].split()[0] for task in tasks.iterdir()]
+            # One that waits for the disk stops when that has answered.
+            if all(state in "TtD" for state in states):
+                return
+            time.sleep(0.0005)
+        raise AssertionError("the server does not stop")
+
     def stop(self):
         self.signal(signal.SIGTERM)
         return self.wait()

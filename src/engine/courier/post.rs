@@ -175,7 +175,8 @@ impl Engine {
 /// does not turn a delivery that was taken into one that was not.
 async fn heard(mut response: Response, now: Timestamp) -> Sent {
     let status = response.status;
-    let retry_after_seconds = retry_after_seconds(&response, now);
+    let retry_after = response.headers.get("retry-after").and_then(|it| it.to_str().ok());
+    let retry_after_seconds = retry_after.and_then(|text| retry_after_seconds(text, now));
     let read = response.body.read(KEPT_BYTES_MAX, ANSWER_BYTES_MAX, |_bytes| {}).await;
     let error = match read.end {
         End::Whole | End::Cut => None,
@@ -221,8 +222,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).
-fn retry_after_seconds(response: &Response, now: Timestamp) -> Option<u64> {
-    let text = response.headers.get("retry-after")?.to_str().ok()?.trim();
+pub(in crate::engine) fn retry_after_seconds(text: &str, now: Timestamp) -> Option<u64> {
+    let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Digits that are too many for a number still mean a long time.
         return Some(text.parse().unwrap_or(u64::MAX));

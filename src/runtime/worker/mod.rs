@@ -1,6 +1,8 @@
 //! Workers: processes that stay, and take one call after the other, as those of a `ProcessPoolExecutor` do.
 
 mod attendant;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod lines;
 mod protocol;
 mod seat;
