@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-growth bench-many bench-programs bench-waiters bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-programs bench-waiters bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -10,7 +10,7 @@ help: ## list these targets
 run: ## build, then serve on http://127.0.0.1:8080
 	@cargo run --release --locked
 
-test: tools fmt lint tests contract lab-egress doctests doc ## everything that CI checks
+test: tools fmt lint tests contract lab-egress torture-brief doctests doc ## everything that CI checks
 	@echo "==> all of it holds"
 
 check: fmt lint ## the fast part of `make test`: format and lints
@@ -40,6 +40,33 @@ bench-programs: ## workers and commands beside Python's executors and a bare pip
 bench-webhooks: ## a hundred thousand callbacks, some to receivers that hang, and http.request beside Python's threads, in a release build
 	@echo "==> bench-webhooks"
 	@cargo bench --locked --bench webhooks
+
+torture: ## kills, power cuts, failing calls, flipped bits, full disks, each many times, in a release build: an hour and more; as root
+	@echo "==> torture"
+	@cargo build --release --locked && cargo build --locked
+	@python3 tests/torture target/release/futurity --debug-program target/debug/futurity
+
+# A few of each, in a minute.
+torture-brief:
+	@echo "==> torture, briefly"
+	@cargo build --locked
+	@python3 tests/torture target/debug/futurity --debug-program target/debug/futurity --scale 0.015
+
+overload: ## ten times the capacity for three minutes, with clients that are slow, deaf or gone, in a release build
+	@echo "==> overload"
+	@cargo build --release --locked
+	@python3 tests/torture/overload.py target/release/futurity --seconds 180
+
+mutants: ## break the server on purpose, a promise at a time; the tests must notice
+	@echo "==> mutants"
+	@python3 tests/mutants.py
+
+FUZZ_SECONDS ?= 60
+fuzz: ## libFuzzer on each reader of what strangers send, FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly compiler
+	@echo "==> fuzz"
+	@set -e; for target in $$(ls fuzz/fuzz_targets | sed 's/\.rs$$//'); do \
+		cargo +nightly fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096; \
+	done
 
 lab-egress: ## nothing that is denied is connected to, however it is named: in a network namespace of its own; needs iproute2
 	@echo "==> egress"
@@ -96,6 +123,7 @@ tools:
 fmt:
 	@echo "==> format"
 	@cargo fmt --check
+	@python3 tests/mutants.py --list >/dev/null
 
 lint:
 	@echo "==> lints"

@@ -138,6 +138,16 @@ def probe(server, load, times):
         time.sleep(0.01)
 
 
+def pages(server):
+    """Reads all jobs once."""
+    client, token = server.client(), ""
+    while True:
+        page = client.get(f"/v1/jobs?page_size=1000{token}").json()
+        if not page.get("next_page_token"):
+            return
+        token = f"&page_token={page['next_page_token']}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program")
@@ -154,6 +164,11 @@ def main():
         client.post("/v1/batches", {"function": "echo", "calls": [{"args": [n]} for n in range(1_000)]})
     while client.get("/v1/queues/default").json()["depth"]["pending"]:
         time.sleep(0.1)
+    readers = [threading.Thread(target=pages, args=(server,)) for _ in range(8)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
     idle = server.rss()
     load, times = Load(server.port, options.seconds), []
     for work, count in ((load.flood, FLOODS), (load.drip, 50), (load.deaf, 20), (load.vanish, 20)):

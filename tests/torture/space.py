@@ -9,7 +9,7 @@ from kills import fsck
 from ledger import ANY, Entry, Ledger
 from server import Home
 
-DISK_MEGABYTES = 96
+DISK_MEGABYTES = 256
 
 
 def full(root, program, count):
@@ -37,6 +37,8 @@ def filled(place, program, count, chance):
         running.append(submit(client, ledger, {"function": "echo", "args": ["x" * 900_000]}, "x" * 900_000))
         filler = place / "filler"
         fill(filler, place, chance.choice([0, 0, 100_000, 1_000_000, 4_000_000, 12_000_000]))
+        # The disk is looked at ten times a second.
+        time.sleep(0.15)
         answers = [client.post("/v1/jobs", {"function": "echo", "args": ["x" * chance.choice([10, 50_000])]}) for _ in range(50)]
         refused += sum(answer.status == 503 for answer in answers)
         for answer in answers:

@@ -27,6 +27,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at once. More only contend for two or four cores; waiters need none.
 const READERS_MAX: u32 = 4;
 
+/// Memory of a reader for pages, in KiB below zero. What it does not have the kernel has.
+const READER_CACHE: &str = "-4096";
 /// Statements that the writer keeps prepared; more than it has.
 const STATEMENTS_MAX: usize = 128;
 /// What every connection is told. The page on decision 0012 has how the engine is built.
@@ -192,7 +194,7 @@ pub(super) fn check_whole(connection: &Connection) -> Result<(), OpenError> {
 
 /// Opens the connections that only read.
 pub(super) async fn open_readers(path: &DatabasePath) -> Result<SqlitePool, OpenError> {
-    let options = options(path).pragma("query_only", "1");
+    let options = options(path).pragma("query_only", "1").pragma("cache_size", READER_CACHE);
     let pool = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .min_connections(1)

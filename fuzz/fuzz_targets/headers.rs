@@ -1,0 +1,5 @@
+//! Values of header fields.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| futurity::fuzz::http::headers(bytes));

@@ -1,0 +1,5 @@
+//! Addresses of jobs and callbacks.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| futurity::fuzz::outbound::url(bytes));

@@ -1,0 +1,120 @@
+"""Breaks the server on purpose, one promise at a time, and looks whether the tests notice.
+
+    python3 tests/mutants.py [--only NAME] [--list]
+
+Each mutant changes a few lines in a copy of the tree under target/mutants, which is built there, and the tests that
+must fail are run. Ends with 1 if a mutant lives, or if its lines are not where they were. With `--list` only that is
+checked.
+"""
+
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PLACE = ROOT / "target" / "mutants"
+
+MUTANTS = {
+    "the answer comes before the commit": (
+        "test(heavy_g1_no_202_leaves_before)",
+        [("src/store/change.rs", "        self.effect = Some(effect);\n",
+          "        let (nobody, _) = oneshot::channel();\n"
+          "        drop(std::mem::replace(&mut self.sender, nobody).send(effect));\n")]),
+    "synchronous is normal": (
+        "test(heavy_g1_no_202_leaves_before)",
+        [("src/store/sqlite/mod.rs", 'Self::Full => "full",', 'Self::Full => "normal",'),
+         ("src/store/sqlite/mod.rs", "Self::Full => 2,", "Self::Full => 1,")]),
+    "an attempt that is over may settle": (
+        "test(/conformance/)",
+        [("src/store/group.rs", "running.filter(|running| running.attempt == it.job.attempt)", "running.filter(|_| true)"),
+         ("src/store/sqlite/write/jobs.rs", "where ordinal = ?1 and state = 'running' and attempt = ?2\"",
+          "where ordinal = ?1 and state = 'running' and ?2 > 0\"")]),
+    "no delivery is written with the end": (
+        "test(/conformance::callbacks|it callbacks::/)",
+        [("src/store/group.rs", "        if running.may_have_callbacks {\n            self.make_due(&mut next)?;\n        }\n", "")]),
+    "any Host is taken": (
+        "test(a_host_that_is_none_of_the_servers_names)",
+        [("src/http/admit.rs", "        self.check_host(request)?;\n", "        drop(self.check_host(request));\n")]),
+    "any key may do everything": (
+        "test(every_operation_asks_for_its_scope)",
+        [("src/engine/keys.rs", "Some(key) if key.allows(needed) =>", "Some(key) if key.allows(needed) || true =>")]),
+    "an expired key holds": (
+        "test(/scopes|a_key_holds_until/)",
+        [("src/engine/keys.rs", "self.expires_at_ms.is_some_and(|at| at <= now.0)", "self.expires_at_ms.is_some_and(|at| at < 0 && at <= now.0)")]),
+    "what does not read back is shown": (
+        "test(g3_a_value_that_does_not_read_back)",
+        [("src/store/sqlite/rows.rs", "Ok(written.is_none_or(|written| written == payload::sum(text)))",
+          "Ok(written.is_none_or(|written| written == payload::sum(text)) || true)")]),
+    "a log that is cut is taken": (
+        "test(g3_a_log_of_commits_that_is_cut)",
+        [("src/store/mark.rs", "    if let Some(whole) = whole.filter(|whole| *whole < mark.frames) {",
+          "    if let Some(whole) = whole.filter(|whole| *whole > mark.frames) {"),
+         ("src/store/mark.rs", "    let is_behind = logged_to < mark.logged_to || quiet < mark.quiet;",
+          "    let is_behind = logged_to < mark.logged_to && logged_to > mark.logged_to;")]),
+    "a resolved address is not checked": (
+        "test(/egress|outbound/)",
+        [("src/outbound/egress.rs", "        if self.is_own(address) {", "        if !self.is_own(address) {\n            return Ok(());\n        }\n        if self.is_own(address) {")]),
+    "a full disk is filled up": (
+        "test(g16_room_is_held_back)",
+        [("src/store/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",
+          "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, false, 0) };")]),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", choices=list(MUTANTS))
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    missing = [f"{name}: {file} does not have its lines once" for name, (_, edits) in MUTANTS.items()
+               for file, old, _ in edits if (ROOT / file).read_text().count(old) != 1]
+    for name in MUTANTS if options.list else []:
+        print(name)
+    if missing or options.list:
+        sys.exit("\n".join(missing) or 0)
+    living = [name for name in options.only or MUTANTS if not dies(name)]
+    sys.exit(f"these live: {', '.join(living)}" if living else 0)
+
+
+def dies(name):
+    """Whether the tests notice this one."""
+    tests, edits = MUTANTS[name]
+    tree = copied()
+    for file, old, new in edits:
+        path = tree / file
+        path.write_text(path.read_text().replace(old, new))
+    built = cargo(tree, "--no-run")
+    if built.returncode != 0:
+        sys.exit(f"{name} cannot be built:\n{built.stderr[-3000:]}")
+    ran = cargo(tree, "--no-fail-fast", "-E", tests)
+    caught = [line.split(") ", 1)[-1] for line in ran.stderr.splitlines() if line.strip().startswith("FAIL") or "TIMEOUT" in line]
+    caught = sorted({line.split()[-1] for line in caught})
+    print(f"| {name} | {'caught by ' + str(len(caught)) + ': ' + ', '.join(caught)[:200] if caught else 'LIVES'} |", flush=True)
+    return bool(caught)
+
+
+def copied():
+    """A fresh copy of all files that are not ignored; what was built before is kept beside it."""
+    tree = PLACE / "tree"
+    tree.mkdir(parents=True, exist_ok=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        source, target = ROOT / name, tree / name
+        if not source.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The same bytes keep their time, so that only what changes is built again.
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            shutil.copyfile(source, target)
+    return tree
+
+
+def cargo(tree, *arguments):
+    command = ["cargo", "nextest", "run", "--locked", "--target-dir", str(PLACE / "build"), *arguments]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True)
+
+
+if __name__ == "__main__":
+    main()
