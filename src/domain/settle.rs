@@ -7,6 +7,8 @@ use super::{
 
 /// Deaths of the server during one job after which the job is taken to be their cause (G9).
 pub const CRASHES_MAX: u32 = 3;
+/// Deaths after which a job runs with no other beside it, so that the innocent are not blamed.
+pub const CRASHES_SUSPECT: u32 = CRASHES_MAX - 1;
 
 /// What `job` becomes when its running attempt ends with `outcome` at `now`.
 ///

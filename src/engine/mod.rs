@@ -29,6 +29,7 @@ mod seal;
 pub mod secret;
 mod stop;
 mod submit;
+mod suspects;
 mod timers;
 mod waiters;
 mod waiting;
@@ -209,6 +210,9 @@ impl Engine {
         let engine = Self { shared };
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(courier::run(engine.clone()));
+        if opened.suspects > 0 {
+            engine.shared.tasks.spawn(suspects::clear(engine.clone(), opened.suspects));
+        }
         // What came due while no server ran is looked for at once.
         let long_ago = Some(Timestamp(0));
         engine.shared.timer.set(store::Alarm { deadline: long_ago, wall: long_ago });
@@ -352,6 +356,12 @@ impl Engine {
     #[must_use]
     pub fn has_little_room(&self) -> bool {
         self.shared.store.has_little_room()
+    }
+
+    /// What is wrong though the service goes on, each in a sentence.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<&'static str> {
+        self.shared.store.troubles()
     }
 
     /// The one clock.

@@ -31,6 +31,8 @@ pub(super) async fn livez(query: Query) -> Result<Response, Problem> {
 #[derive(Serialize)]
 struct ReadyBody {
     status: &'static str,
+    /// What is wrong though the server goes on, each in a sentence.
+    degraded: Vec<&'static str>,
     workers: Vec<WorkerBody>,
     /// Callbacks of jobs and batches that are done: how many are to be sent, and what became of the others.
     deliveries: DeliveriesBody,
@@ -91,6 +93,7 @@ pub(super) async fn readyz(
     if desk.engine.is_ready() && is_verbose {
         let body = ReadyBody {
             status: "ready",
+            degraded: desk.degraded(),
             workers: desk.engine.workers().iter().map(WorkerBody::brief).collect(),
             deliveries: DeliveriesBody::of(desk.engine.delivery_counts().await?),
             cgroups: desk.engine.cgroups().map(CgroupsBody::of),
@@ -101,6 +104,16 @@ pub(super) async fn readyz(
         return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
     }
     Err(Problem::new(Code::Draining, "the server is stopping").retry_after(5))
+}
+
+impl Desk {
+    fn degraded(&self) -> Vec<&'static str> {
+        let mut troubles = self.engine.troubles();
+        if self.keys.list().is_err() {
+            troubles.push("the file of keys cannot be read: nobody is let in");
+        }
+        troubles
+    }
 }
 
 /// `GET /openapi.yaml`: the contract.

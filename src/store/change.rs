@@ -172,6 +172,7 @@ pub(super) enum Change {
     KeepLog { job: Ordinal, lines: Vec<LogLine>, reply: Reply<()> },
     Release { queue: QueueName, pool: Pool, now: Timestamp },
     Resize { pool: Pool, slots: usize, now: Timestamp, reply: Reply<()> },
+    ClearSuspects { now: Timestamp, reply: Reply<()> },
     Cancel { order: CancelOrder, reply: Reply<Cancellation> },
     SubmitMany { many: Many, reply: Reply<Submitted> },
     SubmitBatch { it: Box<NewBatch>, reply: Reply<Batch> },
@@ -223,6 +224,7 @@ impl Change {
             | Self::DeliveryBodies { reply, .. }
             | Self::Delivered { reply, .. }
             | Self::Resize { reply, .. }
+            | Self::ClearSuspects { reply, .. }
             | Self::StopClaiming { reply } => reply.send(failure),
             Self::Clean { reply, .. } => reply.send(failure),
             Self::Shrink { reply, .. } => reply.send(failure),
@@ -263,6 +265,7 @@ impl Change {
             Self::RedeliverMany { callbacks, .. } => ROW * callbacks.len(),
             Self::Release { .. }
             | Self::Resize { .. }
+            | Self::ClearSuspects { .. }
             | Self::Cancel { .. }
             | Self::CloseBatch { .. }
             | Self::CancelBatch { .. }

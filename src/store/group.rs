@@ -176,6 +176,11 @@ impl<'a> Group<'a> {
                 self.ledger.resize(*pool, *slots);
                 reply.set(Ok(()));
             }
+            Change::ClearSuspects { now, reply } => {
+                self.now = self.now.max(*now);
+                self.ledger.clear_suspects();
+                reply.set(Ok(()));
+            }
             Change::Complete { it, written_ahead, reply } => {
                 reply.set(Ok(self.complete(it, *written_ahead)?));
             }

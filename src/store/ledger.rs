@@ -3,6 +3,7 @@
 mod marks;
 mod queues;
 mod scheduled;
+mod suspects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +14,7 @@ use super::{Config, Error, QueueSettings};
 use marks::Marks;
 use queues::Lanes;
 pub(super) use queues::{Cancelling, KeptQueue};
+use suspects::Suspects;
 
 /// A waiting job's place: high priority first, then the order of submission. Packed into one number,
 /// so that a million waiting jobs cost some 12 MB.
@@ -98,6 +100,8 @@ enum Undo {
     Scheduled(QueueName, usize),
     Marks(Marks),
     Resize(Pool, usize),
+    Suspect(Place, Slot),
+    Alone(Option<Ordinal>),
 }
 
 /// Slots, lanes and running jobs.
@@ -116,6 +120,7 @@ pub(super) struct Ledger {
     /// Whether lanes that are to be cancelled have changed in this group.
     cancels: bool,
     marks: Marks,
+    suspects: Suspects,
     undo: Vec<Undo>,
 }
 
@@ -136,6 +141,7 @@ impl Ledger {
             homes: config.pools.clone(),
             cancels: false,
             marks: Marks::default(),
+            suspects: Suspects::default(),
             undo: Vec::new(),
         }
     }
@@ -222,6 +228,9 @@ impl Ledger {
         if !self.claiming {
             return None;
         }
+        if let Some(claimed) = self.claim_suspect() {
+            return claimed;
+        }
         let pools = &self.pools;
         let has_room = |pool: &Pool| pools.get(pool).is_some_and(|(slots, taken)| taken < slots);
         let heads =
@@ -260,7 +269,10 @@ impl Ledger {
     pub(super) fn set_running(&mut self, ordinal: Ordinal, running: Option<Running>) {
         let before = match running {
             Some(running) => self.running.insert(ordinal, running),
-            None => self.running.remove(&ordinal),
+            None => {
+                self.is_alone_no_more(ordinal);
+                self.running.remove(&ordinal)
+            }
         };
         self.undo.push(Undo::Running(ordinal, before));
     }
@@ -306,6 +318,7 @@ impl Ledger {
                 Undo::ResumeClaiming => self.claiming = true,
                 Undo::Marks(marks) => self.marks = marks,
                 Undo::Resize(pool, slots) => self.pools.entry(pool).or_default().0 = slots,
+                Undo::Suspect(..) | Undo::Alone(_) => self.take_back_suspect(step),
                 Undo::Kept(..)
                 | Undo::Undoom(_)
                 | Undo::Doom(..)

@@ -8,10 +8,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::group::Counters;
+use super::health::Health;
 use super::sqlite::log::{self, Salts};
 use super::sqlite::{self, OpenError};
 
@@ -167,8 +169,7 @@ pub(super) fn accept(connection: &Connection, database: &Path) -> Result<(), Ope
 pub(super) struct Keeper {
     mark: File,
     log: File,
-    /// Whether the last write failed; said once.
-    failed: bool,
+    health: Arc<Health>,
 }
 
 impl Keeper {
@@ -176,12 +177,12 @@ impl Keeper {
     ///
     /// # Errors
     /// An I/O error.
-    pub(super) fn start(database: &Path, counters: Counters) -> io::Result<Self> {
+    pub(super) fn start(database: &Path, counters: Counters, health: Arc<Health>) -> io::Result<Self> {
         let directory = directory_of(database);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
         let mark = options.open(directory.join(FILE))?;
-        let mut keeper = Self { mark, log: File::open(log_of(database))?, failed: false };
+        let mut keeper = Self { mark, log: File::open(log_of(database))?, health };
         keeper.keep(counters);
         // The file itself must be there after a power cut; what it says may be older.
         keeper.mark.sync_all()?;
@@ -197,12 +198,12 @@ impl Keeper {
             let Counters { logged_to, quiet, .. } = counters;
             self.mark.write_all_at(&Mark { logged_to, quiet, salts, frames }.to_bytes(), 0)
         });
-        if let Err(error) = &written
-            && !self.failed
+        // Said once.
+        if self.health.mark(written.is_err())
+            && let Err(error) = written
         {
             tracing::error!(%error, "the high-water mark cannot be written; a later loss may not be noticed");
         }
-        self.failed = written.is_err();
     }
 }
 

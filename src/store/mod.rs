@@ -13,6 +13,7 @@ mod fsck;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod group;
+mod health;
 mod ledger;
 mod log_entry;
 mod logs;
@@ -64,6 +65,7 @@ pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
 pub use sqlite::OpenError;
 
 use change::{Change, Reply};
+use health::Health;
 use space::Space;
 
 /// What a queue may do.
@@ -233,6 +235,7 @@ pub struct Store {
     changes: mpsc::Sender<Box<Change>>,
     readers: SqlitePool,
     space: Arc<Space>,
+    health: Arc<Health>,
 }
 
 /// An opened store and its side effects.
@@ -246,6 +249,8 @@ pub struct Opened {
     pub closed: oneshot::Receiver<()>,
     /// Jobs that were running when the last server died.
     pub recovered: usize,
+    /// Jobs that run first, and each with no other beside it: the server has died during them too often (G9).
+    pub suspects: usize,
 }
 
 impl Store {
@@ -288,6 +293,14 @@ impl Store {
     /// A failure of the disk.
     pub async fn resize(&self, pool: Pool, slots: usize, now: Timestamp) -> Result<(), Error> {
         self.write(|reply| Change::Resize { pool, slots, now, reply }).await
+    }
+
+    /// Lets all jobs run beside each other, also those that were to run alone first (G9).
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub async fn clear_suspects(&self, now: Timestamp) -> Result<(), Error> {
+        self.write(|reply| Change::ClearSuspects { now, reply }).await
     }
 
     /// Cancels a job that waits, or asks a running one to stop.
@@ -364,6 +377,12 @@ impl Store {
     #[must_use]
     pub fn has_little_room(&self) -> bool {
         self.space.is_low()
+    }
+
+    /// What is wrong though it goes on, each in a sentence.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<&'static str> {
+        self.health.troubles()
     }
 
     /// Writes what is under way and closes the database.

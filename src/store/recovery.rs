@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use sqlx::SqlitePool;
 
-use crate::domain::{Invalid, Ordinal, Priority, QueueName, Timestamp};
+use crate::domain::{CRASHES_SUSPECT, Invalid, Ordinal, Priority, QueueName, Timestamp};
 
 use super::group::{Counters, Group};
 use super::ledger::{KeptQueue, Ledger, Slot};
@@ -19,7 +19,7 @@ returning epoch, ordinal, seq, payload, indexed_to, quiet, (select coalesce(max(
 const SELECT_RUNNING: &str = "select ordinal from jobs where finished_seq is null and indexed = 1 and state = 'running' order by ordinal";
 /// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str =
-    "select ordinal, function, queue, priority, seq, run_at is not null from jobs
+    "select ordinal, function, queue, priority, seq, run_at is not null, crashes from jobs
 where finished_seq is null and indexed = 1 and state = 'pending' and queue <> '' order by ordinal";
 const SELECT_QUEUES: &str =
     "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) counters: Counters,
     pub(super) kept: Counters,
     pub(super) recovered: usize,
+    /// Whether one of them is known to have been the cause.
+    pub(super) has_culprit: bool,
 }
 
 /// Begins a new epoch and settles what ran in an older one: it runs again, or fails with a name.
@@ -44,14 +46,16 @@ pub(super) async fn recover(
     now: Timestamp,
 ) -> Result<Found, OpenError> {
     let counters = new_epoch(connection)?;
-    let mut found = Found { counters, kept: counters, recovered: 0 };
+    let mut found = Found { counters, kept: counters, recovered: 0, has_culprit: false };
     found.commit(connection, (ledger, now), |group| group.index_all())?;
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
         let jobs = read::at(readers, portion, read::View::Bare).await?;
-        let settle = |group: &mut Group<'_>| jobs.iter().try_for_each(|job| group.recover(job));
-        found.commit(connection, (ledger, now), settle)?;
+        let settle = |group: &mut Group<'_>| {
+            jobs.iter().try_fold(false, |any, job| Ok(group.recover(job)? || any))
+        };
+        found.has_culprit |= found.commit(connection, (ledger, now), settle)?;
         found.recovered += portion.len();
     }
     found.commit(connection, (ledger, now), |group| group.mark_cancelling())?;
@@ -114,11 +118,13 @@ pub(super) fn load_queues(connection: &Connection, ledger: &mut Ledger) -> Resul
     Ok(())
 }
 
-/// Fills the ledger with the jobs that wait.
+/// Fills the ledger with the jobs that wait. Those during which the last servers have died are suspected, unless one of them
+/// is known to have been the cause.
 pub(super) fn load_waiting(
     connection: &Connection,
     config: &Config,
     ledger: &mut Ledger,
+    has_culprit: bool,
 ) -> Result<(), OpenError> {
     let damaged = |invalid: Invalid| Error::Damaged(invalid.detail);
     let mut statement = connection.prepare(SELECT_WAITING)?;
@@ -142,7 +148,11 @@ pub(super) fn load_waiting(
             ledger.readmit_marked(&slot, priority, Ordinal(row.get(0)?));
             continue;
         }
-        ledger.readmit(slot, priority, Ordinal(row.get(0)?));
+        let ordinal = Ordinal(row.get(0)?);
+        if !has_culprit && row.get::<_, u32>(6)? >= CRASHES_SUSPECT {
+            ledger.suspect(slot.clone(), priority, ordinal);
+        }
+        ledger.readmit(slot, priority, ordinal);
         // There is nothing to take back yet, and a million steps would be kept for it.
         ledger.commit();
     }

@@ -12,6 +12,7 @@ use crate::domain::Timestamp;
 use super::change::Change;
 use super::commits::{Commits, Committed};
 use super::group::{Counters, Done, Group, PORTION_AMONG_OTHERS};
+use super::health::Health;
 use super::ledger::Ledger;
 use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::space::Space;
@@ -51,10 +52,12 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let latest = now.plus_millis(config.delivery_wait_ms_max);
     found.commit(&connection, (&mut ledger, now), |group| group.bring_forward(latest))?;
     recovery::load_queues(&connection, &mut ledger)?;
-    recovery::load_waiting(&connection, &config, &mut ledger)?;
+    recovery::load_waiting(&connection, &config, &mut ledger, found.has_culprit)?;
+    let suspects = ledger.suspects();
 
-    let mark = mark::Keeper::start(&database, found.counters)?;
-    let checkpointer = Checkpointer::start(sqlite::open_checkpointer(&config.path)?)?;
+    let health = Arc::new(Health::default());
+    let mark = mark::Keeper::start(&database, found.counters, Arc::clone(&health))?;
+    let checkpointer = Checkpointer::start(sqlite::open_checkpointer(&config.path)?, Arc::clone(&health))?;
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
     let (committed, commits) = Commits::channel();
     let writer = Writer {
@@ -74,8 +77,8 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     };
     let space = Arc::clone(&writer.space);
     let closed = start(writer, connection)?;
-    let store = Store { changes, readers, space };
-    Ok(Opened { store, commits, closed, recovered: found.recovered })
+    let store = Store { changes, readers, space, health };
+    Ok(Opened { store, commits, closed, recovered: found.recovered, suspects })
 }
 
 /// Gives the writer a thread of its own: it waits for the disk, and for nothing else.

@@ -107,3 +107,53 @@ async fn g13_no_counter_ever_goes_back_and_every_server_has_its_own_epoch() {
     it.settle(&it.submit(4).await, returned()).await.expect_err("it waits");
     assert_eq!(it.number(running).await, 0, "whatever runs belongs to the epoch of its server");
 }
+
+/// A server that has died twice with these jobs running; it starts as the third time.
+async fn died_twice(count: u64) -> Shelf {
+    let mut it = Shelf::of_workers(3).await;
+    for number in 1..=count {
+        it.submit(number).await;
+    }
+    it = it.reopened().await;
+    it.tells().await;
+    it.reopened().await
+}
+
+#[tokio::test]
+async fn g9_a_job_during_which_two_servers_died_runs_first_and_alone() {
+    let mut it = died_twice(2).await;
+    let urgent = it.store.submit(super::urgent(3, 100)).await.expect("a job");
+    assert_eq!(it.tells().await, ["claimed [1]"]);
+    assert_eq!(it.state(&urgent).await, State::Pending, "not even what is urgent runs beside it");
+    for (number, then) in [(1, vec!["changed 1 succeeded", "claimed [2]"]), (2, vec!["changed 2 succeeded", "claimed [3]"])] {
+        let running = &it.store.jobs_at(&[super::Ordinal(number)]).await.expect("it reads")[0];
+        it.told();
+        it.settle(running, returned()).await.expect("a running job");
+        assert_eq!(it.told(), then);
+    }
+}
+
+#[tokio::test]
+async fn g9_once_the_cause_is_known_nobody_else_is_suspected() {
+    let mut it = died_twice(2).await;
+    assert_eq!(it.tells().await, ["claimed [1]"]);
+    it = it.reopened().await;
+    assert_eq!(it.tells().await, ["claimed [2]"]);
+    let first = &it.store.jobs_at(&[super::Ordinal(1)]).await.expect("it reads")[0];
+    assert_eq!(first.error.as_ref().map(|error| error.kind.as_str()), Some("crash_loop"));
+    assert_eq!(it.submit(3).await.state, State::Running, "beside the other one");
+}
+
+#[tokio::test]
+async fn g9_those_that_cannot_run_hold_nobody_up_and_in_the_end_all_run_together() {
+    let mut it = died_twice(2).await;
+    assert_eq!(it.tells().await, ["claimed [1]"]);
+    let first = &it.store.jobs_at(&[super::Ordinal(1)]).await.expect("it reads")[0];
+    let second = &it.store.jobs_at(&[super::Ordinal(2)]).await.expect("it reads")[0];
+    let third = it.submit(3).await;
+    it.store.cancel(cancel(second, false)).await.expect("an answer");
+    it.told();
+    it.store.clear_suspects(NOW).await.expect("an answer");
+    assert_eq!(it.told(), ["claimed [3]"], "beside the one that was alone");
+    assert_eq!((it.state(first).await, it.state(&third).await), (State::Running, State::Running));
+}

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
+use crate::store::health::Health;
+
 /// Groups between two checkpoints: some 4 MiB of log at full load.
 const GROUPS_BETWEEN: u32 = 64;
 /// While writes go on without a pause, the log never gets empty by itself. From this many pages on
@@ -24,24 +26,25 @@ pub(in crate::store) struct Checkpointer {
     behind: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     groups: u32,
+    health: Arc<Health>,
 }
 
 impl Checkpointer {
     /// Starts it, with a connection of its own.
-    pub(in crate::store) fn start(connection: Connection) -> io::Result<Self> {
+    pub(in crate::store) fn start(connection: Connection, health: Arc<Health>) -> io::Result<Self> {
         let (wanted, asked) = sync_channel(1);
         let behind = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&behind);
+        let (told, of_thread) = (Arc::clone(&behind), Arc::clone(&health));
         let thread = std::thread::Builder::new().name("checkpointer".to_owned());
-        let thread = thread.spawn(move || run(&connection, &asked, &told))?;
-        Ok(Self { wanted, behind, thread, groups: 0 })
+        let thread = thread.spawn(move || run(&connection, &asked, &told, &of_thread))?;
+        Ok(Self { wanted, behind, thread, groups: 0, health })
     }
 
     /// A group was committed. Now and then that is a reason for a checkpoint; if the thread could not
     /// keep up, the writer makes one itself, on `connection`.
     pub(in crate::store) fn committed(&mut self, connection: &Connection) {
         if self.behind.swap(false, Ordering::Relaxed) {
-            logged(passive(connection));
+            logged(passive(connection), &self.health);
         }
         self.groups += 1;
         if self.groups >= GROUPS_BETWEEN {
@@ -61,9 +64,9 @@ impl Checkpointer {
     }
 }
 
-fn run(connection: &Connection, asked: &Receiver<()>, behind: &AtomicBool) {
+fn run(connection: &Connection, asked: &Receiver<()>, behind: &AtomicBool, health: &Health) {
     while asked.recv().is_ok() {
-        if let Some((pages, copied)) = logged(passive(connection)) {
+        if let Some((pages, copied)) = logged(passive(connection), health) {
             behind.store(pages > PAGES_MAX && copied > 0, Ordering::Relaxed);
         }
     }
@@ -74,7 +77,8 @@ pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<(i6
     connection.query_row(PASSIVE, (), |row| Ok((row.get(1)?, row.get(2)?)))
 }
 
-fn logged(checkpoint: rusqlite::Result<(i64, i64)>) -> Option<(i64, i64)> {
+fn logged(checkpoint: rusqlite::Result<(i64, i64)>, health: &Health) -> Option<(i64, i64)> {
+    health.checkpoint(checkpoint.is_err());
     checkpoint
         .inspect_err(|error| {
             tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds");

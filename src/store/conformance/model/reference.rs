@@ -57,6 +57,9 @@ pub(super) struct Reference {
     stopping: bool,
     workers: [usize; 2],
     paused: [bool; 2],
+    /// Jobs that run first after a start, each with no other beside it.
+    suspects: Vec<usize>,
+    alone: Option<usize>,
     pub(super) now: i64,
     pub(super) wall: i64,
 }
@@ -64,7 +67,9 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn new(now: i64) -> Self {
         let (entries, held, stopping) = (Vec::new(), Vec::new(), false);
-        Self { entries, held, stopping, workers: WORKERS, paused: [false; 2], now, wall: now }
+        let (workers, paused) = (WORKERS, [false; 2]);
+        let (suspects, alone) = (Vec::new(), None);
+        Self { entries, held, stopping, workers, paused, suspects, alone, now, wall: now }
     }
 
     /// Jobs that are still there.
@@ -263,6 +268,7 @@ impl Reference {
         self.now = self.wall;
         let now = self.now;
         let ran: Vec<usize> = self.running().collect();
+        let mut has_culprit = false;
         for number in ran {
             let entry = &mut self.entries[number];
             entry.view.version += 1;
@@ -274,9 +280,16 @@ impl Reference {
             if entry.view.crashes < 3 {
                 entry.interrupt(now);
             } else {
+                has_culprit = true;
                 entry.fail("crash_loop", now);
             }
         }
+        let is_suspect = |number: &usize| {
+            let entry = &self.entries[*number];
+            !has_culprit && entry.view.crashes == 2 && entry.run_at.is_none()
+        };
+        self.suspects = self.of_state(State::Pending).filter(is_suspect).collect();
+        self.alone = None;
         self.start_all();
     }
 
@@ -287,6 +300,10 @@ impl Reference {
     }
 
     fn start(&mut self, number: usize) {
+        if self.suspects.contains(&number) {
+            self.suspects.retain(|it| *it != number);
+            self.alone = Some(number);
+        }
         let entry = &mut self.entries[number];
         entry.started_at = Some(self.now);
         entry.view.state = State::Running;
@@ -296,16 +313,32 @@ impl Reference {
 
     /// Of all that wait and have a slot in queue and pool, the most urgent, then the oldest.
     fn next(&self) -> Option<usize> {
-        let waiting = self.entries.iter().enumerate().filter(|(_, it)| {
-            let Lane { queue, pool } = it.asked.lane;
-            it.view.state == State::Pending
-                && it.run_at.is_none()
-                && !self.paused[queue]
-                && self.taken(|lane| lane.queue == queue) < self.workers[queue]
-                && self.taken(|lane| lane.pool == pool) < SLOTS[pool]
-        });
-        let next = waiting.min_by_key(|(number, it)| (-it.asked.priority, *number));
-        next.filter(|_| !self.stopping).map(|(number, _)| number)
+        let is_over = |number: usize| self.entries[number].view.state != State::Running;
+        if self.stopping || !self.alone.is_none_or(is_over) {
+            return None;
+        }
+        let urgency = |number: &usize| (-self.entries[*number].asked.priority, *number);
+        let suspects = self.suspects.iter().copied().filter(|number| self.waits_for_a_slot(*number));
+        if let Some(suspect) = suspects.min_by_key(urgency) {
+            return Some(suspect).filter(|it| self.has_slot(*it) && self.running().next().is_none());
+        }
+        let all = 0..self.entries.len();
+        let waiting = all.filter(|it| self.waits_for_a_slot(*it) && self.has_slot(*it));
+        waiting.min_by_key(urgency)
+    }
+
+    /// Whether it waits, and its queue would let it start.
+    fn waits_for_a_slot(&self, number: usize) -> bool {
+        let (entry, queue) = (&self.entries[number], self.lane(number).queue);
+        entry.view.state == State::Pending
+            && entry.run_at.is_none()
+            && !self.paused[queue]
+            && self.taken(|lane| lane.queue == queue) < self.workers[queue]
+    }
+
+    fn has_slot(&self, number: usize) -> bool {
+        let pool = self.lane(number).pool;
+        self.taken(|lane| lane.pool == pool) < SLOTS[pool]
     }
 
     fn taken(&self, here: impl Fn(Lane) -> bool) -> usize {
