@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::process::{Home, Process};
+use crate::process::{Home, Process, until};
 
 const SCOPES: [&str; 4] = ["submit", "read", "manage", "admin"];
 const NOBODY: &str = "0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e6f";
@@ -218,4 +218,28 @@ async fn a_key_that_cannot_be_made_says_why() {
         assert!(made.errors.contains(says), "{made:?}");
     }
     assert_eq!(home.run(&["keys", "list"]).await.output, "");
+}
+
+#[tokio::test]
+async fn while_the_file_of_keys_cannot_be_read_nobody_is_let_in_and_that_is_told() {
+    let home = Home::new();
+    let server = home.start(&[]).await;
+    let degraded = async || server.get("/readyz?verbose").await.expect(200).json()["degraded"].take();
+    assert_eq!(degraded().await, json!([]));
+    let (_, text) = key(&home, &[]).await;
+    let file = home.data().join("keys.json");
+    let sound = std::fs::read_to_string(&file).expect("keys");
+    std::fs::write(&file, &sound[1..]).expect("a broken file");
+    let told = until("the server sees the file", async || {
+        let told = degraded().await;
+        (told != json!([])).then_some(told)
+    })
+    .await;
+    assert!(told[0].as_str().is_some_and(|it| it.contains("keys cannot be read")), "{told}");
+    for request in [server.request(Method::GET, "/v1/jobs"), server.request(Method::GET, "/v1/jobs").bearer_auth(&text)] {
+        server.send(request).await.expect(500);
+    }
+    std::fs::write(&file, &sound).expect("a sound file");
+    until("the server sees the file", async || (degraded().await == json!([])).then_some(())).await;
+    server.send(server.request(Method::GET, "/v1/jobs").bearer_auth(&text)).await.expect(200);
 }
