@@ -15,6 +15,7 @@ mod event;
 mod forget;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod health;
 mod job_events;
 pub mod keys;
 mod logs;
@@ -350,18 +351,6 @@ impl Engine {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.shared.draining.load(Ordering::Relaxed)
-    }
-
-    /// Whether submissions are refused for want of room on the disk (G16).
-    #[must_use]
-    pub fn has_little_room(&self) -> bool {
-        self.shared.store.has_little_room()
-    }
-
-    /// What is wrong though the service goes on, each in a sentence.
-    #[must_use]
-    pub fn troubles(&self) -> Vec<&'static str> {
-        self.shared.store.troubles()
     }
 
     /// The one clock.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::Store;
+
 /// Set and cleared by whoever tries.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -23,9 +25,29 @@ impl Health {
     /// Each in a sentence.
     pub(super) fn troubles(&self) -> Vec<&'static str> {
         let all = [
-            (&self.mark_fails, "the high-water mark cannot be written: a later loss may not be noticed"),
+            (
+                &self.mark_fails,
+                "the high-water mark cannot be written: a later loss may not be noticed",
+            ),
             (&self.checkpoints_fail, "checkpoints fail: the log of commits grows"),
         ];
-        all.into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed)).map(|(_, it)| it).collect()
+        all.into_iter()
+            .filter(|(is_so, _)| is_so.load(Ordering::Relaxed))
+            .map(|(_, it)| it)
+            .collect()
+    }
+}
+
+impl Store {
+    /// Whether there is so little room on the disk that submissions are refused (G16).
+    #[must_use]
+    pub fn has_little_room(&self) -> bool {
+        self.space.is_low()
+    }
+
+    /// What is wrong though it goes on, each in a sentence.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<&'static str> {
+        self.health.troubles()
     }
 }

@@ -177,7 +177,11 @@ impl Keeper {
     ///
     /// # Errors
     /// An I/O error.
-    pub(super) fn start(database: &Path, counters: Counters, health: Arc<Health>) -> io::Result<Self> {
+    pub(super) fn start(
+        database: &Path,
+        counters: Counters,
+        health: Arc<Health>,
+    ) -> io::Result<Self> {
         let directory = directory_of(database);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);

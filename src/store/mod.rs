@@ -373,18 +373,6 @@ impl Store {
         self.write(|reply| Change::StopClaiming { reply }).await
     }
 
-    /// Whether there is so little room on the disk that submissions are refused (G16).
-    #[must_use]
-    pub fn has_little_room(&self) -> bool {
-        self.space.is_low()
-    }
-
-    /// What is wrong though it goes on, each in a sentence.
-    #[must_use]
-    pub fn troubles(&self) -> Vec<&'static str> {
-        self.health.troubles()
-    }
-
     /// Writes what is under way and closes the database.
     pub async fn close(self) {
         // The last connection to close takes the log into the database; only the writer's can.

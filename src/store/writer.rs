@@ -57,7 +57,8 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
 
     let health = Arc::new(Health::default());
     let mark = mark::Keeper::start(&database, found.counters, Arc::clone(&health))?;
-    let checkpointer = Checkpointer::start(sqlite::open_checkpointer(&config.path)?, Arc::clone(&health))?;
+    let checkpointer =
+        Checkpointer::start(sqlite::open_checkpointer(&config.path)?, Arc::clone(&health))?;
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
     let (committed, commits) = Commits::channel();
     let writer = Writer {

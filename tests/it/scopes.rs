@@ -224,7 +224,8 @@ async fn a_key_that_cannot_be_made_says_why() {
 async fn while_the_file_of_keys_cannot_be_read_nobody_is_let_in_and_that_is_told() {
     let home = Home::new();
     let server = home.start(&[]).await;
-    let degraded = async || server.get("/readyz?verbose").await.expect(200).json()["degraded"].take();
+    let degraded =
+        async || server.get("/readyz?verbose").await.expect(200).json()["degraded"].take();
     assert_eq!(degraded().await, json!([]));
     let (_, text) = key(&home, &[]).await;
     let file = home.data().join("keys.json");
@@ -236,7 +237,10 @@ async fn while_the_file_of_keys_cannot_be_read_nobody_is_let_in_and_that_is_told
     })
     .await;
     assert!(told[0].as_str().is_some_and(|it| it.contains("keys cannot be read")), "{told}");
-    for request in [server.request(Method::GET, "/v1/jobs"), server.request(Method::GET, "/v1/jobs").bearer_auth(&text)] {
+    for request in [
+        server.request(Method::GET, "/v1/jobs"),
+        server.request(Method::GET, "/v1/jobs").bearer_auth(&text),
+    ] {
         server.send(request).await.expect(500);
     }
     std::fs::write(&file, &sound).expect("a sound file");

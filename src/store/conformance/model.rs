@@ -3,6 +3,7 @@
 //!
 //! `PROPTEST_CASES` sets how many sequences are tried, for a longer run.
 
+mod entry;
 mod reference;
 mod steps;
 
@@ -19,7 +20,8 @@ use crate::domain::{
 };
 use crate::store::{Alarm, Filter, Moment, QueueChange, QueueOrder, Swept};
 
-use reference::{Reference, SLOTS, View, WORKERS};
+use entry::View;
+use reference::{Reference, SLOTS, WORKERS};
 use steps::{Asked, End, Lane, Limits, Start, Step, a_step};
 
 const QUEUES: [&str; 2] = ["default", "narrow"];

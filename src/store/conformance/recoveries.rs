@@ -125,7 +125,10 @@ async fn g9_a_job_during_which_two_servers_died_runs_first_and_alone() {
     let urgent = it.store.submit(super::urgent(3, 100)).await.expect("a job");
     assert_eq!(it.tells().await, ["claimed [1]"]);
     assert_eq!(it.state(&urgent).await, State::Pending, "not even what is urgent runs beside it");
-    for (number, then) in [(1, vec!["changed 1 succeeded", "claimed [2]"]), (2, vec!["changed 2 succeeded", "claimed [3]"])] {
+    for (number, then) in [
+        (1, vec!["changed 1 succeeded", "claimed [2]"]),
+        (2, vec!["changed 2 succeeded", "claimed [3]"]),
+    ] {
         let running = &it.store.jobs_at(&[super::Ordinal(number)]).await.expect("it reads")[0];
         it.told();
         it.settle(running, returned()).await.expect("a running job");

@@ -219,6 +219,8 @@ impl Ledger {
             | Undo::Running(..)
             | Undo::ResumeClaiming
             | Undo::Resize(..)
+            | Undo::Suspect(..)
+            | Undo::Alone(_)
             | Undo::Marks(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Ordinal, Pool};
+use crate::domain::{Ordinal, Pool, Priority};
 
 use super::{Ledger, Place, Running, Slot, Undo};
 
@@ -26,7 +26,7 @@ enum Next {
 
 impl Ledger {
     /// Has a job that waits run with no other beside it.
-    pub(in crate::store) fn suspect(&mut self, slot: Slot, priority: crate::domain::Priority, ordinal: Ordinal) {
+    pub(in crate::store) fn suspect(&mut self, slot: Slot, priority: Priority, ordinal: Ordinal) {
         self.suspects.waiting.insert(Place::new(priority, ordinal), slot);
     }
 
@@ -83,7 +83,8 @@ impl Ledger {
         for (place, slot) in &self.suspects.waiting {
             let queue = self.queues.get(&slot.queue);
             let waits = queue.is_some_and(|queue| {
-                queue.has_room() && queue.lanes.get(&slot.pool).is_some_and(|lane| lane.contains(place))
+                queue.has_room()
+                    && queue.lanes.get(&slot.pool).is_some_and(|lane| lane.contains(place))
             });
             // One that was cancelled, or whose queue is paused, or that nobody can run, holds nobody up.
             if !waits || slot.pool == Pool::Absent {

@@ -3,50 +3,13 @@
 use crate::domain::State;
 use crate::store::Cancellation;
 
+use super::entry::{Entry, Moment, View};
 use super::steps::{Asked, End, Lane, Start};
 
 /// Jobs of each queue that run at once, until somebody says otherwise.
 pub(super) const WORKERS: [usize; 2] = [2, 1];
 /// Slots of each pool: fewer than the queues would like.
 pub(super) const SLOTS: [usize; 2] = [2, 1];
-/// From the first, second and third failure to the next attempt: 10 doubled, and no more than 25.
-const WAITS: [i64; 3] = [10, 20, 25];
-
-/// What can be seen of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct View {
-    pub(super) state: State,
-    pub(super) version: i64,
-    pub(super) attempt: u32,
-    pub(super) failures: u32,
-    pub(super) interruptions: u32,
-    pub(super) crashes: u32,
-    /// It waits for its time rather than for a slot.
-    pub(super) scheduled: bool,
-    pub(super) asked_to_stop: bool,
-    pub(super) error: Option<&'static str>,
-}
-
-/// A moment for which a job waits.
-#[derive(Clone, Copy, Debug)]
-enum Moment {
-    Counted(i64),
-    Wall(i64),
-}
-
-#[derive(Debug)]
-struct Entry {
-    asked: Asked,
-    created_at: i64,
-    run_at: Option<Moment>,
-    /// From when on it could have started.
-    waits_since: i64,
-    /// Of the attempt that runs or ran last, unless another is to follow.
-    started_at: Option<i64>,
-    expires_at: Option<i64>,
-    gone: bool,
-    view: View,
-}
 
 /// All jobs in the order of their submission.
 #[derive(Debug)]
@@ -142,6 +105,8 @@ impl Reference {
     /// Ends the running attempt of a job.
     pub(super) fn settle(&mut self, number: usize, end: End) {
         let now = self.now;
+        // Whatever it becomes, it has had its turn.
+        self.alone = self.alone.filter(|alone| *alone != number);
         let entry = &mut self.entries[number];
         entry.view.version += 1;
         match end {
@@ -313,14 +278,15 @@ impl Reference {
 
     /// Of all that wait and have a slot in queue and pool, the most urgent, then the oldest.
     fn next(&self) -> Option<usize> {
-        let is_over = |number: usize| self.entries[number].view.state != State::Running;
-        if self.stopping || !self.alone.is_none_or(is_over) {
+        if self.stopping || self.alone.is_some() {
             return None;
         }
         let urgency = |number: &usize| (-self.entries[*number].asked.priority, *number);
-        let suspects = self.suspects.iter().copied().filter(|number| self.waits_for_a_slot(*number));
+        let suspects =
+            self.suspects.iter().copied().filter(|number| self.waits_for_a_slot(*number));
         if let Some(suspect) = suspects.min_by_key(urgency) {
-            return Some(suspect).filter(|it| self.has_slot(*it) && self.running().next().is_none());
+            return Some(suspect)
+                .filter(|it| self.has_slot(*it) && self.running().next().is_none());
         }
         let all = 0..self.entries.len();
         let waiting = all.filter(|it| self.waits_for_a_slot(*it) && self.has_slot(*it));
@@ -344,78 +310,5 @@ impl Reference {
     fn taken(&self, here: impl Fn(Lane) -> bool) -> usize {
         let running = self.running().filter(|number| here(self.lane(*number))).count();
         running + self.held.iter().filter(|lane| here(**lane)).count()
-    }
-}
-
-impl Entry {
-    fn total_deadline(&self) -> Option<i64> {
-        self.asked.limits.total.map(|limit| self.created_at + limit)
-    }
-
-    /// When the server's clock next changes something about it. What has started once may start again at any time.
-    fn deadline(&self) -> Option<i64> {
-        let start = match self.run_at {
-            Some(Moment::Counted(at)) => Some(at),
-            Some(Moment::Wall(_)) => None,
-            None => self
-                .asked
-                .limits
-                .start
-                .filter(|_| self.view.attempt == 0)
-                .map(|limit| self.waits_since + limit),
-        };
-        start.into_iter().chain(self.total_deadline()).min()
-    }
-
-    fn on_the_wall(&self) -> Option<i64> {
-        match self.run_at {
-            Some(Moment::Wall(at)) => Some(at),
-            Some(Moment::Counted(_)) | None => None,
-        }
-    }
-
-    fn raise(&mut self, now: i64, for_good: bool) {
-        self.view.failures += 1;
-        if for_good || self.view.failures >= self.asked.limits.max_attempts {
-            return self.fail("ValueError", now);
-        }
-        let failures = usize::try_from(self.view.failures).expect("few");
-        self.run_at = Some(Moment::Counted(now + WAITS[failures - 1]));
-        self.view.scheduled = true;
-        self.wait_again();
-    }
-
-    /// The attempt is over and counts for nothing: it runs again, unless it asked not to.
-    fn interrupt(&mut self, now: i64) {
-        self.view.interruptions += 1;
-        if self.asked.once {
-            self.fail("interrupted", now);
-        } else {
-            self.wait_again();
-        }
-    }
-
-    fn wait_again(&mut self) {
-        self.view.state = State::Pending;
-        self.started_at = None;
-    }
-
-    fn time_is_over(&mut self, error: &'static str, now: i64) {
-        self.view.version += 1;
-        self.fail(error, now);
-    }
-
-    fn fail(&mut self, error: &'static str, now: i64) {
-        self.view.error = Some(error);
-        self.done(State::Failed, now);
-    }
-
-    /// A job never ends before it began, whatever was done to the clock.
-    fn done(&mut self, state: State, now: i64) {
-        self.view.state = state;
-        self.view.scheduled = false;
-        self.run_at = None;
-        let retention = self.asked.limits.retention.unwrap_or(7 * 86_400_000);
-        self.expires_at = Some(now.max(self.started_at.unwrap_or(now)) + retention);
     }
 }
