@@ -46,11 +46,11 @@ torture: ## kills, power cuts, failing calls, flipped bits, full disks, each man
 	@cargo build --release --locked && cargo build --locked
 	@python3 tests/torture target/release/futurity --debug-program target/debug/futurity
 
-# A few of each, in a minute.
+# A few of each.
 torture-brief:
 	@echo "==> torture, briefly"
 	@cargo build --locked
-	@python3 tests/torture target/debug/futurity --debug-program target/debug/futurity --scale 0.015
+	@python3 tests/torture target/debug/futurity --debug-program target/debug/futurity --scale 0.006
 
 overload: ## ten times the capacity for three minutes, with clients that are slow, deaf or gone, in a release build
 	@echo "==> overload"
