@@ -87,12 +87,13 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Job, example};
+    use crate::domain::{Damage, Job, example};
     use crate::http::job_body::{JobBody, View};
 
     #[test]
     fn the_names_are_those_that_a_job_is_shown_with() {
-        let job = Job { result_omitted: true, ..example::running() };
+        let damage = Damage { arguments: true, outcome: true };
+        let job = Job { result_omitted: true, damage, ..example::running() };
         let callbacks = Some(crate::domain::StateCounts::default());
         let text = JobBody::of(&job, View::Whole).telling(callbacks).text();
         let shown: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).expect("an object");

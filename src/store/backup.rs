@@ -58,6 +58,7 @@ pub fn restore(backup: &Path, database: &Path) -> Result<Vec<Kept>, OpenError> {
     let part = part_of(database);
     let restored = unpack(backup, &part, database).and_then(|files| {
         in_place(&part, database)?;
+        mark::forget(database)?;
         Ok(files)
     });
     if restored.is_err() {

@@ -164,6 +164,14 @@ pub(super) fn accept(connection: &Connection, database: &Path) -> Result<(), Ope
     Ok(())
 }
 
+/// Forgets how far the commits reached: the database is another now.
+pub(super) fn forget(database: &Path) -> io::Result<()> {
+    match std::fs::remove_file(directory_of(database).join(FILE)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the mark.
 #[derive(Debug)]
 pub(super) struct Keeper {

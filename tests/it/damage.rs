@@ -218,6 +218,10 @@ async fn a_backup_of_a_running_server_brings_back_all_that_was_acknowledged_befo
     assert_eq!(refused.code, Some(74), "{refused:?}");
     assert!(refused.errors.contains("move it away first"), "{refused:?}");
     fs::rename(home.data(), other).expect("it is moved away");
+    // Of the database that is no more there.
+    fs::create_dir(home.data()).expect("a directory");
+    let mark = PathBuf::from(other).join("high-water");
+    fs::copy(mark, home.data().join("high-water")).expect("a mark");
     let restored = home.run(&["restore", file]).await;
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert!(restored.output.contains("all holds: 2 jobs"), "{restored:?}");

@@ -152,8 +152,12 @@ class Server:
         return self.wait()
 
     def signal(self, number):
-        if self.process.poll() is None:
-            os.kill(self.pid(), number)
+        """Does nothing to one that has ended by itself, be it only just now."""
+        try:
+            if self.process.poll() is None:
+                os.kill(self.pid(), number)
+        except (ProcessLookupError, FileNotFoundError):
+            pass
 
     def freeze(self):
         """Stops all of its threads where they are."""

@@ -42,7 +42,7 @@ codes! {
     BadRequest "bad_request" 400 "The request cannot be understood"
         "A query parameter or header is not one that this route takes, or a page token is not one that it gave. The detail says which."
     MalformedJson "malformed_json" 400 "The body is not acceptable JSON"
-        "The body does not parse, has a key twice, is nested deeper than 64 levels, or contains U+0000 or half of a pair of surrogates. Nothing was written."
+        "The body does not parse, has a key twice, is nested deeper than 64 levels, or contains U+0000. Nothing was written."
     UnknownField "unknown_field" 400 "The body has a field that is not known"
         "A misspelt option would be ignored silently, so it is refused. The pointers say which fields; the contract lists those that exist. Nothing was written."
     Unauthenticated "unauthenticated" 401 "A key is needed"
