@@ -5,8 +5,7 @@ import re
 import shutil
 import subprocess
 
-from kills import fsck
-from ledger import ANY, Entry, Ledger
+from ledger import ANY, Ledger
 from server import Gone, Home
 
 KINDS = ["pwrite64", "fdatasync", "fsync", "ftruncate", "fallocate"]
@@ -20,16 +19,7 @@ def scenario(server, ledger):
     def submit(body, expected, path="/v1/jobs?wait=5"):
         ledger.number += 1
         body["metadata"] = {"number": str(ledger.number)}
-        answer = client.post(path, body)
-        ledger.answers[answer.status] = ledger.answers.get(answer.status, 0) + 1
-        if answer.status in (200, 202):
-            job = answer.json()
-            entry = Entry(ledger.number, body, expected, False)
-            ledger.jobs[job["id"]] = entry
-            if job["done"]:
-                ledger.hold(job, entry)
-            return job
-        return None
+        return ledger.note(client.post(path, body), ledger.number, body, expected)
 
     try:
         for size in (10, 3_000):
@@ -107,8 +97,7 @@ def one(root, program, injection, whole):
         findings.append(f"a sound server does not start: {home.log.read_text()[-500:]}")
     else:
         ledger.check(server, list(ledger.jobs), wait=30)
-        server.stop()
-        findings += fsck(home)
+        findings += server.end()
     for mine, all_of_them in [(ledger.lost, whole.lost), (ledger.wrong, whole.wrong), (ledger.doubled, whole.doubled)]:
         all_of_them.extend(f"{injection}: {it}" for it in mine)
     whole.jobs.update({f"{injection} {ident}": entry for ident, entry in ledger.jobs.items()})

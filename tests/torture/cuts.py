@@ -6,10 +6,8 @@ import pathlib
 import random
 import struct
 import subprocess
-import threading
 import time
 
-from kills import fsck
 from ledger import Ledger
 from server import Home
 
@@ -70,25 +68,21 @@ def cuts(root, program, count, environment=None):
         if server.code is not None:
             refused += 1
             break
-        stop = threading.Event()
         ledger.check(server, before)
-        threads = ledger.load(server, stop)
-        time.sleep(chance.uniform(0.02, 0.15))
-        # Without power nothing runs. A server that went on for a moment would be told of syncs that this file system, once
-        # it is shut down, does not make any more.
-        server.freeze()
-        disk.cut()
-        server.kill()
-        for thread in threads:
-            thread.join()
+        with ledger.load(server):
+            time.sleep(chance.uniform(0.02, 0.15))
+            # Without power nothing runs. A server that went on for a moment would be told of syncs that this file system,
+            # once it is shut down, does not make any more.
+            server.freeze()
+            disk.cut()
+            server.kill()
         disk.unmount()
         disk.mount()
         before = ledger.take_fresh()
     server = home.start(environment=environment, may_fail=environment is not None)
     if server.code is None:
         ledger.check_whole(server)
-        server.stop()
-        findings = fsck(home)
+        findings = server.end()
     else:
         findings = [f"refused to start: {server.code}"]
     disk.unmount()

@@ -3,10 +3,9 @@
 import pathlib
 import random
 import shutil
-import threading
 import time
 
-from ledger import Ledger
+from ledger import Ledger, came_of
 from server import Home
 
 REFUSALS = (65, 74, 78)
@@ -15,13 +14,10 @@ REFUSALS = (65, 74, 78)
 def prepared(root, program, stopped):
     """A directory with some hundred jobs, killed or stopped, and its ledger."""
     home, ledger = Home(root, program), Ledger()
-    server, stop = home.start(), threading.Event()
-    threads = ledger.load(server, stop)
-    while len(ledger.jobs) < 300:
-        time.sleep(0.01)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    server = home.start()
+    with ledger.load(server):
+        while len(ledger.jobs) < 300:
+            time.sleep(0.01)
     ledger.check(server, list(ledger.jobs), wait=30)
     server.stop() if stopped else server.kill()
     return home, ledger
@@ -82,11 +78,7 @@ def told(home, ledger):
         if "arguments" not in damaged and job["args"] != entry.call.get("args", []):
             wrong.append(f"{ident} has other arguments")
         if "outcome" not in damaged:
-            error = job["error"] or {}
-            if isinstance(entry.expected, tuple):
-                came = (error.get("type"), error.get("message"))
-            else:
-                came = job["result"] if job["state"] == "succeeded" else job["state"]
+            came = came_of(job, entry)
             if came != entry.expected:
                 wrong.append(f"{ident}: {str(came)[:60]} instead of {str(entry.expected)[:60]}")
     server.kill()

@@ -1,7 +1,6 @@
 """kill -9 at a random moment, again and again on one directory, with jobs, effects and webhooks; and SIGTERM likewise."""
 
 import random
-import threading
 import time
 
 from ledger import Ledger, Receiver
@@ -20,14 +19,11 @@ def kills(root, program, count):
         if number % 10 == 0:
             fly(server)
         ledger.check(server, before)
-        stop = threading.Event()
-        threads = ledger.load(server, stop)
-        time.sleep(chance.uniform(0.005, 0.1))
-        if number % 10 == 0:
-            flights += in_flight(server)
-        server.kill()
-        for thread in threads:
-            thread.join()
+        with ledger.load(server):
+            time.sleep(chance.uniform(0.005, 0.1))
+            if number % 10 == 0:
+                flights += in_flight(server)
+            server.kill()
         before = ledger.take_fresh()
         if number % 10 == 0:
             # Those that were flying are given the time to land, or the third kill would be taken for their fault.
@@ -36,11 +32,7 @@ def kills(root, program, count):
             server.stop()
     server = home.start()
     ledger.check_whole(server)
-    code = server.stop()
-    findings = fsck(home)
-    if code != 0:
-        findings.append(f"the last server stopped with {code}")
-    return count, ledger, findings, f"{len(ledger.jobs)} jobs acknowledged, {flights} of {-(-count // 10)} kills with 1,000 in flight, " \
+    return count, ledger, server.end(), f"{len(ledger.jobs)} jobs acknowledged, {flights} of {-(-count // 10)} kills with 1,000 in flight, " \
         f"{sum(ledger.receiver.jobs.values())} POSTs, {ledger.crash_loops} crash loops"
 
 
@@ -77,23 +69,19 @@ def stops(root, program, count):
     home, chance = Home(root, program), random.Random(2)
     ledger, before, codes = Ledger(receiver=Receiver(), effects=home.effects), [], {}
     for number in range(count):
-        server, stop = home.start(), threading.Event()
+        server = home.start()
         ledger.check(server, before)
-        threads = ledger.load(server, stop)
-        time.sleep(chance.uniform(0.005, 0.1))
-        server.signal(15)
-        if number % 2:
+        with ledger.load(server):
+            time.sleep(chance.uniform(0.005, 0.1))
             server.signal(15)
-        code = server.wait()
+            if number % 2:
+                server.signal(15)
+            code = server.wait()
         codes[code] = codes.get(code, 0) + 1
-        stop.set()
-        for thread in threads:
-            thread.join()
         before = ledger.take_fresh()
     server = home.start()
     ledger.check_whole(server)
-    server.stop()
-    findings = fsck(home) + [f"{n} stops ended with {code}" for code, n in codes.items() if code != 0]
+    findings = server.end() + [f"{n} stops ended with {code}" for code, n in codes.items() if code != 0]
     if ledger.crash_loops:
         findings.append(f"{ledger.crash_loops} stops were taken for deaths")
     return count, ledger, findings, f"{len(ledger.jobs)} jobs acknowledged, answers {dict(sorted(ledger.answers.items()))}"
@@ -103,22 +91,12 @@ def pauses(root, program, count):
     """SIGSTOP and SIGCONT under load: a server that was away for a while starts nothing twice and loses nothing."""
     home, chance = Home(root, program), random.Random(3)
     ledger = Ledger(receiver=Receiver(), effects=home.effects)
-    server, stop = home.start(), threading.Event()
-    threads = ledger.load(server, stop)
-    for _ in range(count):
-        time.sleep(chance.uniform(0.05, 0.2))
-        server.signal(19)
-        time.sleep(chance.uniform(0.05, 0.5))
-        server.signal(18)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    server = home.start()
+    with ledger.load(server):
+        for _ in range(count):
+            time.sleep(chance.uniform(0.05, 0.2))
+            server.signal(19)
+            time.sleep(chance.uniform(0.05, 0.5))
+            server.signal(18)
     ledger.check_whole(server)
-    code = server.stop()
-    return count, ledger, fsck(home) + ([f"it stopped with {code}"] if code else []), f"{len(ledger.jobs)} jobs acknowledged"
-
-
-def fsck(home):
-    """What fsck finds, as findings."""
-    code, said = home.run("fsck")
-    return [] if code == 0 else [f"fsck ended with {code}: {said[:500]}"]
+    return count, ledger, server.end(), f"{len(ledger.jobs)} jobs acknowledged"

@@ -1,7 +1,8 @@
 """What the server has acknowledged, and whether it kept its word."""
 
-import http.server
+import contextlib
 import hashlib
+import http.server
 import json
 import math
 import random
@@ -96,12 +97,19 @@ class Ledger:
             told = True
         return number, body, expected, told
 
-    def load(self, server, stop):
-        """Submits on some connections until `stop` is set, or the server is gone."""
+    @contextlib.contextmanager
+    def load(self, server):
+        """Submits on some connections as long as the block runs, which may put an end to the server."""
+        stop = threading.Event()
         threads = [threading.Thread(target=self.submit, args=(server.client(), stop)) for _ in range(THREADS)]
         for thread in threads:
             thread.start()
-        return threads
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
 
     def submit(self, client, stop):
         while not stop.is_set():
@@ -111,17 +119,23 @@ class Ledger:
                 answer = client.post("/v1/jobs" + ("?wait=5" if waits else ""), body)
             except Gone:
                 return
-            with self.lock:
-                self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
-                if answer.status in (200, 202):
-                    job = answer.json()
-                    entry = Entry(number, body, expected, told)
-                    self.jobs[job["id"]] = entry
-                    self.fresh.append(job["id"])
-                    if job["done"]:
-                        self.hold(job, entry)
-                elif answer.status not in (429, 500, 503):
+            self.note(answer, number, body, expected, told)
+
+    def note(self, answer, number, body, expected, told=False):
+        """Enters what was acknowledged; gives the job, or none if it was refused."""
+        with self.lock:
+            self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
+            if answer.status not in (200, 202):
+                if answer.status not in (429, 500, 503):
                     self.wrong.append(f"{answer.status}: {answer.body[:200]}")
+                return None
+            job = answer.json()
+            entry = Entry(number, body, expected, told)
+            self.jobs[job["id"]] = entry
+            self.fresh.append(job["id"])
+            if job["done"]:
+                self.hold(job, entry)
+            return job
 
     def hold(self, job, entry):
         """Holds a job that is done against its call, and against the end that was seen before."""
@@ -130,13 +144,9 @@ class Ledger:
             self.crash_loops += entry.end is None
             entry.end = entry.end or end_of(job)
             return
-        if isinstance(entry.expected, tuple):
-            came = (error.get("type"), error.get("message"))
-        else:
-            came = job["result"] if job["state"] == "succeeded" else job["state"]
-            if job.get("result_omitted") and job["state"] == "succeeded":
-                came = entry.expected
-        if came != entry.expected:
+        came = came_of(job, entry)
+        is_left_out = job.get("result_omitted") and not isinstance(entry.expected, tuple)
+        if came != entry.expected and not is_left_out:
             self.wrong.append(f"{job['id']}: {str(came)[:80]} instead of {str(entry.expected)[:80]}")
         if entry.end is not None and entry.end != end_of(job):
             self.wrong.append(f"{job['id']} has a second end")
@@ -199,6 +209,14 @@ class Ledger:
         for ident, entry in self.jobs.items():
             if entry.told and entry.end and ident not in self.receiver.jobs:
                 self.lost.append(f"nobody was told of {ident}")
+
+
+def came_of(job, entry):
+    """What came of it, in the form of what was expected."""
+    if isinstance(entry.expected, tuple):
+        error = job["error"] or {}
+        return (error.get("type"), error.get("message"))
+    return job["result"] if job["state"] == "succeeded" else job["state"]
 
 
 def end_of(job):

@@ -93,6 +93,11 @@ class Home:
             self.command(*arguments), cwd=self.root, env=clean(), capture_output=True, text=True, timeout=LIMIT_SECONDS)
         return done.returncode, done.stdout + done.stderr
 
+    def fsck(self):
+        """What fsck finds, as findings."""
+        code, said = self.run("fsck")
+        return [] if code == 0 else [f"fsck ended with {code}: {said[:500]}"]
+
     def start(self, *flags, wrapper=(), environment=None, may_fail=False):
         """A server that is ready; none if it ended instead and that may be."""
         return Server(self, flags, wrapper, environment or {}, may_fail).ready()
@@ -175,6 +180,11 @@ class Server:
     def stop(self):
         self.signal(signal.SIGTERM)
         return self.wait()
+
+    def end(self):
+        """Stops it, and gives what is wrong then."""
+        code = self.stop()
+        return ([f"it stopped with {code}"] if code else []) + self.home.fsck()
 
     def wait(self):
         code = self.process.wait(LIMIT_SECONDS)

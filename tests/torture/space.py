@@ -5,7 +5,6 @@ import random
 import subprocess
 import time
 
-from kills import fsck
 from ledger import ANY, Entry, Ledger
 from server import Home
 
@@ -59,20 +58,15 @@ def filled(place, program, count, chance):
             time.sleep(0.02)
         recovered.append(time.monotonic() - begun)
         ledger.check(server, [job for job in running if job], wait=30)
-    code = server.stop()
-    findings += fsck(home) + ([f"it stopped with {code}"] if code else [])
+    findings += server.end()
     recovered.sort()
     return count, ledger, findings, f"{len(ledger.jobs)} jobs acknowledged, {refused} refused as storage_full, " \
         f"taken again after {recovered[len(recovered) // 2]:.2f} s, at most {recovered[-1]:.2f} s"
 
 
 def submit(client, ledger, body, expected):
-    answer = client.post("/v1/jobs", body)
-    if answer.status != 202:
-        return None
-    job = answer.json()["id"]
-    ledger.jobs[job] = Entry(0, body, expected, False)
-    return job
+    job = ledger.note(client.post("/v1/jobs", body), 0, body, expected)
+    return job and job["id"]
 
 
 def fill(filler, place, rest):
