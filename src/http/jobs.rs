@@ -69,9 +69,6 @@ pub(super) async fn result(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (job, wait) = desk.waited(id, query, &headers).await?;
-    if job.damage.outcome {
-        return Err(Problem::of_damaged(job));
-    }
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -92,9 +89,6 @@ pub(super) async fn exception(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (job, wait) = desk.waited(id, query, &headers).await?;
-    if job.damage.outcome {
-        return Err(Problem::of_damaged(job));
-    }
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -163,7 +157,7 @@ fn cancel_answer(cancellation: Cancellation, job: &Job, waited: bool) -> Respons
 }
 
 impl Desk {
-    /// The job when it is done, or as it stands when the request's wait has run out.
+    /// The job when it is done, or as it stands when the request's wait has run out, for whoever asks what came of it.
     pub(super) async fn waited(
         &self,
         id: JobId,
@@ -171,7 +165,11 @@ impl Desk {
         headers: &HeaderMap,
     ) -> Result<(Job, Wait), Problem> {
         let wait = self.wait(query, headers)?;
-        Ok((self.engine.wait(id, wait.duration).await?, wait))
+        let job = self.engine.wait(id, wait.duration).await?;
+        if job.damage.outcome {
+            return Err(Problem::of_damaged(job));
+        }
+        Ok((job, wait))
     }
 
     /// The wait of a request that takes no other parameter.

@@ -1,12 +1,12 @@
 //! A copy of the database while a server writes it, with the files that belong to it; and the way back.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::files::{directory_of, new_private, part_of};
 use super::mark;
 use super::sqlite::{self, OpenError};
 
@@ -37,7 +37,7 @@ pub fn backup(database: &Path, target: &Path, files: &[Kept]) -> Result<(), Open
 
 fn copy(database: &Path, part: &Path, files: &[Kept]) -> Result<(), OpenError> {
     // SQLite takes an empty file, and does not make one that others may read.
-    private(part)?;
+    new_private(part)?;
     let source = sqlite::open_untouched(database)?;
     source.execute(COPY, [part.to_string_lossy()])?;
     let copy = Connection::open(part)?;
@@ -68,7 +68,7 @@ pub fn restore(backup: &Path, database: &Path) -> Result<Vec<Kept>, OpenError> {
 }
 
 fn unpack(backup: &Path, part: &Path, database: &Path) -> Result<Vec<Kept>, OpenError> {
-    io::copy(&mut File::open(backup)?, &mut private(part)?)?;
+    io::copy(&mut File::open(backup)?, &mut new_private(part)?)?;
     let copy = Connection::open(part)?;
     if copy.query_row(IS_BACKUP, (), |_row| Ok(())).optional()?.is_none() {
         return Err(OpenError::Damaged(format!("{} is no backup", backup.display())));
@@ -84,23 +84,11 @@ fn unpack(backup: &Path, part: &Path, database: &Path) -> Result<Vec<Kept>, Open
     Ok(files)
 }
 
-/// A new file beside the one that it will be.
-fn part_of(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
-}
-
 /// Gives a whole file its name, for good.
 fn in_place(part: &Path, target: &Path) -> io::Result<()> {
     File::open(part)?.sync_all()?;
     // A link, unlike a new name, takes nobody's place.
     std::fs::hard_link(part, target)?;
     std::fs::remove_file(part)?;
-    let directory = target.parent().filter(|it| !it.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(directory_of(target))?.sync_all()
 }

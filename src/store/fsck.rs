@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Row as _, SqlitePool};
+use sqlx::{Row as _, SqlitePool};
 
 use crate::domain::{CallbackId, Damage, Ordinal};
 
@@ -133,9 +132,7 @@ pub async fn fsck(
 ) -> Result<Report, OpenError> {
     let mut report =
         Report { findings: mark::loss(database)?.into_iter().collect(), ..Report::default() };
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(1);
-    let pool = pool.connect_with(options.disable_statement_logging()).await?;
+    let pool = sqlite::open_reader_untouched(database).await?;
     sqlite::check_schema(&pool).await?;
     // What is damaged may not even be looked through: then that is the last finding.
     match look(&pool, opens, &mut report).await {

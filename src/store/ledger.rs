@@ -14,7 +14,7 @@ use super::{Config, Error, QueueSettings};
 use marks::Marks;
 use queues::Lanes;
 pub(super) use queues::{Cancelling, KeptQueue};
-use suspects::Suspects;
+use suspects::{Next, Suspects};
 
 /// A waiting job's place: high priority first, then the order of submission. Packed into one number,
 /// so that a million waiting jobs cost some 12 MB.
@@ -153,7 +153,7 @@ impl Ledger {
         priority: Priority,
         ordinal: Ordinal,
     ) -> Result<(), Error> {
-        let pool_has_room = self.pools.get(&slot.pool).is_some_and(|(slots, taken)| taken < slots);
+        let pool_has_room = self.pool_has_room(slot.pool);
         let queue = self.queues.get_mut(&slot.queue);
         let Some((kept, queue)) = queue.and_then(|queue| Some((queue.kept?, queue))) else {
             return Err(Error::UnknownQueue(slot.queue));
@@ -228,23 +228,33 @@ impl Ledger {
         if !self.claiming {
             return None;
         }
-        if let Some(claimed) = self.claim_suspect() {
-            return claimed;
-        }
-        let pools = &self.pools;
-        let has_room = |pool: &Pool| pools.get(pool).is_some_and(|(slots, taken)| taken < slots);
-        let heads =
-            self.queues.iter().filter(|(_, queue)| queue.may_claim()).flat_map(|(name, queue)| {
-                let heads = queue.lanes.iter().filter(|(pool, _)| has_room(pool));
-                heads.filter_map(move |(pool, lane)| Some((*lane.first()?, name, *pool)))
-            });
-        let (place, queue, pool) = heads.min_by_key(|(place, ..)| *place)?;
-        let slot = Slot { queue: queue.clone(), pool };
+        let (place, slot) = match self.next_of_suspects() {
+            Next::Suspect(place, slot) => {
+                self.has_its_turn(place, &slot);
+                (place, slot)
+            }
+            Next::Nobody => return None,
+            Next::Anybody => self.first_that_can_start()?,
+        };
         self.withdraw_place(slot.clone(), place);
         self.take(&slot);
         self.undo.push(Undo::GiveBack(slot));
         self.set_running(place.ordinal(), Some(Running::default()));
         Some(place.ordinal())
+    }
+
+    fn first_that_can_start(&self) -> Option<(Place, Slot)> {
+        let heads =
+            self.queues.iter().filter(|(_, queue)| queue.may_claim()).flat_map(|(name, queue)| {
+                let heads = queue.lanes.iter().filter(|(pool, _)| self.pool_has_room(**pool));
+                heads.filter_map(move |(pool, lane)| Some((*lane.first()?, name, *pool)))
+            });
+        let (place, queue, pool) = heads.min_by_key(|(place, ..)| *place)?;
+        Some((place, Slot { queue: queue.clone(), pool }))
+    }
+
+    fn pool_has_room(&self, pool: Pool) -> bool {
+        self.pools.get(&pool).is_some_and(|(slots, taken)| taken < slots)
     }
 
     /// Gives a slot back.

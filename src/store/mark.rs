@@ -3,17 +3,18 @@
 //! It is written after each commit and never synced: after a power cut it may lag behind the database, but it cannot lead.
 //! So what the mark knows of and the database has not is lost, by whatever cut or altered the files.
 
-use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::files::{directory_of, log_of};
 use super::group::Counters;
 use super::health::Health;
+use super::sqlite::checkpoint::pages_in_log;
 use super::sqlite::log::{self, Salts};
 use super::sqlite::{self, OpenError};
 
@@ -23,18 +24,12 @@ const SUMMED: usize = 36;
 const BYTES: usize = 40;
 
 /// How far a database reaches, as its own rows say.
-const SELECT_REACH: &str =
-    "select coalesce((select max(last_seq) from changes), 0), quiet from counters";
+const SELECT_REACH: &str = "select coalesce((select last_seq from changes order by first_seq desc limit 1), 0), quiet from counters";
 /// What comes after a loss that was accepted has numbers that nothing lost can have had, and whoever follows begins anew.
 const SKIP: &str =
     "update counters set ordinal = ordinal + ?3, payload = payload + ?3, quiet = max(quiet, ?2),
     seq = max(seq, ?1) + ?3, seq_floor = max(seq, ?1) + ?3";
 const SKIPPED: i64 = 1_000_000;
-
-thread_local! {
-    /// Frames of the log after the latest commit of this thread: the hook that tells them can carry nothing with it.
-    static FRAMES: Cell<u32> = const { Cell::new(0) };
-}
 
 /// How far commits reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,6 +182,7 @@ impl Keeper {
     /// An I/O error.
     pub(super) fn start(
         database: &Path,
+        connection: &Connection,
         counters: Counters,
         health: Arc<Health>,
     ) -> io::Result<Self> {
@@ -194,22 +190,17 @@ impl Keeper {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
         let mark = options.open(directory.join(FILE))?;
-        let mut keeper = Self { mark, log: File::open(log_of(database))?, health };
-        keeper.keep(counters);
+        let keeper = Self { mark, log: File::open(log_of(database))?, health };
+        keeper.keep(connection, counters);
         // The file itself must be there after a power cut; what it says may be older.
         keeper.mark.sync_all()?;
         File::open(directory)?.sync_all()?;
         Ok(keeper)
     }
 
-    /// Notes a commit of this thread. A mark that cannot be written lags behind, and that is said.
-    pub(super) fn keep(&mut self, counters: Counters) {
-        let written = log::salts(&self.log).and_then(|salts| {
-            let (salts, frames) =
-                salts.map_or((Salts::default(), 0), |salts| (salts, FRAMES.get()));
-            let Counters { logged_to, quiet, .. } = counters;
-            self.mark.write_all_at(&Mark { logged_to, quiet, salts, frames }.to_bytes(), 0)
-        });
+    /// Notes a commit of `connection`. A mark that cannot be written lags behind, and that is said.
+    pub(super) fn keep(&self, connection: &Connection, counters: Counters) {
+        let written = self.write(connection, counters);
         // Said once.
         if self.health.mark(written.is_err())
             && let Err(error) = written
@@ -217,24 +208,13 @@ impl Keeper {
             tracing::error!(%error, "the high-water mark cannot be written; a later loss may not be noticed");
         }
     }
-}
 
-/// Lets `connection` tell how long its log is after each commit.
-pub(super) fn hear(connection: &Connection) {
-    connection.wal_hook(Some(|_log, frames| {
-        FRAMES.set(u32::try_from(frames).unwrap_or(0));
-        Ok(())
-    }));
-}
-
-fn directory_of(database: &Path) -> &Path {
-    database.parent().unwrap_or(Path::new("."))
-}
-
-fn log_of(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
+    fn write(&self, connection: &Connection, counters: Counters) -> io::Result<()> {
+        let frames = pages_in_log(connection).map_err(io::Error::other)?;
+        let salts = log::salts(&self.log)?.unwrap_or_default();
+        let Counters { logged_to, quiet, .. } = counters;
+        self.mark.write_all_at(&Mark { logged_to, quiet, salts, frames }.to_bytes(), 0)
+    }
 }
 
 #[cfg(test)]

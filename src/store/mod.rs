@@ -9,6 +9,7 @@ mod cancel_many;
 mod change;
 mod clocks;
 mod commits;
+mod files;
 mod fsck;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

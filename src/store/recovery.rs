@@ -15,7 +15,8 @@ use super::{Config, Error, QueueSettings, read};
 const PORTION: usize = 500;
 
 const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 1
-returning epoch, ordinal, seq, payload, indexed_to, quiet, (select coalesce(max(last_seq), 0) from changes)";
+returning epoch, ordinal, seq, payload, indexed_to, quiet,
+    coalesce((select last_seq from changes order by first_seq desc limit 1), 0)";
 const SELECT_RUNNING: &str = "select ordinal from jobs where finished_seq is null and indexed = 1 and state = 'running' order by ordinal";
 /// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str =

@@ -1,14 +1,15 @@
 //! Room on the disk (G16). Submissions are refused while there is little, so that what was accepted has the rest of it to come
 //! to its end; and a file holds some back that is let go when even that is used up.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use super::files::{directory_of, new_private};
 
 const RESERVE_FILE: &str = "reserve";
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
@@ -36,7 +37,7 @@ struct Seen {
 impl Space {
     /// The disk that `database` is on. Before the database is opened: it may need what is held back.
     pub(super) fn of(database: &Path) -> Self {
-        let directory = database.parent().unwrap_or(Path::new(".")).to_owned();
+        let directory = directory_of(database).to_owned();
         let it = Self { directory, seen: Mutex::default() };
         if it.free().is_ok_and(|free| free < NOTHING_BYTES) {
             it.let_go();
@@ -94,9 +95,7 @@ impl Space {
         if reserve.exists() || free < ENOUGH_BYTES + RESERVE_BYTES {
             return;
         }
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).write(true).mode(0o600);
-        let held = options.open(&reserve).and_then(|file| {
+        let held = new_private(&reserve).and_then(|file| {
             fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
             file.sync_all()
         });

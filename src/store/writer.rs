@@ -44,7 +44,6 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         sqlite::check_whole(&connection)?;
         mark::accept(&connection, &database)?;
     }
-    mark::hear(&connection);
     let readers = sqlite::open_readers(&config.path).await?;
     let mut ledger = Ledger::new(&config);
     let mut found = recovery::recover(&mut connection, &mut ledger, &readers, now).await?;
@@ -56,7 +55,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let suspects = ledger.suspects();
 
     let health = Arc::new(Health::default());
-    let mark = mark::Keeper::start(&database, found.counters, Arc::clone(&health))?;
+    let mark = mark::Keeper::start(&database, &connection, found.counters, Arc::clone(&health))?;
     let checkpointer =
         Checkpointer::start(sqlite::open_checkpointer(&config.path)?, Arc::clone(&health))?;
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
@@ -320,7 +319,7 @@ impl Writer {
         }
         let Done { counters, now, events } = group.commit(&mut self.kept)?;
         (self.counters, self.now) = (counters, now);
-        self.mark.keep(counters);
+        self.mark.keep(sql.connection(), counters);
         self.abandoned.clear();
         if let Some(staged) = self.staged.front_mut() {
             staged.pieces = staged.next_pieces(pieces).end;

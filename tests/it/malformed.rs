@@ -20,17 +20,23 @@ const CLOSED: Outcome = (0, "");
 /// hyper's own answer: what it cannot read never reaches us.
 const NO_HTTP: Outcome = (400, "");
 
+/// What is sent, in words and in bytes, and what comes of it.
+type Rows = Vec<(&'static str, Vec<u8>, Outcome)>;
+
+const POST: &str = "POST /v1/jobs HTTP/1.1";
+const JSON: &str = "Content-Type: application/json\r\n";
+
 fn head(line: &str, fields: &str) -> Vec<u8> {
     format!("{line}\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n").into_bytes()
 }
 
 fn posted(body: &[u8]) -> Vec<u8> {
-    let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-    [head("POST /v1/jobs HTTP/1.1", &fields), body.to_vec()].concat()
+    let fields = format!("{JSON}Content-Length: {}\r\n", body.len());
+    [head(POST, &fields), body.to_vec()].concat()
 }
 
 /// First lines that are no HTTP, or hardly.
-fn of_lines() -> Vec<(&'static str, Vec<u8>, Outcome)> {
+fn of_lines() -> Rows {
     vec![
         ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), NO_HTTP),
         ("HTTP/2 without being asked", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), CLOSED),
@@ -66,7 +72,7 @@ fn of_lines() -> Vec<(&'static str, Vec<u8>, Outcome)> {
 }
 
 /// Header fields.
-fn of_fields() -> Vec<(&'static str, Vec<u8>, Outcome)> {
+fn of_fields() -> Rows {
     let get = "GET /livez HTTP/1.1";
     let many = |count| (0..count).map(|it| format!("x-{it}: y\r\n")).collect::<String>();
     vec![
@@ -102,35 +108,33 @@ fn of_fields() -> Vec<(&'static str, Vec<u8>, Outcome)> {
 }
 
 /// Lengths of bodies.
-fn of_lengths() -> Vec<(&'static str, Vec<u8>, Outcome)> {
-    let post = "POST /v1/jobs HTTP/1.1";
-    let json = "Content-Type: application/json\r\n";
+fn of_lengths() -> Rows {
     vec![
         (
             "a length that is no number",
-            head(post, &format!("{json}Content-Length: ten\r\n")),
+            head(POST, &format!("{JSON}Content-Length: ten\r\n")),
             NO_HTTP,
         ),
-        ("a negative length", head(post, &format!("{json}Content-Length: -1\r\n")), NO_HTTP),
+        ("a negative length", head(POST, &format!("{JSON}Content-Length: -1\r\n")), NO_HTTP),
         (
             "a length beyond all numbers",
-            head(post, &format!("{json}Content-Length: 99999999999999999999\r\n")),
+            head(POST, &format!("{JSON}Content-Length: 99999999999999999999\r\n")),
             NO_HTTP,
         ),
         (
             "two lengths",
-            head(post, &format!("{json}Content-Length: 2\r\nContent-Length: 3\r\n")),
+            head(POST, &format!("{JSON}Content-Length: 2\r\nContent-Length: 3\r\n")),
             NO_HTTP,
         ),
         (
             "a length of 10 GB",
-            head(post, &format!("{json}Content-Length: 10000000000\r\n")),
+            head(POST, &format!("{JSON}Content-Length: 10000000000\r\n")),
             (413, "too_large"),
         ),
         (
             "a length and chunks",
             [
-                head(post, &format!("{json}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")),
+                head(POST, &format!("{JSON}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")),
                 b"0\r\n\r\n".to_vec(),
             ]
             .concat(),
@@ -140,25 +144,23 @@ fn of_lengths() -> Vec<(&'static str, Vec<u8>, Outcome)> {
 }
 
 /// Bodies in pieces.
-fn of_pieces() -> Vec<(&'static str, Vec<u8>, Outcome)> {
-    let post = "POST /v1/jobs HTTP/1.1";
-    let json = "Content-Type: application/json\r\n";
+fn of_pieces() -> Rows {
     vec![
         (
             "an unknown transfer coding",
-            head(post, &format!("{json}Transfer-Encoding: gzip\r\n")),
+            head(POST, &format!("{JSON}Transfer-Encoding: gzip\r\n")),
             NO_HTTP,
         ),
         (
             "a chunk without a size",
-            [head(post, &format!("{json}Transfer-Encoding: chunked\r\n")), b"zz\r\n".to_vec()]
+            [head(POST, &format!("{JSON}Transfer-Encoding: chunked\r\n")), b"zz\r\n".to_vec()]
                 .concat(),
             (400, "bad_request"),
         ),
         (
             "a chunk with a size beyond all numbers",
             [
-                head(post, &format!("{json}Transfer-Encoding: chunked\r\n")),
+                head(POST, &format!("{JSON}Transfer-Encoding: chunked\r\n")),
                 b"fffffffffffffffff\r\n".to_vec(),
             ]
             .concat(),
@@ -166,7 +168,7 @@ fn of_pieces() -> Vec<(&'static str, Vec<u8>, Outcome)> {
         ),
         (
             "an expectation that nobody has",
-            head(post, &format!("{json}Content-Length: 2\r\nExpect: money\r\n"))
+            head(POST, &format!("{JSON}Content-Length: 2\r\nExpect: money\r\n"))
                 .into_iter()
                 .chain(*b"{}")
                 .collect(),
@@ -176,8 +178,7 @@ fn of_pieces() -> Vec<(&'static str, Vec<u8>, Outcome)> {
 }
 
 /// Queries, and a field of bytes.
-fn of_queries() -> Vec<(&'static str, Vec<u8>, Outcome)> {
-    let post = "POST /v1/jobs HTTP/1.1";
+fn of_queries() -> Rows {
     vec![
         (
             "a query that is no UTF-8",
@@ -206,7 +207,7 @@ fn of_queries() -> Vec<(&'static str, Vec<u8>, Outcome)> {
         ),
         (
             "an idempotency key of bytes",
-            head(post, "Idempotency-Key: \u{7f}\r\nContent-Length: 0\r\n"),
+            head(POST, "Idempotency-Key: \u{7f}\r\nContent-Length: 0\r\n"),
             NO_HTTP,
         ),
     ]
@@ -220,7 +221,7 @@ fn call(args: &str) -> Vec<u8> {
 }
 
 /// Bodies of a submission that are no JSON, or none that is taken.
-fn of_syntax() -> Vec<(&'static str, Vec<u8>, Outcome)> {
+fn of_syntax() -> Rows {
     vec![
         ("nothing", Vec::new(), MALFORMED),
         ("white space", b" \t\r\n ".to_vec(), MALFORMED),
@@ -258,7 +259,7 @@ fn of_syntax() -> Vec<(&'static str, Vec<u8>, Outcome)> {
 }
 
 /// Bodies of a submission that go too deep, or are of the wrong kind.
-fn of_values() -> Vec<(&'static str, Vec<u8>, Outcome)> {
+fn of_values() -> Rows {
     let nested = |depth: usize| call(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
     vec![
         ("100 deep", nested(100), MALFORMED),

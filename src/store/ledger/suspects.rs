@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{Ordinal, Pool, Priority};
 
-use super::{Ledger, Place, Running, Slot, Undo};
+use super::{Ledger, Place, Slot, Undo};
 
 /// Those that wait for their turn, and the one that has it.
 #[derive(Debug, Default)]
@@ -15,13 +15,13 @@ pub(super) struct Suspects {
 }
 
 /// Who may start.
-enum Next {
+pub(super) enum Next {
     /// This one, alone.
     Suspect(Place, Slot),
     /// Nobody yet.
     Nobody,
     /// Anybody.
-    Others,
+    Anybody,
 }
 
 impl Ledger {
@@ -43,22 +43,11 @@ impl Ledger {
         self.undo.push(Undo::Alone(alone));
     }
 
-    /// Claims a suspect, if it is its turn. The inner value is none while nobody may start.
-    pub(super) fn claim_suspect(&mut self) -> Option<Option<Ordinal>> {
-        match self.next_of_suspects() {
-            Next::Others => None,
-            Next::Nobody => Some(None),
-            Next::Suspect(place, slot) => {
-                self.suspects.waiting.remove(&place);
-                self.undo.push(Undo::Suspect(place, slot.clone()));
-                self.undo.push(Undo::Alone(self.suspects.alone.replace(place.ordinal())));
-                self.withdraw_place(slot.clone(), place);
-                self.take(&slot);
-                self.undo.push(Undo::GiveBack(slot));
-                self.set_running(place.ordinal(), Some(Running::default()));
-                Some(Some(place.ordinal()))
-            }
-        }
+    /// It is the turn of this one: nothing else starts until it is over.
+    pub(super) fn has_its_turn(&mut self, place: Place, slot: &Slot) {
+        self.suspects.waiting.remove(&place);
+        self.undo.push(Undo::Suspect(place, slot.clone()));
+        self.undo.push(Undo::Alone(self.suspects.alone.replace(place.ordinal())));
     }
 
     /// A job runs no more.
@@ -76,7 +65,8 @@ impl Ledger {
         }
     }
 
-    fn next_of_suspects(&self) -> Next {
+    /// Whose turn it is.
+    pub(super) fn next_of_suspects(&self) -> Next {
         if self.suspects.alone.is_some() {
             return Next::Nobody;
         }
@@ -90,13 +80,12 @@ impl Ledger {
             if !waits || slot.pool == Pool::Absent {
                 continue;
             }
-            let has_room = self.pools.get(&slot.pool).is_some_and(|(slots, taken)| taken < slots);
-            return if has_room && self.running.is_empty() {
+            return if self.pool_has_room(slot.pool) && self.running.is_empty() {
                 Next::Suspect(*place, slot.clone())
             } else {
                 Next::Nobody
             };
         }
-        Next::Others
+        Next::Anybody
     }
 }

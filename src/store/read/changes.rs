@@ -15,7 +15,7 @@ const GROUPS_MAX: i64 = 256;
 /// From the floor on every change is known.
 const SELECT_HEAD: &str =
     "select max(c.seq_floor, coalesce((select min(first_seq) - 1 from changes), 0)),
-    coalesce((select max(last_seq) from changes), c.seq_floor) from counters as c";
+    coalesce((select last_seq from changes order by first_seq desc limit 1), c.seq_floor) from counters as c";
 /// From the group on that the place is in.
 const SELECT_LOG: &str = "select first_seq, entries from changes
 where first_seq >= coalesce((select max(c.first_seq) from changes as c where c.first_seq <= ?1 + 1), 0)

@@ -19,6 +19,9 @@ const PAGES_MAX: i64 = 4_096;
 /// Copies what it can without stopping readers or the writer: pages of the log, pages copied.
 const PASSIVE: &str = "pragma wal_checkpoint(passive)";
 
+/// Copies nothing, and says only how long the log is.
+const NOOP: &str = "pragma wal_checkpoint(noop)";
+
 /// A thread that makes checkpoints when the writer has written enough.
 #[derive(Debug)]
 pub(in crate::store) struct Checkpointer {
@@ -75,6 +78,11 @@ fn run(connection: &Connection, asked: &Receiver<()>, behind: &AtomicBool, healt
 /// One passive checkpoint: pages in the log, and pages of it that are in the database now.
 pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     connection.query_row(PASSIVE, (), |row| Ok((row.get(1)?, row.get(2)?)))
+}
+
+/// Pages in the log, all of which are commits.
+pub(in crate::store) fn pages_in_log(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.prepare_cached(NOOP)?.query_row((), |row| row.get(1))
 }
 
 fn logged(checkpoint: rusqlite::Result<(i64, i64)>, health: &Health) -> Option<(i64, i64)> {

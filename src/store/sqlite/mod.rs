@@ -186,6 +186,13 @@ pub(super) fn open_untouched(file: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// The same for readers.
+pub(super) async fn open_reader_untouched(file: &Path) -> Result<SqlitePool, OpenError> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    Ok(pool.connect_with(options.disable_statement_logging()).await?)
+}
+
 /// Looks through the whole database, as far as SQLite can tell.
 pub(super) fn check_whole(connection: &Connection) -> Result<(), OpenError> {
     let found: String = connection.query_row(QUICK_CHECK, (), |row| row.get(0))?;
