@@ -81,16 +81,22 @@ pub(crate) async fn restore(config: &Config, source: &Path) -> Result<[i64; 4], 
             return Err(Failure::Io { context, source: io::ErrorKind::AlreadyExists.into() });
         }
     }
-    for (name, content) in store::restore(source, &database)? {
-        if !FILES.contains(&name.as_str()) {
-            continue;
-        }
-        let text = String::from_utf8_lossy(&content);
-        secret::write_private(&directory.join(&name), &text)
-            .map_err(Failure::io(format!("{name} cannot be written")))?;
-    }
+    store::restore(source, &database, |files| place(directory, files))?;
     drop(ours);
     fsck(config).await
+}
+
+/// Puts all of the files into the directory, or none of them.
+fn place(directory: &Path, files: &[store::Kept]) -> io::Result<()> {
+    let write = |(name, content): &store::Kept| {
+        secret::write_private(&directory.join(name), &String::from_utf8_lossy(content))
+    };
+    let mut known = files.iter().filter(|(name, _)| FILES.contains(&name.as_str()));
+    known.try_for_each(write).inspect_err(|_| {
+        for name in FILES {
+            drop(std::fs::remove_file(directory.join(name)));
+        }
+    })
 }
 
 fn missing(database: &Path) -> Failure {

@@ -49,17 +49,22 @@ fn copy(database: &Path, part: &Path, files: &[Kept]) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Puts the database of a backup to `database`, where none may be, and gives the files that belong to it. What comes after
-/// is given no number that the lost time may have given, and who follows changes begins anew.
+/// Puts the database of a backup to `database`, where none may be. `place` puts the files that belong to it before, so that
+/// a database which is there has them. What comes after is given no number that the lost time may have given, and who
+/// follows changes begins anew.
 ///
 /// # Errors
-/// [`OpenError`]; `database` is not there then.
-pub fn restore(backup: &Path, database: &Path) -> Result<Vec<Kept>, OpenError> {
+/// [`OpenError`]; `database` is not there then, or it is whole.
+pub fn restore(
+    backup: &Path,
+    database: &Path,
+    place: impl FnOnce(&[Kept]) -> io::Result<()>,
+) -> Result<(), OpenError> {
     let part = part_of(database);
     let restored = unpack(backup, &part, database).and_then(|files| {
+        place(&files)?;
         in_place(&part, database)?;
-        mark::forget(database)?;
-        Ok(files)
+        Ok(mark::forget(database)?)
     });
     if restored.is_err() {
         drop(std::fs::remove_file(&part));

@@ -25,11 +25,13 @@ const BYTES: usize = 40;
 
 /// How far a database reaches, as its own rows say.
 const SELECT_REACH: &str = "select coalesce((select last_seq from changes order by first_seq desc limit 1), 0), quiet from counters";
-/// What comes after a loss that was accepted has numbers that nothing lost can have had, and whoever follows begins anew.
+/// What comes after a loss that was accepted has numbers that nothing lost can have had.
 const SKIP: &str =
     "update counters set ordinal = ordinal + ?3, payload = payload + ?3, quiet = max(quiet, ?2),
     seq = max(seq, ?1) + ?3, seq_floor = max(seq, ?1) + ?3";
 const SKIPPED: i64 = 1_000_000;
+/// Whoever follows begins anew, once: where the changes that are left end, others may have seen more.
+const FORGET_CHANGES: &str = "delete from changes";
 
 /// How far commits reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,8 +157,10 @@ pub(super) fn accept(connection: &Connection, database: &Path) -> Result<(), Ope
         Left::Mark(mark) => mark,
         Left::Nothing | Left::Illegible { .. } => Mark::default(),
     };
-    connection.execute(SKIP, (mark.logged_to, mark.quiet, SKIPPED))?;
-    Ok(())
+    let both = connection.unchecked_transaction()?;
+    both.execute(SKIP, (mark.logged_to, mark.quiet, SKIPPED))?;
+    both.execute(FORGET_CHANGES, ())?;
+    Ok(both.commit()?)
 }
 
 /// Forgets how far the commits reached: the database is another now.

@@ -46,7 +46,7 @@ use crate::domain::{
     Outcome, Pace, Pool, QueueName, RunAt, Spec, Timestamp, When,
 };
 
-pub use backup::{backup, restore};
+pub use backup::{Kept, backup, restore};
 pub use batches::{Many, NewBatch, Submitted};
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{

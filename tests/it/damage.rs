@@ -5,10 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::process::{Finished, Home, path_of};
+use crate::process::{Finished, Home, Process, path_of};
 use crate::refusal::execute;
+use crate::sse::Events;
 
 const LOOPBACK: [&str; 2] = ["--listen", "127.0.0.1:0"];
 /// Too large for a row: kept in a piece beside it.
@@ -231,10 +233,47 @@ async fn a_backup_of_a_running_server_brings_back_all_that_was_acknowledged_befo
     assert_eq!(server.get(&path_of(&done)).await.expect(200).json()["result"], done["result"]);
     assert_eq!(server.job(&manual).await["state"], "pending");
     server.get(&path_of(&after)).await.expect(404);
+    // Whoever followed before begins anew, once: the place that it is told is one to go on from.
+    let mut events = follow(&server, "0").await;
+    let reset = events.next().await;
+    assert_eq!(reset.kind, "reset", "{reset:?}");
+    let floor = reset.data["floor"].to_string();
+    drop(events);
+    let mut events = follow(&server, &floor).await;
     let next = server.submit(&json!({"manual": true})).await;
     assert_ne!(next["id"], after["id"]);
+    let told = events.next().await;
+    assert_eq!((told.kind.as_str(), &told.data["id"]), ("state", &next["id"]));
+    drop(events);
     server.stop().await;
     assert_eq!(home.run(&["fsck"]).await.code, Some(0));
+}
+
+async fn follow(server: &Process, after: &str) -> Events {
+    Events::open(server.request(Method::GET, &format!("/v1/events?after={after}"))).await
+}
+
+#[tokio::test]
+async fn a_restore_that_cannot_place_the_secrets_places_nothing() {
+    let home = Home::new();
+    home.start(&[]).await.stop().await;
+    let (file, other) = (home.file("backup"), home.file("other"));
+    let file = file.to_str().expect("text");
+    assert_eq!(home.run(&["backup", file]).await.code, Some(0));
+    fs::rename(home.data(), &other).expect("it is moved away");
+    // A directory where the secret's file is written first.
+    fs::create_dir_all(home.data().join("webhook-secret.new")).expect("a directory");
+    let refused = home.run(&["restore", file]).await;
+    assert_eq!(refused.code, Some(74), "{refused:?}");
+    let left: Vec<_> = fs::read_dir(home.data()).expect("a directory").collect();
+    let names: Vec<_> = left.into_iter().map(|it| it.expect("a file").file_name()).collect();
+    let is_placed = |name: &str| names.iter().any(|it| it.to_string_lossy() == name);
+    for name in ["futurity.db", "webhook-secret", "seal-key"] {
+        assert!(!is_placed(name), "{names:?}");
+    }
+    fs::remove_dir(home.data().join("webhook-secret.new")).expect("an empty directory");
+    let restored = home.run(&["restore", file]).await;
+    assert_eq!(restored.code, Some(0), "{restored:?}");
 }
 
 #[tokio::test]
