@@ -36,8 +36,6 @@ pub(crate) use upkeep::{backup, fsck, restore};
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
 const ADDRESS_FILE: &str = "address";
-/// Connections, files and the database need this many descriptors at full load.
-const DESCRIPTORS_WANTED: u64 = 20_000;
 
 /// Why a server could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +77,7 @@ impl Failure {
         match self {
             Self::InUse(_) => 73,
             Self::Config(_)
+            | Self::Outbound(outbound::Error::TooManyPorts { .. })
             | Self::Store(
                 OpenError::OldSqlite { .. }
                 | OpenError::NewerSchema { .. }
@@ -153,7 +152,7 @@ impl Builder {
         let lock = lock(&data_dir)?;
         let keys = Keys::new(&data_dir);
         check_listen(&config, &keys)?;
-        raise_descriptor_limit();
+        raise_descriptor_limit(config.limits.descriptors());
         let listening = format!("cannot listen on {}", config.listen);
         let listener =
             TcpListener::bind(config.listen).await.map_err(Failure::io(listening.clone()))?;
@@ -172,7 +171,8 @@ impl Builder {
             .and_then(|secrets| Ok((secrets, secret::seal_key(&data_dir)?)))
             .map_err(failure)?;
         let engine_config = engine::Config {
-            waiters_max: config.waiters_max,
+            waiters_max: config.limits.waiters,
+            watched_max: config.limits.watched_jobs,
             courier,
             render: engine::Render {
                 job: http::webhook_event,
@@ -369,9 +369,9 @@ async fn open_store(
 }
 
 /// Raises the soft limit of descriptors as far as it is needed and allowed.
-fn raise_descriptor_limit() {
+fn raise_descriptor_limit(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(DESCRIPTORS_WANTED, |most| most.min(DESCRIPTORS_WANTED));
+    let wanted = limit.maximum.map_or(wanted, |most| most.min(wanted));
     if limit.current.is_some_and(|current| current < wanted) {
         let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {

@@ -1,6 +1,7 @@
 //! Configuration: flag over environment over TOML file over default. The only reader of the environment.
 
 mod file;
+mod limits;
 mod misfit;
 mod programs;
 mod settings;
@@ -20,6 +21,7 @@ use crate::outbound::AllowEntry;
 use crate::store::{QueueSettings, Synchronous};
 use crate::{http, outbound, runtime};
 
+pub use limits::Limits;
 pub use programs::Programs;
 pub use webhooks::Webhooks;
 
@@ -30,8 +32,6 @@ use misfit::Misfit;
 const WAIT_MAX_CEILING: Duration = Duration::from_secs(600);
 /// Most threads of the pool.
 const THREADS_MAX: usize = 1_024;
-/// Largest result, in bytes of JSON, and largest output of a command.
-const RESULT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a server is to be. [`Config::default`] is what a server without any option has.
 #[derive(Clone, Debug)]
@@ -48,8 +48,6 @@ pub struct Config {
     pub commands: usize,
     /// The longest wait of one request.
     pub wait_max: Duration,
-    /// Requests that may wait at once.
-    pub waiters_max: usize,
     /// How long a stopping server lets running jobs go on.
     pub grace: Duration,
     /// Names that requests may call the server by, besides localhost and loopback addresses.
@@ -68,6 +66,8 @@ pub struct Config {
     pub cgroups: bool,
     /// How callbacks are told.
     pub webhooks: Webhooks,
+    /// What clients may ask.
+    pub limits: Limits,
 }
 
 /// A queue's settings.
@@ -94,7 +94,6 @@ impl Default for Config {
             tasks: 1_024,
             commands: 64,
             wait_max: Duration::from_secs(60),
-            waiters_max: 10_000,
             grace: Duration::from_secs(30),
             hosts: Vec::new(),
             egress_allow: Vec::new(),
@@ -104,6 +103,7 @@ impl Default for Config {
             programs: Programs::default(),
             cgroups: true,
             webhooks: Webhooks::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -199,7 +199,6 @@ impl Config {
             tasks: file.tasks.unwrap_or(base.tasks),
             commands: file.commands.unwrap_or(base.commands),
             wait_max: seconds("max_wait_seconds", max_wait_seconds)?.unwrap_or(base.wait_max),
-            waiters_max: base.waiters_max,
             grace: seconds("grace_seconds", grace_seconds)?.unwrap_or(base.grace),
             hosts: file.hosts.into_iter().chain(options.host.iter().cloned()).collect(),
             egress_allow: file.egress.allow,
@@ -214,6 +213,7 @@ impl Config {
             },
             cgroups: file.cgroups.unwrap_or(base.cgroups),
             webhooks: file.webhooks,
+            limits: file.limits,
         };
         config.misfits().map_err(|misfit| source.place(&misfit))?;
         Ok(config)
@@ -240,7 +240,8 @@ impl Config {
             QueueName::new(name).map_err(|error| at(Misfit::of("", error.to_string())))?;
             misfit::within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
         }
-        self.programs.check()?;
+        self.limits.check().map_err(|misfit| misfit.within(&["limits"]))?;
+        self.programs.check(self.limits.result_bytes)?;
         self.courier_checked()?;
         self.egress().map(drop)
     }
@@ -249,9 +250,9 @@ impl Config {
         let processes = (!self.programs.is_empty()).then(|| self.places());
         Ok(runtime::Config {
             threads: self.threads,
-            result_bytes_max: RESULT_BYTES_MAX,
+            result_bytes_max: self.limits.result_bytes,
             processes,
-            workers: self.programs.workers()?,
+            workers: self.programs.workers(self.limits.result_bytes)?,
         })
     }
 
@@ -330,7 +331,7 @@ impl Config {
             wait_max: self.wait_max,
             hosts: self.hosts.iter().cloned().chain(own).collect(),
             open_without_keys: self.listen.ip().is_loopback(),
-            connections_max: 16_384,
+            limits: self.limits.http(),
         }
     }
 }

@@ -19,7 +19,10 @@ pub(crate) struct Checked {
 pub(crate) async fn check(config: &Config) -> Result<Vec<Checked>, Failure> {
     config.check()?;
     let mut registry = Registry::default();
-    config.programs.register(&mut registry).map_err(InvalidConfig::from)?;
+    config
+        .programs
+        .register(&mut registry, config.limits.result_bytes)
+        .map_err(InvalidConfig::from)?;
     let mut checked: Vec<Checked> = Vec::new();
     for function in registry.iter() {
         if let Some(found) = function.program() {

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::misfit::Misfit;
 use super::programs::ProgramTable;
-use super::{InvalidConfig, Webhooks};
+use super::{InvalidConfig, Limits, Webhooks};
 
 const FILE_DEFAULT: &str = "futurity.toml";
 
@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) hosts: Vec<String>,
     pub(super) egress: EgressTable,
     pub(super) webhooks: Webhooks,
+    pub(super) limits: Limits,
     pub(super) queues: BTreeMap<String, QueueTable>,
     pub(super) functions: BTreeMap<String, ProgramTable>,
     pub(super) workers: BTreeMap<String, ProgramTable>,

@@ -37,6 +37,12 @@ pub(super) fn within(name: &str, value: usize, most: usize) -> Result<(), Misfit
     if (1..=most).contains(&value) { Ok(()) } else { Err(text()) }
 }
 
+/// Checks that a number is at most `most`; 0 allows nothing.
+pub(super) fn at_most(name: &str, value: usize, most: usize) -> Result<(), Misfit> {
+    let text = || Misfit::of(name, format!("{value} must be at most {most}"));
+    if value <= most { Ok(()) } else { Err(text()) }
+}
+
 impl fmt::Display for Misfit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |name: &String| match name.contains('.') {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Clocks, Defaults, FunctionName, OnInterrupt, QueueName};
 use crate::runtime::{CommandSettings, Limits, Registry, Stdin, Stdout, WorkerSettings};
 
-use super::RESULT_BYTES_MAX;
 use super::misfit::Misfit;
 use super::settings::{RetryTable, limit, parameter};
 
@@ -77,16 +76,20 @@ impl Programs {
     }
 
     /// Checks all of them.
-    pub(super) fn check(&self) -> Result<(), Misfit> {
-        self.register(&mut Registry::default())?;
-        self.workers().map(drop)
+    pub(super) fn check(&self, result_bytes_max: usize) -> Result<(), Misfit> {
+        self.register(&mut Registry::default(), result_bytes_max)?;
+        self.workers(result_bytes_max).map(drop)
     }
 
     /// Adds the commands to the functions that jobs may name.
-    pub(crate) fn register(&self, registry: &mut Registry) -> Result<(), Misfit> {
+    pub(crate) fn register(
+        &self,
+        registry: &mut Registry,
+        result_bytes_max: usize,
+    ) -> Result<(), Misfit> {
         for (name, table) in &self.functions {
             let at = |misfit: Misfit| misfit.within(&["functions", name]);
-            let (defaults, settings) = self.command(table).map_err(at)?;
+            let (defaults, settings) = self.command(table, result_bytes_max).map_err(at)?;
             let description = table.description.clone().unwrap_or_default();
             registry
                 .add_command(name, description, defaults, settings)
@@ -95,7 +98,11 @@ impl Programs {
         Ok(())
     }
 
-    fn command(&self, table: &ProgramTable) -> Result<(Defaults, CommandSettings), Misfit> {
+    fn command(
+        &self,
+        table: &ProgramTable,
+        result_bytes_max: usize,
+    ) -> Result<(Defaults, CommandSettings), Misfit> {
         if table.runtime.as_deref() != Some("command") {
             let text = "must be \"command\"; native functions are registered in Rust, those of workers under [workers]";
             return Err(Misfit::of("runtime", text));
@@ -106,9 +113,9 @@ impl Programs {
             ("functions", table.functions.is_some()),
             ("initialize_timeout_seconds", table.initialize_timeout_seconds.is_some()),
         ])?;
-        let output_bytes_max = table.output_bytes_max.unwrap_or(RESULT_BYTES_MAX);
-        if !(1..=RESULT_BYTES_MAX).contains(&output_bytes_max) {
-            let text = format!("must be from 1 to {RESULT_BYTES_MAX}");
+        let output_bytes_max = table.output_bytes_max.unwrap_or(result_bytes_max);
+        if !(1..=result_bytes_max).contains(&output_bytes_max) {
+            let text = format!("must be from 1 to limits.result_bytes, {result_bytes_max}");
             return Err(Misfit::of("output_bytes_max", text));
         }
         let stdout = match (table.stdout.as_deref(), &table.content_type) {
@@ -145,17 +152,23 @@ impl Programs {
     }
 
     /// The workers, in the order of their names.
-    pub(crate) fn workers(&self) -> Result<Vec<WorkerSettings>, Misfit> {
+    pub(crate) fn workers(&self, result_bytes_max: usize) -> Result<Vec<WorkerSettings>, Misfit> {
         if self.workers.len() > WORKERS_MAX {
             return Err(Misfit::of("workers", format!("at most {WORKERS_MAX}")));
         }
         let worker = |(name, table): (&String, &ProgramTable)| {
-            self.worker(name, table).map_err(|misfit| misfit.within(&["workers", name]))
+            self.worker(name, table, result_bytes_max)
+                .map_err(|misfit| misfit.within(&["workers", name]))
         };
         self.workers.iter().map(worker).collect()
     }
 
-    fn worker(&self, name: &str, table: &ProgramTable) -> Result<WorkerSettings, Misfit> {
+    fn worker(
+        &self,
+        name: &str,
+        table: &ProgramTable,
+        result_bytes_max: usize,
+    ) -> Result<WorkerSettings, Misfit> {
         let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.len() > 64 || !name.chars().all(is_legal) {
             let text = "a worker's name is letters, digits, _ and -, 1 to 64 characters";
@@ -207,7 +220,7 @@ impl Programs {
             initialize_timeout: Duration::from_secs_f64(timeout),
             limits: table.limits()?,
             defaults: table.defaults()?,
-            result_bytes_max: RESULT_BYTES_MAX,
+            result_bytes_max,
         })
     }
 

@@ -38,6 +38,7 @@ impl Config {
                 allow_loopback: self.allow_loopback_egress,
             },
             webhooks: self.webhooks.clone(),
+            limits: self.limits.clone(),
             queues,
             functions: masked(&self.programs.functions),
             workers: masked(&self.programs.workers),

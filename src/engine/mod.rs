@@ -82,6 +82,8 @@ use waiters::Waiters;
 pub struct Config {
     /// Requests that may wait at once.
     pub waiters_max: usize,
+    /// Jobs that all of them together may watch.
+    pub watched_max: usize,
     /// When and how callbacks are told.
     pub courier: CourierConfig,
     /// Makes the bodies of deliveries: the form on the wire is not our business.
@@ -177,7 +179,7 @@ impl Engine {
     pub fn start(config: Config, parts: Parts) -> Self {
         let Parts { opened, registry, runtime, resizes, client, clock, wall, secrets, seal_key } =
             parts;
-        let waiters = Waiters::new(config.waiters_max);
+        let waiters = Waiters::new(config.waiters_max, config.watched_max);
         let shared = Arc::new(Shared {
             config,
             store: opened.store,

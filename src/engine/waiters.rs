@@ -17,14 +17,13 @@ use super::Error;
 pub(super) use batches::BatchWatch;
 pub(super) use follow::Follow;
 
-/// Jobs that all waits together may watch.
-const WATCHED_MAX: usize = 1_000_000;
-
 /// All requests that wait.
 #[derive(Clone, Debug)]
 pub(super) struct Waiters {
     shared: Arc<Mutex<Table>>,
     waiters_max: usize,
+    /// Jobs that all waits together may watch.
+    watched_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -52,8 +51,8 @@ enum Watcher {
 }
 
 impl Waiters {
-    pub(super) fn new(waiters_max: usize) -> Self {
-        Self { shared: Arc::default(), waiters_max }
+    pub(super) fn new(waiters_max: usize, watched_max: usize) -> Self {
+        Self { shared: Arc::default(), waiters_max, watched_max }
     }
 
     /// Waits for a job from now on. Subscribe first, look after: then no end can be missed.
@@ -74,8 +73,8 @@ impl Waiters {
     pub(super) fn watch(&self, ids: Arc<[JobId]>) -> Result<Watch, Error> {
         let (sender, ended) = mpsc::unbounded_channel();
         let mut table = lock(&self.shared);
-        if table.watched + ids.len() > WATCHED_MAX {
-            return Err(Error::TooManyWatched(WATCHED_MAX));
+        if table.watched + ids.len() > self.watched_max {
+            return Err(Error::TooManyWatched(self.watched_max));
         }
         let number = table.enter(self.waiters_max)?;
         for id in ids.iter() {

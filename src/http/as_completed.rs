@@ -11,9 +11,10 @@ use crate::engine::{Completion, Completions, Error};
 
 use super::Desk;
 use super::batch_results::streamed;
-use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::extract::{JsonBody, Query};
 use super::fields::Fields;
 use super::job_body::{JobBody, View};
+use super::limits::SUBMISSION;
 use super::problem::Problem;
 use super::wait_many::{named, timeout};
 
@@ -22,7 +23,7 @@ use super::wait_many::{named, timeout};
 pub(super) async fn as_completed(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    body: JsonBody<SUBMISSION_BYTES_MAX>,
+    body: JsonBody<SUBMISSION>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let mut fields = Fields::of("", body.required()?)?;

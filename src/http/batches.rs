@@ -14,9 +14,10 @@ use super::Desk;
 use super::answer;
 use super::batch_body::{BatchBody, BatchesBody};
 use super::callback_body::{CallbackBody, CallbacksBody};
-use super::extract::{BATCH_BYTES_MAX, BODY_BYTES_MAX, BatchPath, JsonBody, Query};
+use super::extract::{BatchPath, JsonBody, Query};
 use super::fields::{Fields, kind};
 use super::idempotency::Keyed;
+use super::limits::{BATCH, OTHER};
 use super::list::{page_size, read_plain_token};
 use super::problem::{Code, FieldError, Problem};
 use super::submission;
@@ -36,7 +37,7 @@ pub(super) async fn submit(
     query: Query,
     headers: HeaderMap,
     key: Keyed,
-    body: JsonBody<BATCH_BYTES_MAX>,
+    body: JsonBody<BATCH>,
 ) -> Result<Response, Problem> {
     let wait = desk.wait(query, &headers)?;
     let turn = desk.batches.acquire().await;
@@ -90,7 +91,7 @@ pub(super) async fn cancel(
     Shared(desk): Shared<Arc<Desk>>,
     BatchPath(id): BatchPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let mut asked = None;
@@ -111,7 +112,7 @@ pub(super) async fn callback(
     Shared(desk): Shared<Arc<Desk>>,
     BatchPath(id): BatchPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let (asked, when) = submission::batch_callback(body.required()?)?;

@@ -14,8 +14,9 @@ use crate::engine::CallbackFilter;
 use super::Desk;
 use super::answer;
 use super::callback_body::{CallbackBody, CallbacksBody};
-use super::extract::{BODY_BYTES_MAX, CallbackPath, JobPath, JsonBody, Query};
+use super::extract::{CallbackPath, JobPath, JsonBody, Query};
 use super::fields::{Fields, nothing_asked};
+use super::limits::OTHER;
 use super::list::{moment, next_link, page_size, parameter, read_token, token};
 use super::problem::{Code, Problem};
 use super::submission;
@@ -30,7 +31,7 @@ pub(super) async fn add(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let asked = submission::callback(body.required()?)?;
@@ -100,7 +101,7 @@ pub(super) async fn redeliver(
     Shared(desk): Shared<Arc<Desk>>,
     CallbackPath(id): CallbackPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     nothing_asked(query, &body)?;
     let callback = desk.engine.redeliver(id).await?;
@@ -120,7 +121,7 @@ struct CountsBody {
 pub(super) async fn redeliver_many(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let (filter, is_dry) = meant(body.required()?)?;

@@ -14,8 +14,9 @@ use crate::engine::{CancelMany, CancelMode, Filter, Meant};
 
 use super::Desk;
 use super::answer;
-use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::extract::{JsonBody, Query};
 use super::fields::Fields;
+use super::limits::SUBMISSION;
 use super::list::{batch_id, moment};
 use super::problem::{Code, FieldError, Problem};
 
@@ -37,7 +38,7 @@ struct CountsBody {
 pub(super) async fn cancel(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    body: JsonBody<SUBMISSION_BYTES_MAX>,
+    body: JsonBody<SUBMISSION>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let counts = desk.engine.cancel_many(cancel_many(body.required()?)?).await?;

@@ -11,10 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// A header must be whole this long after its first byte.
-const HEADER: Duration = Duration::from_secs(10);
-/// A client must take some of an answer within this.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+use super::limits::Limits;
 
 /// Whether a request is under way. hyper alone knows where a header ends; the service tells us.
 #[derive(Clone, Debug, Default)]
@@ -54,18 +51,22 @@ impl Drop for UnderWay {
 pub(super) struct Timed {
     stream: TcpStream,
     phase: Phase,
+    header_within: Duration,
+    stall_within: Duration,
     header: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timed {
-    pub(super) fn new(stream: TcpStream, phase: Phase) -> Self {
-        Self { stream, phase, header: None, stall: None }
+    pub(super) fn new(stream: TcpStream, phase: Phase, limits: &Limits) -> Self {
+        let (header_within, stall_within) = (limits.header, limits.stall);
+        Self { stream, phase, header_within, stall_within, header: None, stall: None }
     }
 
     /// What a write that made no progress comes to.
     fn stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let stall = self.stall.get_or_insert_with(|| timer(WRITE_STALL));
+        let within = self.stall_within;
+        let stall = self.stall.get_or_insert_with(|| timer(within));
         stall.as_mut().poll(context).map(|()| io::ErrorKind::TimedOut.into())
     }
 
@@ -102,7 +103,7 @@ impl AsyncRead for Timed {
             Poll::Ready(result) => {
                 // The first bytes of a header; the time runs from here, however slowly the rest drips.
                 if buffer.filled().len() > before && self.header.is_none() {
-                    self.header = Some(timer(HEADER));
+                    self.header = Some(timer(self.header_within));
                 }
                 Poll::Ready(result)
             }

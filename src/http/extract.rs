@@ -1,7 +1,7 @@
 //! What handlers take out of a request, with failures in our own words.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::domain::{BatchId, CallbackId, JobId};
 
+use super::Desk;
+use super::limits::{Limits, SUBMISSION};
 use super::line_reader::LineReader;
 use super::problem::{Code, Problem};
 use super::strict;
 use super::wait::bad_query;
 
-/// A whole body arrives within this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How the letter that stands for what is none is written in a query.
 const REPLACEMENT_ESCAPED: &str = "%EF%BF%BD";
 
@@ -119,18 +119,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// A body of JSON, at most `LIMIT` bytes, checked strictly. Empty if the request has none.
+/// A body of JSON, as large as one of its kind may be, checked strictly. Empty if the request has none. The kind is
+/// [`SUBMISSION`], [`BATCH`](super::limits::BATCH) or [`OTHER`](super::limits::OTHER).
 #[derive(Clone, Debug)]
-pub(super) struct JsonBody<const LIMIT: usize>(Bytes);
+pub(super) struct JsonBody<const KIND: usize>(Bytes);
 
-/// A submission may have 1 MiB, and so may the result of a manual job.
-pub(super) const SUBMISSION_BYTES_MAX: usize = 1024 * 1024;
-/// A batch may have 8 MiB.
-pub(super) const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Any other body may have 64 KiB.
-pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
-
-impl<const LIMIT: usize> JsonBody<LIMIT> {
+impl<const KIND: usize> JsonBody<KIND> {
     /// The body as it came.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
@@ -152,21 +146,22 @@ impl<const LIMIT: usize> JsonBody<LIMIT> {
     }
 }
 
-impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBody<LIMIT> {
+impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
+        let Limits { body: within, body_bytes, .. } = desk.config.limits;
+        let limit = body_bytes[KIND];
         let (parts, body) = request.into_parts();
         let typed = check_media_type(&parts.headers, "application/json");
         if let Some(length) = content_length(&parts.headers)
-            && length > LIMIT
+            && length > limit
         {
-            return Err(too_large(LIMIT));
+            return Err(too_large(limit));
         }
-        let bytes = tokio::time::timeout(BODY_TIMEOUT, read::<LIMIT>(body)).await;
+        let bytes = tokio::time::timeout(within, read(body, limit)).await;
         let bytes = bytes.map_err(|_elapsed| {
-            let detail =
-                format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
+            let detail = format!("the body did not arrive within {} seconds", within.as_secs_f64());
             Problem::new(Code::RequestTimeout, detail)
         })??;
         // A request without a body needs no type.
@@ -177,10 +172,10 @@ impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBody<LIMIT> {
     }
 }
 
-async fn read<const LIMIT: usize>(body: Body) -> Result<Bytes, Problem> {
-    match Limited::new(body, LIMIT).collect().await {
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(LIMIT)),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(limit)),
         Err(error) => {
             Err(Problem::new(Code::BadRequest, format!("the body cannot be read: {error}")))
         }
@@ -224,29 +219,30 @@ pub(super) fn has_lines(headers: &HeaderMap) -> bool {
     })
 }
 
-impl<S: Send + Sync> FromRequest<S> for LineReader {
+impl FromRequest<Arc<Desk>> for LineReader {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         check_media_type(request.headers(), LINES)?;
-        Ok(Self::new(request.into_body()))
+        let line_bytes_max = desk.config.limits.body_bytes[SUBMISSION];
+        Ok(Self::new(request.into_body(), line_bytes_max))
     }
 }
 
-/// One value, or many lines of them.
+/// One submission, or many, a line each.
 #[derive(Debug)]
-pub(super) enum OneOrLines<const LIMIT: usize> {
-    One(JsonBody<LIMIT>),
+pub(super) enum OneOrLines {
+    One(JsonBody<SUBMISSION>),
     Lines(LineReader),
 }
 
-impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for OneOrLines<LIMIT> {
+impl FromRequest<Arc<Desk>> for OneOrLines {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         if has_lines(request.headers()) {
-            return LineReader::from_request(request, state).await.map(Self::Lines);
+            return LineReader::from_request(request, desk).await.map(Self::Lines);
         }
-        JsonBody::from_request(request, state).await.map(Self::One)
+        JsonBody::from_request(request, desk).await.map(Self::One)
     }
 }

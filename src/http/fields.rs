@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::domain::Invalid;
 
-use super::extract::{BODY_BYTES_MAX, JsonBody, Query};
+use super::extract::{JsonBody, Query};
+use super::limits::OTHER;
 use super::problem::{Code, FieldError, Problem, invalid};
 
 /// The object at `pointer`, whose fields are taken out one after the other.
@@ -155,7 +156,7 @@ fn without_fraction(text: &str) -> &str {
 }
 
 /// Checks a request that has nothing to say: no parameter, and a body, if there is one, of `{}`.
-pub(super) fn nothing_asked(query: Query, body: &JsonBody<BODY_BYTES_MAX>) -> Result<(), Problem> {
+pub(super) fn nothing_asked(query: Query, body: &JsonBody<OTHER>) -> Result<(), Problem> {
     query.only(&[])?;
     match body.optional()? {
         Some(body) => Fields::of("", body)?.faults().into_result(),

@@ -13,10 +13,11 @@ use crate::engine::{CancelMode, CancelRequest, Cancellation, Submitted};
 use super::Desk;
 use super::answer;
 use super::body::{CancelBody, JobErrorBody};
-use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, OneOrLines, Query, SUBMISSION_BYTES_MAX};
+use super::extract::{JobPath, JsonBody, OneOrLines, Query};
 use super::fields::Fields;
 use super::idempotency::{Keyed, Owner};
 use super::job_body::{JobBody, View};
+use super::limits::OTHER;
 use super::line_reader::Origin;
 use super::problem::{FieldError, Problem};
 use super::submission;
@@ -34,7 +35,7 @@ pub(super) async fn submit(
     query: Query,
     (headers, owner, origin): (HeaderMap, Owner, Origin),
     key: Keyed,
-    body: OneOrLines<SUBMISSION_BYTES_MAX>,
+    body: OneOrLines,
 ) -> Result<Response, Problem> {
     let body = match body {
         OneOrLines::One(body) => body,
@@ -106,7 +107,7 @@ pub(super) async fn cancel(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let asked = cancel_request(body.optional()?, &desk)?;

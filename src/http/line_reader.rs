@@ -12,8 +12,6 @@ use http_body_util::BodyExt as _;
 use super::answer::to_json;
 use super::problem::{Code, Problem};
 
-/// Longest line.
-const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// A client that is awaited must send something within this.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 
@@ -22,16 +20,29 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 pub(super) enum Line {
     /// The line.
     Whole(Bytes),
-    /// It was longer than a line may be, and is passed by.
-    TooLong,
+    /// It was longer than so many bytes, which a line may have, and is passed by.
+    TooLong(usize),
 }
 
 impl Line {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// It was too long.
+    pub(super) fn whole(&self) -> Result<&Bytes, Problem> {
+        match self {
+            Self::Whole(line) => Ok(line),
+            Self::TooLong(most) => {
+                Err(Problem::new(Code::TooLarge, format!("a line may have {most} bytes")))
+            }
+        }
+    }
+
     /// What it holds in memory.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Whole(line) => line.len(),
-            Self::TooLong => 0,
+            Self::TooLong(_) => 0,
         }
     }
 }
@@ -40,6 +51,7 @@ impl Line {
 #[derive(Debug)]
 pub(super) struct LineReader {
     body: Body,
+    line_bytes_max: usize,
     read: BytesMut,
     /// How far `read` is known to hold no line end.
     searched: usize,
@@ -49,8 +61,9 @@ pub(super) struct LineReader {
 }
 
 impl LineReader {
-    pub(super) fn new(body: Body) -> Self {
-        Self { body, read: BytesMut::new(), searched: 0, skips: false, is_over: false }
+    pub(super) fn new(body: Body, line_bytes_max: usize) -> Self {
+        let read = BytesMut::new();
+        Self { body, line_bytes_max, read, searched: 0, skips: false, is_over: false }
     }
 
     /// The next lines that are there, at most so many; waits for the first. None at all at the end. What was
@@ -117,8 +130,8 @@ impl LineReader {
             let line = self.read.split_to(length).freeze();
             self.read.advance(1);
             let was_skipped = std::mem::take(&mut self.skips);
-            if was_skipped || line.len() > LINE_BYTES_MAX {
-                return Some(Line::TooLong);
+            if was_skipped || line.len() > self.line_bytes_max {
+                return Some(Line::TooLong(self.line_bytes_max));
             }
             if !is_empty(&line) {
                 return Some(Line::Whole(line));
@@ -128,7 +141,7 @@ impl LineReader {
 
     /// Of a line that has not ended: the last one needs no end, and of one that is too long nothing is kept.
     fn take_rest(&mut self) -> Option<Line> {
-        if self.read.len() > LINE_BYTES_MAX {
+        if self.read.len() > self.line_bytes_max {
             self.skips = true;
             self.read.clear();
             self.searched = 0;
@@ -139,7 +152,7 @@ impl LineReader {
         self.searched = 0;
         let line = self.read.split().freeze();
         if std::mem::take(&mut self.skips) {
-            return Some(Line::TooLong);
+            return Some(Line::TooLong(self.line_bytes_max));
         }
         (!is_empty(&line)).then_some(Line::Whole(line))
     }
@@ -155,11 +168,6 @@ pub(super) async fn idle() -> Problem {
     tokio::time::sleep(IDLE_MAX).await;
     let detail = format!("no line came within {} seconds", IDLE_MAX.as_secs());
     Problem::new(Code::RequestTimeout, detail)
-}
-
-/// That a line is too long.
-pub(super) fn too_long() -> Problem {
-    Problem::new(Code::TooLarge, format!("a line may have {LINE_BYTES_MAX} bytes"))
 }
 
 /// By what the problems of a stream's lines are known: the request that they are part of.
@@ -203,9 +211,12 @@ mod tests {
 
     use super::*;
 
+    const LINE_BYTES_MAX: usize = 1024 * 1024;
+
     fn reader(frames: Vec<Vec<u8>>) -> LineReader {
         let frames = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame)));
-        LineReader::new(Body::from_stream(futures_util::stream::iter(frames.collect::<Vec<_>>())))
+        let frames = futures_util::stream::iter(frames.collect::<Vec<_>>());
+        LineReader::new(Body::from_stream(frames), LINE_BYTES_MAX)
     }
 
     fn all(mut reader: LineReader, most: usize) -> Vec<Option<Vec<u8>>> {
@@ -220,7 +231,7 @@ mod tests {
                 assert!(next.len() <= most);
                 lines.extend(next.into_iter().map(|line| match line {
                     Line::Whole(line) => Some(line.to_vec()),
-                    Line::TooLong => None,
+                    Line::TooLong(_) => None,
                 }));
             }
         })

@@ -12,9 +12,10 @@ use crate::engine::Completed;
 
 use super::Desk;
 use super::answer;
-use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::extract::{JobPath, JsonBody, Query};
 use super::fields::Fields;
 use super::job_body::View;
+use super::limits::{OTHER, SUBMISSION};
 use super::problem::Problem;
 use super::wait::Wait;
 
@@ -26,7 +27,7 @@ pub(super) async fn set_result(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    body: JsonBody<SUBMISSION_BYTES_MAX>,
+    body: JsonBody<SUBMISSION>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let value = Json::of(body.required()?);
@@ -38,7 +39,7 @@ pub(super) async fn set_exception(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let error = job_error(body.required()?)?;

@@ -18,7 +18,7 @@ use super::batches::on_error;
 use super::clocks::{retention_ms, timeout_ms};
 use super::extract::Query;
 use super::fields::{Fields, kind};
-use super::line_reader::{Line, LineReader, Origin, idle, too_long};
+use super::line_reader::{Line, LineReader, Origin, idle};
 use super::list::parameter;
 use super::problem::{Code, FieldError, Problem};
 use super::strict;
@@ -219,7 +219,7 @@ impl Mapping {
 
 /// A call as its line has it: an array of arguments, or an object of `args` and `kwargs`.
 fn call(line: &Line) -> Result<BatchCall, Problem> {
-    let Line::Whole(line) = line else { return Err(too_long()) };
+    let line = line.whole()?;
     let value = strict::parse(line).map_err(|detail| Problem::new(Code::MalformedJson, detail))?;
     if kind(value) == "an array" {
         return Ok(BatchCall { args: Json::of(value), kwargs: Json::empty_object() });

@@ -26,6 +26,7 @@ mod idempotency;
 mod job_body;
 mod job_events;
 mod jobs;
+mod limits;
 mod line_reader;
 mod list;
 mod manual;
@@ -57,6 +58,7 @@ use crate::engine::keys::Keys;
 pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
 pub use events::change_event;
+pub use limits::Limits;
 pub use receiver::{Arrival, Reaction, receive};
 pub use serve::serve;
 
@@ -70,8 +72,8 @@ pub struct Config {
     /// Whether everything is allowed while there is no key; never beyond loopback, where the last key may
     /// be revoked while the server runs.
     pub open_without_keys: bool,
-    /// Connections at once.
-    pub connections_max: usize,
+    /// What connections and bodies may take.
+    pub limits: Limits,
 }
 
 /// What every handler sees.

@@ -12,8 +12,9 @@ use crate::engine::{QueueNow, ShutdownRequest};
 
 use super::Desk;
 use super::answer;
-use super::extract::{BODY_BYTES_MAX, JsonBody, Query};
+use super::extract::{JsonBody, Query};
 use super::fields::{Fields, nothing_asked};
+use super::limits::OTHER;
 use super::problem::{Code, Problem, invalid};
 use super::wait::wait_of;
 
@@ -89,7 +90,7 @@ pub(super) async fn put(
     Shared(desk): Shared<Arc<Desk>>,
     Path(name): Path<String>,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let name = QueueName::new(&name).map_err(|error| Problem::from(invalid("", error)))?;
@@ -108,7 +109,7 @@ pub(super) async fn pause(
     Shared(desk): Shared<Arc<Desk>>,
     Path(name): Path<String>,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     nothing_asked(query, &body)?;
     Ok(shown(&desk.engine.pause_queue(&found(&name)?, true).await?))
@@ -119,7 +120,7 @@ pub(super) async fn resume(
     Shared(desk): Shared<Arc<Desk>>,
     Path(name): Path<String>,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     nothing_asked(query, &body)?;
     Ok(shown(&desk.engine.pause_queue(&found(&name)?, false).await?))
@@ -131,7 +132,7 @@ pub(super) async fn shutdown(
     Shared(desk): Shared<Arc<Desk>>,
     Path(name): Path<String>,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let (mut cancel_futures, mut wait) = (None, None);

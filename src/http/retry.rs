@@ -8,9 +8,10 @@ use axum::response::Response;
 
 use super::Desk;
 use super::answer;
-use super::extract::{BODY_BYTES_MAX, JobPath, JsonBody, Query};
+use super::extract::{JobPath, JsonBody, Query};
 use super::fields::nothing_asked;
 use super::job_body::View;
+use super::limits::OTHER;
 use super::problem::Problem;
 use super::wait::Wait;
 
@@ -19,7 +20,7 @@ pub(super) async fn retry(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    body: JsonBody<BODY_BYTES_MAX>,
+    body: JsonBody<OTHER>,
 ) -> Result<Response, Problem> {
     nothing_asked(query, &body)?;
     let job = desk.engine.retry(id).await?;

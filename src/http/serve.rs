@@ -1,5 +1,6 @@
 //! The accept loop: ours, because time-outs of the header need a timer that `axum::serve` never sets.
 
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +12,13 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::App;
 use super::connection::{Phase, Timed, UnderWay};
 
-/// A connection on which nothing comes is closed after this.
-const IDLE: Duration = Duration::from_secs(75);
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Above what the front desk bears, so that it can answer in its own words.
@@ -30,16 +29,14 @@ const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves `app` on `listener` until `shutdown`, then lets every request that is under way end.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(app.desk.config.connections_max));
+    let slots = Arc::new(Semaphore::new(app.desk.config.limits.connections));
     let connections = TaskTracker::new();
     loop {
-        // With every slot taken, new connections wait in the kernel's own queue.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
-        let stream = tokio::select! {
+        let (slot, stream) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = accept(&listener, &slots) => match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -60,17 +57,28 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
     }
 }
 
+/// The next connection, when there is a slot for it: until then it waits in the kernel's own queue.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(OwnedSemaphorePermit, TcpStream)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((slot, stream))
+}
+
 async fn connection(stream: TcpStream, app: App, shutdown: CancellationToken) {
     // Answers are small and whole: there is nothing to wait for.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let phase = Phase::default();
-    let stream = TokioIo::new(Timed::new(stream, phase.clone()));
+    let limits = app.desk.config.limits;
+    let stream = TokioIo::new(Timed::new(stream, phase.clone(), &limits));
     let service = Requests { app, phase };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(limits.idle)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX);
     let mut connection = pin!(http.serve_connection(stream, service));

@@ -16,7 +16,7 @@ use super::Desk;
 use super::batch_results::streamed;
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
-use super::line_reader::{Line, LineReader, Origin, idle, too_long};
+use super::line_reader::{Line, LineReader, Origin, idle};
 use super::problem::{Code, Problem};
 use super::strict;
 use super::submission;
@@ -166,7 +166,7 @@ impl Submitting {
     }
 
     fn new_job(&self, line: &Line) -> Result<NewJob, Problem> {
-        let Line::Whole(line) = line else { return Err(too_long()) };
+        let line = line.whole()?;
         let malformed = |detail| Problem::new(Code::MalformedJson, detail);
         let body = strict::parse(line).map_err(malformed)?;
         let (mut new, key) = submission::new_job_of_line(body)?;

@@ -16,9 +16,10 @@ use crate::engine::{Ended, Engine, Error, ReturnWhen};
 
 use super::Desk;
 use super::answer::{self, to_json};
-use super::extract::{JsonBody, Query, SUBMISSION_BYTES_MAX};
+use super::extract::{JsonBody, Query};
 use super::fields::{Fields, kind};
 use super::job_body::{JobBody, View};
+use super::limits::SUBMISSION;
 use super::list::batch_id;
 use super::problem::{FieldError, Problem};
 use super::wait::wait_of;
@@ -33,7 +34,7 @@ const PAGE: usize = 256;
 pub(super) async fn wait(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    body: JsonBody<SUBMISSION_BYTES_MAX>,
+    body: JsonBody<SUBMISSION>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let mut fields = Fields::of("", body.required()?)?;

@@ -40,6 +40,7 @@ mod http_request;
 mod idempotency;
 mod job_events;
 mod keys;
+mod limits;
 mod list;
 mod listen;
 mod malformed;

@@ -63,6 +63,10 @@ async fn a_mistake_in_the_configuration_is_named_with_file_and_line() {
         ("[queues.\"no name\"]\nmax_workers = 1\n", ["no name", "queue"]),
         ("[egress]\nallow = [\"nowhere\"]\n", ["egress.allow", "nowhere"]),
         ("max_wait_seconds = -1\n", ["max_wait_seconds", "-1"]),
+        ("[limits]\nconnections = 0\n", ["line 2", "connections"]),
+        ("[limits]\nidle_seconds = inf\n", ["line 2", "from 0.1 to 3600"]),
+        ("[limits]\nsubmission_bytes = 100_000_000\n", ["line 2", "submission_bytes"]),
+        ("[limits]\nconections = 5\n", ["line 2", "conections"]),
     ];
     let home = Home::new();
     let file = home.file("futurity-test.toml");

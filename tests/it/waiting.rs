@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futurity::Config;
+use futurity::{Config, Limits};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -31,7 +31,8 @@ async fn gated_for(waiters_max: usize) -> (TestServer, Gate) {
     let one = futurity::Queue { max_workers: 1, max_pending: 1_000 };
     let configure = |config: Config| {
         let queues = [("one".to_owned(), one)].into();
-        patient(Config { queues, waiters_max, ..config })
+        let limits = Limits { waiters: waiters_max, ..Limits::default() };
+        patient(Config { queues, limits, ..config })
     };
     let it = TestServer::with(configure, |builder| builder.function("gate", function)).await;
     (it, gate)

@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_between_two_looks_is_heard_and_the_last_reader_leaves_an_empty_table() {
-        let waiters = Waiters::new(2);
+        let waiters = Waiters::new(2, 0);
         let id = BatchId(Uuid::from_u128(1));
         let mut first = waiters.watch_batch(id).expect("a place");
         let second = waiters.watch_batch(id).expect("a place");

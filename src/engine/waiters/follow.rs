@@ -101,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_is_told_once_without_what_is_large_and_the_table_is_left_empty() {
-        let waiters = Waiters::new(1);
+        let waiters = Waiters::new(1, 0);
         let mut follow = waiters.follow().expect("a place");
         assert!(waiters.follow().is_err(), "it is a waiter like any other");
         let large = Json::trusted(format!("\"{}\"", "x".repeat(KEPT_BYTES_MAX)));

@@ -5,6 +5,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{Json, Outcome, State, Timestamp, example, settle};
 
+const WATCHED_MAX: usize = 1_000_000;
+
 fn done() -> Job {
     let outcome = Outcome::Returned(Json::trusted("1"));
     Job { finished_seq: Some(1), ..settle(&example::running(), outcome, Timestamp(3_000), 0.5) }
@@ -18,7 +20,7 @@ fn size(waiters: &Waiters) -> (usize, usize) {
 
 #[tokio::test]
 async fn f7_ten_thousand_waiters_each_get_the_job_and_leave_an_empty_table() {
-    let waiters = Waiters::new(10_000);
+    let waiters = Waiters::new(10_000, WATCHED_MAX);
     let job = done();
     let subscribed: Vec<Waiter<Job>> =
         (0..10_000).map(|_| waiters.subscribe(job.spec.id).expect("a place")).collect();
@@ -34,7 +36,7 @@ async fn f7_ten_thousand_waiters_each_get_the_job_and_leave_an_empty_table() {
 
 #[tokio::test]
 async fn a_waiter_hears_of_its_own_job_only() {
-    let waiters = Waiters::new(2);
+    let waiters = Waiters::new(2, WATCHED_MAX);
     let job = done();
     let other = JobId(Uuid::from_u128(7));
     let (mine, theirs) = (waiters.subscribe(job.spec.id), waiters.subscribe(other));
@@ -47,7 +49,7 @@ async fn a_waiter_hears_of_its_own_job_only() {
 
 #[test]
 fn one_waiter_too_many_is_refused_and_a_place_given_back_is_taken_again() {
-    let waiters = Waiters::new(2);
+    let waiters = Waiters::new(2, WATCHED_MAX);
     let id = done().spec.id;
     let first = waiters.subscribe(id).expect("a place");
     let _second = waiters.subscribe(id).expect("a place");
@@ -64,7 +66,7 @@ fn one_waiter_too_many_is_refused_and_a_place_given_back_is_taken_again() {
 
 #[tokio::test]
 async fn w1_one_who_watches_many_hears_of_each_once_in_the_order_of_their_ends() {
-    let waiters = Waiters::new(2);
+    let waiters = Waiters::new(2, WATCHED_MAX);
     let ids: Vec<JobId> = (1..=4).map(|id| JobId(Uuid::from_u128(id))).collect();
     let mut watch = waiters.watch(ids.clone().into()).expect("a place");
     assert_eq!(size(&waiters), (4, 4));
@@ -88,7 +90,7 @@ async fn w1_one_who_watches_many_hears_of_each_once_in_the_order_of_their_ends()
 
 #[tokio::test]
 async fn a_change_wakes_whoever_waits_for_a_change_and_leaves_the_others_waiting() {
-    let waiters = Waiters::new(3);
+    let waiters = Waiters::new(3, WATCHED_MAX);
     let job = done();
     let change = waiters.subscribe_to_change(job.spec.id).expect("a place");
     let end = waiters.subscribe(job.spec.id).expect("a place");
@@ -103,7 +105,7 @@ async fn a_change_wakes_whoever_waits_for_a_change_and_leaves_the_others_waiting
 
 #[test]
 fn a_wait_for_more_jobs_than_may_be_watched_is_refused_whole() {
-    let waiters = Waiters::new(200);
+    let waiters = Waiters::new(200, WATCHED_MAX);
     let ids: Arc<[JobId]> = (0..10_000).map(|id| JobId(Uuid::from_u128(id))).collect();
     let watches: Vec<Watch> = (0..WATCHED_MAX / ids.len())
         .map(|_| waiters.watch(Arc::clone(&ids)).expect("a place"))
@@ -116,7 +118,7 @@ fn a_wait_for_more_jobs_than_may_be_watched_is_refused_whole() {
 
 #[test]
 fn a_waiter_dropped_after_the_end_takes_nobody_elses_place_away() {
-    let waiters = Waiters::new(3);
+    let waiters = Waiters::new(3, WATCHED_MAX);
     let job = done();
     let late = waiters.subscribe(job.spec.id).expect("a place");
     waiters.done(&job);

@@ -1,0 +1,111 @@
+//! `[limits]`: what clients may ask of the server.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::http;
+
+use super::misfit::{self, Misfit};
+
+const MIB: usize = 1024 * 1024;
+/// Most connections.
+const CONNECTIONS_MAX: usize = 1_000_000;
+/// Most requests that wait.
+const WAITERS_MAX: usize = 1_000_000;
+/// Most jobs that all of them watch.
+const WATCHED_MAX: usize = 100_000_000;
+/// Largest body, and largest result.
+const BYTES_MAX: usize = 64 * MIB;
+/// Longest time that a client may take.
+const SECONDS_MAX: f64 = 3_600.0;
+/// Descriptors for everything but clients: the database, programs, outgoing connections.
+const OTHER_DESCRIPTORS: u64 = 3_616;
+
+/// Limits of what clients may ask.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once. More wait to be accepted.
+    pub connections: usize,
+    /// Seconds from the first byte of a header to its end.
+    pub header_seconds: f64,
+    /// Seconds that a connection may be open while nothing comes.
+    pub idle_seconds: f64,
+    /// Seconds for a whole body.
+    pub body_seconds: f64,
+    /// Seconds in which a client must take some of its answer.
+    pub stall_seconds: f64,
+    /// Bytes of a submission, of the result of a manual job, of a line.
+    pub submission_bytes: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+    /// Bytes of any other body.
+    pub body_bytes: usize,
+    /// Bytes of a result, as JSON.
+    pub result_bytes: usize,
+    /// Requests that may wait at once.
+    pub waiters: usize,
+    /// Jobs that all waiting requests together may watch.
+    pub watched_jobs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            header_seconds: 10.0,
+            idle_seconds: 75.0,
+            body_seconds: 30.0,
+            stall_seconds: 30.0,
+            submission_bytes: MIB,
+            batch_bytes: 8 * MIB,
+            body_bytes: 64 * 1024,
+            result_bytes: 8 * MIB,
+            waiters: 10_000,
+            watched_jobs: 1_000_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn check(&self) -> Result<(), Misfit> {
+        misfit::within("connections", self.connections, CONNECTIONS_MAX)?;
+        misfit::within("submission_bytes", self.submission_bytes, BYTES_MAX)?;
+        misfit::within("batch_bytes", self.batch_bytes, BYTES_MAX)?;
+        misfit::within("body_bytes", self.body_bytes, BYTES_MAX)?;
+        misfit::within("result_bytes", self.result_bytes, BYTES_MAX)?;
+        misfit::at_most("waiters", self.waiters, WAITERS_MAX)?;
+        misfit::at_most("watched_jobs", self.watched_jobs, WATCHED_MAX)?;
+        let times = [
+            ("header_seconds", self.header_seconds),
+            ("idle_seconds", self.idle_seconds),
+            ("body_seconds", self.body_seconds),
+            ("stall_seconds", self.stall_seconds),
+        ];
+        match times.into_iter().find(|(_, seconds)| !(0.1..=SECONDS_MAX).contains(seconds)) {
+            None => Ok(()),
+            Some((name, seconds)) => {
+                let text = format!("{seconds} must be from 0.1 to {SECONDS_MAX}");
+                Err(Misfit::of(name, text))
+            }
+        }
+    }
+
+    /// As the front desk has them, once they are checked.
+    pub(super) fn http(&self) -> http::Limits {
+        http::Limits {
+            connections: self.connections,
+            header: Duration::from_secs_f64(self.header_seconds),
+            idle: Duration::from_secs_f64(self.idle_seconds),
+            body: Duration::from_secs_f64(self.body_seconds),
+            stall: Duration::from_secs_f64(self.stall_seconds),
+            body_bytes: [self.submission_bytes, self.batch_bytes, self.body_bytes],
+        }
+    }
+
+    /// Descriptors that a server needs for so many connections.
+    pub(crate) fn descriptors(&self) -> u64 {
+        self.connections as u64 + OTHER_DESCRIPTORS
+    }
+}
