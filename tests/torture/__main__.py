@@ -20,6 +20,7 @@ import calls
 import cuts
 import flips
 import kills
+import migrations
 import space
 
 FAULTS = {
@@ -29,6 +30,7 @@ FAULTS = {
     "power cut": (cuts.cuts, 200),
     "power cut, careless": (cuts.careless, 5),
     "each system call": (calls.calls, 1_000),
+    "kill -9 while migrating": (migrations.migrations, 1_000),
     "flipped bits and cuts": (flips.flips, 500),
     "full disk": (space.full, 30),
 }

@@ -45,31 +45,41 @@ def strace(data, *more):
     return ["strace", "-f", "-qq", "--seccomp-bpf", *files, *more]
 
 
-def counted(root, program):
-    """How often each kind is called in the scenario, at most by one thread: the counters of strace are the threads' own."""
-    home, trace = Home(root, program), pathlib.Path(root) / "trace"
+def counted(home, work):
+    """How often each kind is called at a start and by `work`, at most by one thread: the counters of strace are the threads'
+    own."""
+    trace = home.root / "trace"
     server = home.start(wrapper=strace(home.data, "-o", str(trace), "-e", "trace=" + ",".join(KINDS)))
-    scenario(server, Ledger())
+    work(server)
     server.stop()
     counts = {}
     for line in trace.read_text().splitlines():
         found = re.match(r"(\d+) +(\w+)\(", line)
         if found:
             counts[found.groups()] = counts.get(found.groups(), 0) + 1
-    shutil.rmtree(root)
+    shutil.rmtree(home.root)
     return {kind: max((n for (_, name), n in counts.items() if name == kind), default=0) for kind in KINDS}
+
+
+def is_traceable():
+    """Whether this machine lets strace run."""
+    return shutil.which("strace") and subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True).returncode == 0
+
+
+def spread(total, count):
+    """The numbers from 1 to `total`, or `count` of them."""
+    return range(1, total + 1, max(1, -(-total // count)))
 
 
 def calls(root, program, count):
     """Every call of every kind with every fault; `count` bounds the calls of one kind, spread evenly."""
-    if subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True).returncode != 0:
+    if not is_traceable():
         return None, None, [], "SKIPPED: strace cannot be run here"
     root = pathlib.Path(root)
-    totals = counted(root / "baseline", program)
+    totals = counted(Home(root / "baseline", program), lambda server: scenario(server, Ledger()))
     whole, codes, findings, cases = Ledger(), {}, [], 0
     for kind, total in totals.items():
-        step = max(1, -(-total // count))
-        for number in range(1, total + 1, step):
+        for number in spread(total, count):
             for fault in FAULTS:
                 cases += 1
                 code, found = one(root / "case", program, f"inject={kind}:{fault}:when={number}", whole)
