@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import uuid
 
-from calls import KINDS, counted, is_traceable, spread, strace
+from calls import KINDS, counted, is_traceable, spread, strace, was_killed
 from ledger import Entry, Ledger
 from server import Home
 
@@ -57,7 +57,7 @@ def migrations(root, program, count):
     """`count` bounds the calls of one kind, spread evenly."""
     if not is_traceable():
         return None, None, [], "SKIPPED: strace cannot be run here"
-    root, whole, findings, cases, told = pathlib.Path(root), Ledger(), [], 0, []
+    root, whole, findings, cases, killed, told = pathlib.Path(root), Ledger(), [], 0, 0, []
     for origin, make in (("nothing", lambda home, ledger: None), ("the first schema", first)):
         baseline = Home(root / "baseline", program)
         make(baseline, Ledger())
@@ -66,25 +66,27 @@ def migrations(root, program, count):
         for kind in KINDS:
             for number in spread(totals[kind], count):
                 cases += 1
-                found = one(root / "case", program, make, f"inject={kind}:signal=KILL:when={number}", whole)
+                code, found = one(root / "case", program, make, f"inject={kind}:signal=KILL:when={number}", whole)
+                killed += was_killed(code)
                 findings += [f"from {origin}, {kind} {number}: {it}" for it in found]
-    return cases, whole, findings, ", ".join(told)
+    if killed < cases / 2:
+        findings.append(f"only {killed} of {cases} starts were killed")
+    return cases, whole, findings, ", ".join(told) + f"; {killed} were killed"
 
 
 def one(root, program, make, injection, whole):
-    """A start that is killed, then a sound one."""
+    """A start that is killed, then a sound one: how the first ended, and what was found."""
     home, ledger = Home(root, program), Ledger()
     make(home, ledger)
     server = home.start(wrapper=strace(home.data, "-o", "/dev/null", "-e", injection), may_fail=True)
-    if server.code is None:
-        server.stop()
+    code = server.stop()
     server = home.start(may_fail=True)
     if server.code is not None:
-        return [f"a sound server does not start: {home.log.read_text()[-500:]}"]
+        return code, [f"a sound server does not start: {home.log.read_text()[-500:]}"]
     ledger.check(server, list(ledger.jobs), wait=30)
     findings = server.end()
     whole.lost.extend(ledger.lost)
     whole.wrong.extend(ledger.wrong)
     whole.jobs.update({f"{injection} {ident}": entry for ident, entry in ledger.jobs.items()})
     shutil.rmtree(root)
-    return findings
+    return code, findings
