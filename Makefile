@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-programs bench-waiters bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-waiters bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ bench-many: ## batches and lines beside a bare echo, a map of a million lines, a
 	@echo "==> bench-many"
 	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench many
+
+bench-peers: ## the same work done by BullMQ, Celery, Dask, Huey and Python's executors, in a release build; installs them below target
+	@echo "==> bench-peers"
+	@cargo bench --locked --bench peers
 
 bench-programs: ## workers and commands beside Python's executors and a bare pipe, in a release build
 	@echo "==> bench-programs"
