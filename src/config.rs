@@ -246,6 +246,11 @@ impl Config {
         self.egress().map(drop)
     }
 
+    /// Adds the commands to the functions that jobs may name.
+    pub(crate) fn register(&self, registry: &mut runtime::Registry) -> Result<(), InvalidConfig> {
+        Ok(self.programs.register(registry, self.limits.result_bytes)?)
+    }
+
     pub(crate) fn runtime(&self) -> Result<runtime::Config, InvalidConfig> {
         let processes = (!self.programs.is_empty()).then(|| self.places());
         Ok(runtime::Config {

@@ -1,6 +1,6 @@
 //! Whether every command and worker of a configuration can start.
 
-use crate::config::{Config, InvalidConfig};
+use crate::config::Config;
 use crate::runtime::{self, Registry, Runtime};
 
 use super::Failure;
@@ -19,10 +19,7 @@ pub(crate) struct Checked {
 pub(crate) async fn check(config: &Config) -> Result<Vec<Checked>, Failure> {
     config.check()?;
     let mut registry = Registry::default();
-    config
-        .programs
-        .register(&mut registry, config.limits.result_bytes)
-        .map_err(InvalidConfig::from)?;
+    config.register(&mut registry)?;
     let mut checked: Vec<Checked> = Vec::new();
     for function in registry.iter() {
         if let Some(found) = function.program() {

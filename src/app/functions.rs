@@ -27,10 +27,7 @@ pub(super) async fn registry(
     for (name, native) in functions {
         registry.add(&name, native).map_err(|error| named(&name, error))?;
     }
-    config
-        .programs
-        .register(&mut registry, config.limits.result_bytes)
-        .map_err(InvalidConfig::from)?;
+    config.register(&mut registry)?;
     add_workers(&mut registry, runtime).await?;
     Ok(registry)
 }

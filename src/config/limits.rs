@@ -77,19 +77,10 @@ impl Limits {
         misfit::within("result_bytes", self.result_bytes, BYTES_MAX)?;
         misfit::at_most("waiters", self.waiters, WAITERS_MAX)?;
         misfit::at_most("watched_jobs", self.watched_jobs, WATCHED_MAX)?;
-        let times = [
-            ("header_seconds", self.header_seconds),
-            ("idle_seconds", self.idle_seconds),
-            ("body_seconds", self.body_seconds),
-            ("stall_seconds", self.stall_seconds),
-        ];
-        match times.into_iter().find(|(_, seconds)| !(0.1..=SECONDS_MAX).contains(seconds)) {
-            None => Ok(()),
-            Some((name, seconds)) => {
-                let text = format!("{seconds} must be from 0.1 to {SECONDS_MAX}");
-                Err(Misfit::of(name, text))
-            }
-        }
+        misfit::seconds("header_seconds", self.header_seconds, SECONDS_MAX)?;
+        misfit::seconds("idle_seconds", self.idle_seconds, SECONDS_MAX)?;
+        misfit::seconds("body_seconds", self.body_seconds, SECONDS_MAX)?;
+        misfit::seconds("stall_seconds", self.stall_seconds, SECONDS_MAX)
     }
 
     /// As the front desk has them, once they are checked.

@@ -43,6 +43,12 @@ pub(super) fn at_most(name: &str, value: usize, most: usize) -> Result<(), Misfi
     if value <= most { Ok(()) } else { Err(text()) }
 }
 
+/// Checks that a time is from a tenth of a second to `most`.
+pub(super) fn seconds(name: &str, value: f64, most: f64) -> Result<(), Misfit> {
+    let text = || Misfit::of(name, format!("{value} must be from 0.1 to {most}"));
+    if (0.1..=most).contains(&value) { Ok(()) } else { Err(text()) }
+}
+
 impl fmt::Display for Misfit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |name: &String| match name.contains('.') {

@@ -82,7 +82,7 @@ impl Programs {
     }
 
     /// Adds the commands to the functions that jobs may name.
-    pub(crate) fn register(
+    pub(super) fn register(
         &self,
         registry: &mut Registry,
         result_bytes_max: usize,
@@ -152,7 +152,7 @@ impl Programs {
     }
 
     /// The workers, in the order of their names.
-    pub(crate) fn workers(&self, result_bytes_max: usize) -> Result<Vec<WorkerSettings>, Misfit> {
+    pub(super) fn workers(&self, result_bytes_max: usize) -> Result<Vec<WorkerSettings>, Misfit> {
         if self.workers.len() > WORKERS_MAX {
             return Err(Misfit::of("workers", format!("at most {WORKERS_MAX}")));
         }

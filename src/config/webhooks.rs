@@ -42,10 +42,7 @@ impl Webhooks {
         let Self { schedule_seconds, timeout_seconds, at_once_per_host } = self;
         let schedule = Schedule::new(schedule_seconds.clone())
             .map_err(|error| Misfit::of("schedule_seconds", error.to_string()))?;
-        if !(0.1..=TIMEOUT_SECONDS_MAX).contains(timeout_seconds) {
-            let text = format!("{timeout_seconds} must be from 0.1 to {TIMEOUT_SECONDS_MAX}");
-            return Err(Misfit::of("timeout_seconds", text));
-        }
+        misfit::seconds("timeout_seconds", *timeout_seconds, TIMEOUT_SECONDS_MAX)?;
         misfit::within("at_once_per_host", *at_once_per_host, AT_ONCE_PER_HOST_MAX)?;
         Ok(CourierConfig {
             schedule,
