@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ErrorType, Job, JobError, Json, LogLine, LogPlace, Outcome, Pool, State};
+use crate::domain::{ErrorType, Job, JobError, Json, LogLine, LogPlace, Outcome, State};
 use crate::runtime::{Call, Function, Running};
 use crate::store::{self, Settlement};
 
@@ -22,7 +22,7 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs one attempt of `job`, which holds its slots until it is settled, or, on a thread that ignores
 /// its cancellation, until its code has really ended.
-pub(super) async fn run(engine: Engine, job: Job, bound: Option<Json>, control: Arc<Control>) {
+pub(super) async fn run(engine: Engine, job: Arc<Job>, bound: Option<Json>, control: Arc<Control>) {
     debug_assert_eq!(job.state, State::Running, "only claimed jobs are run");
     let pool = engine.shared.pool_of(job.spec.function.as_str());
     let ended = match engine.prepare(&job, bound) {
@@ -38,17 +38,19 @@ pub(super) async fn run(engine: Engine, job: Job, bound: Option<Json>, control: 
             Ended { log: call.log_after(LogPlace::default()), ..ended }
         }
     };
-    let queue = job.spec.queue.clone();
-    let is_over = ended.overstays.is_none();
-    engine.settle(job, (ended.outcome, ended.log), pool, is_over).await;
-    if let Some(mut overstays) = ended.overstays {
-        // A thread cannot be stopped: its slot stays taken until it really returns. A server that
-        // stops does not wait for it.
-        tokio::select! {
-            _late = overstays.outcome() => {}
-            () = engine.shared.stopping.cancelled() => return,
-        }
-        engine.shared.store.release(queue, pool, engine.now()).await;
+    let settlement = Arc::new(Settlement {
+        outcome: ended.outcome,
+        log: ended.log,
+        now: engine.now(),
+        chance: rand::random(),
+        pool,
+        frees_slot: ended.overstays.is_none(),
+        job,
+    });
+    match ended.overstays {
+        None => engine.hand_over(settlement).await,
+        // In a box: it is large, and seldom comes to be.
+        Some(overstays) => Box::pin(engine.outlast(settlement, overstays)).await,
     }
 }
 
@@ -100,6 +102,7 @@ impl Engine {
         job: &Job,
     ) -> Ended {
         let limit = TimeLimit::of(job, self.now());
+        // What seldom comes to be is in boxes: each attempt has room for the largest of them.
         tokio::select! {
             biased;
             outcome = running.outcome() => Ended::of(outcome),
@@ -107,15 +110,15 @@ impl Engine {
             () = self.keep_log(job, call) => Ended::of(Outcome::Stopped),
             grace = control.cancelled() => {
                 call.stop();
-                self.watch_cancelled(running, grace).await
+                Box::pin(self.watch_cancelled(running, grace)).await
             }
             () = self.shared.stopping.cancelled() => {
                 call.stop();
-                stopped(running).await
+                Box::pin(stopped(running)).await
             }
             error = limit.over() => {
                 call.stop();
-                self.watch_timed_out(running, error, control).await
+                Box::pin(self.watch_timed_out(running, error, control)).await
             }
         }
     }
@@ -149,35 +152,68 @@ impl Engine {
         Ended::given_up(Outcome::Raised(error), running).await
     }
 
-    /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
-    async fn settle(
-        &self,
-        job: Job,
-        (outcome, log): (Outcome, Vec<LogLine>),
-        pool: Pool,
-        frees_slot: bool,
-    ) {
-        let id = job.spec.id;
-        let (now, chance) = (self.now(), rand::random());
-        let settlement = Settlement { job, outcome, log, now, chance, pool, frees_slot };
-        loop {
-            match self.shared.store.settle(settlement.clone()).await {
-                Ok(()) => return,
-                Err(store::Error::Full) => {
-                    tracing::error!(job.id = %id, "the disk is full; the outcome is kept and recorded later");
-                }
-                Err(error) => {
-                    tracing::warn!(job.id = %id, %error, "an outcome was not recorded");
-                    return;
-                }
+    /// Hands over the outcome of an attempt that is over; nobody waits for its commit.
+    async fn hand_over(&self, settlement: Arc<Settlement>) {
+        let (engine, kept) = (self.clone(), Arc::clone(&settlement));
+        let failed = move |error| {
+            if is_tried_again(&kept, &error) {
+                engine.record_later(kept);
             }
-            tokio::select! {
-                () = tokio::time::sleep(SETTLE_AGAIN) => {}
-                // The next start finds the job running in an older epoch, and runs it again.
-                () = self.shared.stopping.cancelled() => return,
+        };
+        self.shared.store.send_settlement(settlement, failed).await;
+    }
+
+    /// Records the outcome of an attempt whose code still runs on a thread, which cannot be stopped: its slot stays
+    /// taken until it really returns. A server that stops does not wait for it.
+    async fn outlast(&self, settlement: Arc<Settlement>, mut overstays: Running) {
+        let (queue, pool) = (settlement.job.spec.queue.clone(), settlement.pool);
+        self.record(settlement).await;
+        tokio::select! {
+            _late = overstays.outcome() => {}
+            () = self.shared.stopping.cancelled() => return,
+        }
+        self.shared.store.release(queue, pool, self.now()).await;
+    }
+
+    /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
+    async fn record(&self, settlement: Arc<Settlement>) {
+        while let Err(error) = self.shared.store.settle(Arc::clone(&settlement)).await {
+            if !is_tried_again(&settlement, &error) || !self.is_time_to_try_again().await {
+                return;
             }
         }
     }
+
+    /// Called on the writer's thread.
+    fn record_later(&self, settlement: Arc<Settlement>) {
+        let engine = self.clone();
+        let again = async move {
+            if engine.is_time_to_try_again().await {
+                engine.record(settlement).await;
+            }
+        };
+        self.shared.attempts.spawn_on(again, &self.shared.tokio);
+    }
+
+    /// Waits; false if the server stops. The next start finds the job running in an older epoch, and runs it again.
+    async fn is_time_to_try_again(&self) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(SETTLE_AGAIN) => true,
+            () = self.shared.stopping.cancelled() => false,
+        }
+    }
+}
+
+/// Whether an outcome that was not recorded may be later. Says why it was not.
+fn is_tried_again(settlement: &Settlement, error: &store::Error) -> bool {
+    let id = settlement.job.spec.id;
+    let is_full = matches!(error, store::Error::Full);
+    if is_full {
+        tracing::error!(job.id = %id, "the disk is full; the outcome is kept and recorded later");
+    } else {
+        tracing::warn!(job.id = %id, %error, "an outcome was not recorded");
+    }
+    is_full
 }
 
 /// What an error means that comes after the server asked the attempt to stop: an interruption. A value

@@ -1,6 +1,7 @@
 //! The results of a batch, in the order of its calls or of their ends, while its jobs run (E5, E8).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::domain::{Batch, BatchId, Job, Ordinal};
 use crate::store::{Ended, Order, Place};
@@ -51,7 +52,7 @@ pub struct BatchResults {
 #[derive(Debug)]
 pub enum BatchResult {
     /// Jobs that are done, each with its place among the calls.
-    Jobs(Vec<(i64, Job)>),
+    Jobs(Vec<(i64, Arc<Job>)>),
     /// All were given, or the server stops.
     End {
         /// How many jobs of the batch are done.
@@ -98,7 +99,7 @@ impl BatchResults {
         Ok(places.iter().map_while(ended).collect())
     }
 
-    async fn jobs(&mut self, places: &[(i64, Ended)]) -> Result<Vec<(i64, Job)>, Error> {
+    async fn jobs(&mut self, places: &[(i64, Ended)]) -> Result<Vec<(i64, Arc<Job>)>, Error> {
         if let Some((index, ended)) = places.last() {
             self.after = match self.order {
                 Order::Input => *index,
@@ -109,7 +110,7 @@ impl BatchResults {
             places.iter().map(|(index, ended)| (ended.ordinal, *index)).collect();
         let ended: Vec<Ended> = places.iter().map(|(_, ended)| *ended).collect();
         let jobs = self.engine.ended_jobs(&ended).await?;
-        let with_index = |job: Job| Some((*indexes.get(&job.ordinal)?, job));
+        let with_index = |job: Arc<Job>| Some((*indexes.get(&job.ordinal)?, job));
         Ok(jobs.into_iter().filter_map(with_index).collect())
     }
 

@@ -97,10 +97,10 @@ impl Engine {
 
     /// Reads jobs that a commit told of. They are there; only the database can be out of reach, and
     /// then it is asked again until the server stops.
-    async fn read(&self, ordinals: &[Ordinal]) -> Vec<Job> {
+    async fn committed(&self, ordinals: &[Ordinal]) -> Vec<Arc<Job>> {
         loop {
             match self.shared.store.jobs_at(ordinals).await {
-                Ok(jobs) => return jobs,
+                Ok(jobs) => return jobs.into_iter().map(Arc::new).collect(),
                 Err(error) => {
                     tracing::error!(%error, "committed jobs cannot be read; trying again")
                 }
@@ -115,7 +115,7 @@ impl Engine {
 
 async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
     let ordinals: Vec<Ordinal> = claimed.iter().map(|(ordinal, _)| *ordinal).collect();
-    for job in engine.read(&ordinals).await {
+    for job in engine.committed(&ordinals).await {
         let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
         if let Some((_, control)) = found {
             engine.shared.running.named(job.spec.id);
@@ -127,7 +127,7 @@ async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
 }
 
 async fn announce(engine: Engine, ordinals: Vec<Ordinal>) {
-    for job in engine.read(&ordinals).await {
+    for job in engine.committed(&ordinals).await {
         engine.shared.waiters.done(&job);
     }
 }

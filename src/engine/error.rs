@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use std::sync::Arc;
+
 use crate::domain::{BatchId, CallbackId, Invalid, Job, JobId, QueueName, State};
 use crate::runtime::Refusal;
 use crate::store;
@@ -79,10 +81,10 @@ pub enum Error {
     KeyMismatch(Uuid),
     /// Only a manual job can be completed from outside.
     #[error("the job is not manual: its function gives it its end")]
-    NotManual(Box<Job>),
+    NotManual(Arc<Job>),
     /// The job has an end already, and not this one (F20).
     #[error("the job is {} already, and its end does not change", .0.state)]
-    AlreadyDone(Box<Job>),
+    AlreadyDone(Arc<Job>),
     /// The label of a manual job is not a function's name.
     #[error(transparent)]
     InvalidLabel(Invalid),

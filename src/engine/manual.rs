@@ -1,5 +1,7 @@
 //! Manual jobs: futures without a call, completed by whoever has promised to (F20, F21).
 
+use std::sync::Arc;
+
 use crate::domain::{FunctionName, Invalid, Job, JobError, JobId, Json, is_completed_so};
 use crate::store::Completion;
 
@@ -12,7 +14,7 @@ const LABEL: &str = "manual";
 #[derive(Clone, Debug)]
 pub struct Completed {
     /// The job, which is done.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// Whether it was completed so before, and nothing changed now.
     pub is_replay: bool,
 }
@@ -31,14 +33,14 @@ impl Engine {
     ) -> Result<Completed, Error> {
         let job = self.get(id).await?;
         if !job.spec.options.manual {
-            return Err(Error::NotManual(Box::new(job)));
+            return Err(Error::NotManual(job));
         }
         let before = if job.is_done() {
             job
         } else {
             let completion = Completion { job, end: end.clone(), now: self.now() };
             if let Some(job) = self.shared.store.complete(completion).await? {
-                return Ok(Completed { job: *job, is_replay: false });
+                return Ok(Completed { job, is_replay: false });
             }
             // Somebody else was faster; a job that is done changes no more.
             self.get(id).await?
@@ -46,7 +48,7 @@ impl Engine {
         if is_completed_so(&before, &end) {
             return Ok(Completed { job: before, is_replay: true });
         }
-        Err(Error::AlreadyDone(Box::new(before)))
+        Err(Error::AlreadyDone(before))
     }
 }
 

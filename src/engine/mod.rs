@@ -32,6 +32,7 @@ mod stop;
 mod submit;
 mod suspects;
 mod timers;
+mod wait;
 mod waiters;
 mod waiting;
 mod watched;
@@ -39,7 +40,6 @@ mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -169,6 +169,8 @@ struct Shared {
     /// The store broke: nothing more can be promised.
     broken: CancellationToken,
     attempts: TaskTracker,
+    /// Where tasks run, for whoever is told of something on a thread that is none of them.
+    tokio: tokio::runtime::Handle,
     tasks: TaskTracker,
     writer: std::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -207,6 +209,7 @@ impl Engine {
             hushed: CancellationToken::new(),
             broken: CancellationToken::new(),
             attempts: TaskTracker::new(),
+            tokio: tokio::runtime::Handle::current(),
             tasks: TaskTracker::new(),
             writer: std::sync::Mutex::new(Some(opened.closed)),
         });
@@ -226,70 +229,6 @@ impl Engine {
         engine
     }
 
-    /// The job as it stands now (F6).
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Expired`].
-    pub async fn get(&self, id: JobId) -> Result<Job, Error> {
-        if let Some(done) = self.shared.recent.get(id) {
-            return Ok(done);
-        }
-        let Some(mut job) = self.shared.store.job(id).await? else {
-            return Err(self.missing(id).await);
-        };
-        if job.state == State::Running {
-            job.progress = self.shared.running.progress(job.ordinal);
-        }
-        Ok(job)
-    }
-
-    /// The job when it is done, or as it stands after `wait` (F7, F8). Ending the wait cancels nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
-    pub async fn wait(&self, id: JobId, wait: Duration) -> Result<Job, Error> {
-        if wait.is_zero() {
-            return self.get(id).await;
-        }
-        let waiter = self.shared.waiters.subscribe(id)?;
-        let deadline = tokio::time::Instant::now() + wait;
-        if !self.shared.running.runs(id) {
-            let job = self.get(id).await?;
-            if job.is_done() {
-                return Ok(job);
-            }
-        }
-        match self.until(waiter, deadline).await {
-            Some(done) => Ok(done),
-            None => self.get(id).await,
-        }
-    }
-
-    /// The job as soon as its version is none of those that `is_known`, or as it stands after `wait`. Ending
-    /// the wait changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
-    pub async fn wait_for_change(
-        &self,
-        id: JobId,
-        is_known: impl Fn(&Job) -> bool,
-        wait: Duration,
-    ) -> Result<Job, Error> {
-        let deadline = tokio::time::Instant::now() + wait;
-        loop {
-            let change = self.shared.waiters.subscribe_to_change(id)?;
-            let job = self.get(id).await?;
-            let is_over =
-                tokio::time::Instant::now() >= deadline || self.shared.ending.is_cancelled();
-            // What is done changes no more.
-            if is_over || job.is_done() || !is_known(&job) {
-                return Ok(job);
-            }
-            self.until(change, deadline).await;
-        }
-    }
-
     /// Cancels a job (F1 to F5) and gives it back as it stands then, with what the cancel did.
     ///
     /// # Errors
@@ -298,7 +237,7 @@ impl Engine {
         &self,
         id: JobId,
         asked: CancelRequest,
-    ) -> Result<(Cancellation, Job), Error> {
+    ) -> Result<(Cancellation, Arc<Job>), Error> {
         let wait = asked.wait;
         let waiter = if wait.is_zero() { None } else { Some(self.shared.waiters.subscribe(id)?) };
         let deadline = tokio::time::Instant::now() + wait;
@@ -363,20 +302,6 @@ impl Engine {
 
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
-    }
-
-    /// Waits for a waiter's job, at most until `deadline` or the end of the server.
-    async fn until<T>(
-        &self,
-        waiter: waiters::Waiter<T>,
-        deadline: tokio::time::Instant,
-    ) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = waiter.done() => done,
-            () = tokio::time::sleep_until(deadline) => None,
-            () = self.shared.ending.cancelled() => None,
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Jobs that were done a moment ago: most results are asked for right after the end, and a job that is done
 //! changes no more, so the database need not be asked again.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::HashMap;
 
 use crate::domain::{Job, JobId, Json};
 
@@ -19,14 +21,14 @@ pub(super) struct Recent {
 
 #[derive(Debug, Default)]
 struct Table {
-    jobs: HashMap<JobId, Job>,
+    jobs: HashMap<JobId, Arc<Job>>,
     /// The oldest first. An id that was forgotten stays here until its turn.
     order: VecDeque<JobId>,
 }
 
 impl Recent {
     /// Keeps a job whose end is committed; the oldest makes room.
-    pub(super) fn keep(&self, job: &Job) {
+    pub(super) fn keep(&self, job: &Arc<Job>) {
         let spec = &job.spec;
         let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
         if bytes(&spec.args) + bytes(&spec.kwargs) + bytes(&job.result) > BYTES_MAX {
@@ -39,11 +41,11 @@ impl Recent {
             table.jobs.remove(&oldest);
         }
         table.order.push_back(spec.id);
-        table.jobs.insert(spec.id, job.clone());
+        table.jobs.insert(spec.id, Arc::clone(job));
     }
 
     /// The job of that id, if it was done a moment ago.
-    pub(super) fn get(&self, id: JobId) -> Option<Job> {
+    pub(super) fn get(&self, id: JobId) -> Option<Arc<Job>> {
         self.lock().jobs.get(&id).cloned()
     }
 
@@ -62,17 +64,15 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use uuid::Uuid;
 
     use super::*;
     use crate::domain::{Outcome, Spec, Timestamp, example, settle};
 
-    fn done(number: u128, result: Json) -> Job {
+    fn done(number: u128, result: Json) -> Arc<Job> {
         let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
         let running = Job { spec: Arc::new(spec), ..example::running() };
-        settle(&running, Outcome::Returned(result), Timestamp(3_000), 0.5)
+        Arc::new(settle(&running, Outcome::Returned(result), Timestamp(3_000), 0.5))
     }
 
     #[test]

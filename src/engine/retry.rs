@@ -1,5 +1,7 @@
 //! A job that is submitted again.
 
+use std::sync::Arc;
+
 use crate::domain::{Job, JobId, Json, Options, Start, State};
 
 use super::{Engine, Error, NewJob};
@@ -10,7 +12,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotRetried`], or as [`Engine::submit`].
-    pub async fn retry(&self, id: JobId) -> Result<Job, Error> {
+    pub async fn retry(&self, id: JobId) -> Result<Arc<Job>, Error> {
         let job = self.get(id).await?;
         match job.state {
             State::Failed | State::Cancelled => {}

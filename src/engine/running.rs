@@ -1,9 +1,9 @@
 //! The jobs that run in this process, and the handle by which each is asked to stop.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Job, JobId, Ordinal, Progress};

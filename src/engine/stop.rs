@@ -33,17 +33,29 @@ impl Engine {
         }
         shared.attempts.close();
         tokio::select! {
-            () = shared.attempts.wait() => {}
+            () = self.recorded() => {}
             () = tokio::time::sleep(grace) => tracing::info!("the grace is over; stopping what still runs"),
             () = hurry => tracing::info!("stopping at once"),
             () = shared.broken.cancelled() => {}
         }
         shared.stopping.cancel();
-        if tokio::time::timeout(RECORD_WITHIN, shared.attempts.wait()).await.is_err() {
+        if tokio::time::timeout(RECORD_WITHIN, self.recorded()).await.is_err() {
             tracing::warn!("some attempts did not end; the next start recovers them");
         }
         shared.hushed.cancel();
         shared.ending.cancel();
+    }
+
+    /// Ends when every attempt has ended and what came of it is recorded. What could not be is tried again by another
+    /// one of the attempts.
+    async fn recorded(&self) {
+        loop {
+            self.shared.attempts.wait().await;
+            let is_closed = self.shared.store.settled().await.is_err();
+            if is_closed || self.shared.attempts.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Writes what is under way and closes the database.

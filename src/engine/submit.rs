@@ -1,5 +1,6 @@
 //! Submissions, and those that come again (G8).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use super::{Engine, Error, NewJob};
 #[derive(Clone, Debug)]
 pub struct Submitted {
     /// The job.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// Whether it was submitted before, by the same request.
     pub is_replay: bool,
 }
@@ -56,17 +57,18 @@ impl Engine {
         let id = submission.spec.id;
         let waiter = self.shared.waiters.subscribe(id)?;
         let deadline = Instant::now() + wait;
-        match self.shared.store.submit(submission).await {
+        let answer = self.shared.store.send_submission(submission, waiter.end()).await?;
+        // The end of the job, or of its submission, is heard of at once; that it is accepted wakes nobody.
+        if let Some(job) = self.until(waiter, deadline).await {
+            return Ok(Submitted { job, is_replay: false });
+        }
+        match answer.get().await {
             Ok(submitted) => {
-                let job = match self.until(waiter, deadline).await {
-                    Some(done) => done,
-                    None => self.get(id).await.unwrap_or(submitted),
-                };
+                let job = self.get(id).await.unwrap_or(submitted);
                 Ok(Submitted { job, is_replay: false })
             }
+            // Its job may have another id than the one that was subscribed to.
             Err(store::Error::Repeated(id)) => {
-                // Its job may have another id than the one that was subscribed to.
-                drop(waiter);
                 self.replay(JobId(id), deadline.saturating_duration_since(Instant::now())).await
             }
             Err(error) => Err(error.into()),
@@ -119,11 +121,11 @@ impl Engine {
             Err(refusal) => refusal,
         };
         let Some(identity) = identity else { return Err(refusal) };
-        let before = self.shared.store.repeated(id, &identity).await?;
+        let before = Box::pin(self.shared.store.repeated(id, &identity)).await?;
         before.map(Asked::Before).ok_or(refusal)
     }
 
     async fn replay(&self, id: JobId, wait: Duration) -> Result<Submitted, Error> {
-        Ok(Submitted { job: self.wait(id, wait).await?, is_replay: true })
+        Ok(Submitted { job: Box::pin(self.wait(id, wait)).await?, is_replay: true })
     }
 }

@@ -4,9 +4,10 @@
 mod batches;
 mod follow;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::{BatchId, Job, JobId};
@@ -40,7 +41,7 @@ struct Table {
 #[derive(Debug)]
 enum Watcher {
     /// By the job itself, when it is done.
-    Done(oneshot::Sender<Job>),
+    Done(oneshot::Sender<Arc<Job>>),
     /// By the job itself, one of many.
     Each(mpsc::UnboundedSender<Job>),
     /// That its version has changed.
@@ -56,7 +57,7 @@ impl Waiters {
     }
 
     /// Waits for a job from now on. Subscribe first, look after: then no end can be missed.
-    pub(super) fn subscribe(&self, id: JobId) -> Result<Waiter<Job>, Error> {
+    pub(super) fn subscribe(&self, id: JobId) -> Result<Waiter<Arc<Job>>, Error> {
         let (sender, receiver) = oneshot::channel();
         let place = self.place(id, Watcher::Done(sender))?;
         Ok(Waiter { receiver, place })
@@ -105,7 +106,7 @@ impl Waiters {
     }
 
     /// Wakes everyone who waits for this job, which is done; whether it was given to one of them.
-    pub(super) fn done(&self, job: &Job) -> bool {
+    pub(super) fn done(&self, job: &Arc<Job>) -> bool {
         let woken = self.take(job.spec.id, |_| true);
         let ended = Ended::of(job);
         let mut is_given = false;
@@ -113,7 +114,7 @@ impl Waiters {
         for watcher in woken {
             match watcher {
                 // Someone who stopped waiting this very moment is no longer interested.
-                Watcher::Done(sender) => is_given |= sender.send(job.clone()).is_ok(),
+                Watcher::Done(sender) => is_given |= sender.send(Arc::clone(job)).is_ok(),
                 Watcher::Each(sender) => is_given |= sender.send(follow::slim(job)).is_ok(),
                 Watcher::Changed(sender) => sender.send(()).unwrap_or_default(),
                 Watcher::Many(sender) => drop(ended.map(|ended| sender.send(ended))),
@@ -212,6 +213,16 @@ impl Waiter<()> {
 }
 
 impl<T> Waiter<T> {
+    /// Ends the wait, without what was waited for, when it is called.
+    pub(super) fn end(&self) -> impl FnOnce() + Send + 'static {
+        let (table, number) = (Arc::clone(&self.place.table), self.place.number);
+        let id = match self.place.watched {
+            Watched::One(id) => Some(id),
+            Watched::None | Watched::Batch(_) | Watched::Many(_) => None,
+        };
+        move || id.into_iter().for_each(|id| lock(&table).leave(id, number))
+    }
+
     /// What was waited for.
     pub(super) async fn done(self) -> Option<T> {
         self.receiver.await.ok()

@@ -1,6 +1,7 @@
 //! Waiting for many jobs: `wait` and `as_completed` (W1 to W10, A1 to A6).
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -108,8 +109,8 @@ impl Engine {
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<Vec<Job>, Error> {
-        let mut found: HashMap<Ordinal, Job> = HashMap::with_capacity(ended.len());
+    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<Vec<Arc<Job>>, Error> {
+        let mut found: HashMap<Ordinal, Arc<Job>> = HashMap::with_capacity(ended.len());
         found.extend(
             ended.iter().filter_map(|it| Some((it.ordinal, self.shared.recent.get(it.id)?))),
         );
@@ -117,7 +118,7 @@ impl Engine {
         let missing: Vec<Ordinal> = missing.collect();
         for page in missing.chunks(PAGE) {
             let read = self.shared.store.brief_at(page).await?;
-            found.extend(read.into_iter().map(|job| (job.ordinal, job)));
+            found.extend(read.into_iter().map(|job| (job.ordinal, Arc::new(job))));
         }
         Ok(ended.iter().filter_map(|it| found.remove(&it.ordinal)).collect())
     }
@@ -184,7 +185,7 @@ pub struct Completions {
 #[derive(Debug)]
 pub enum Completion {
     /// Jobs that are done, each with its end's place in the order of all changes.
-    Jobs(Vec<(i64, Job)>),
+    Jobs(Vec<(i64, Arc<Job>)>),
     /// All are done, or the time is over (A2).
     End {
         /// How many of the jobs are done.
@@ -213,7 +214,7 @@ impl Completions {
                 let page: Vec<Ended> = self.ready.drain(..self.ready.len().min(PAGE)).collect();
                 self.completed += page.len();
                 let jobs = self.engine.ended_jobs(&page).await?;
-                let with_place = |job: Job| Some((job.finished_seq?, job));
+                let with_place = |job: Arc<Job>| Some((job.finished_seq?, job));
                 return Ok(Some(Completion::Jobs(
                     jobs.into_iter().filter_map(with_place).collect(),
                 )));

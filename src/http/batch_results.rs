@@ -16,7 +16,7 @@ use super::body::JobErrorBody;
 use super::extract::{BatchPath, Query};
 use super::job_body::damaged;
 use super::list::parameter;
-use super::print::Object;
+use super::print::{Object, m};
 use super::problem::Problem;
 
 /// Results above this many bytes of JSON are left out; their jobs show them.
@@ -80,24 +80,24 @@ pub(super) fn streamed(body: Body) -> Response {
 /// One result: the value, or the error, of a job that is done; a job that was cancelled has neither.
 pub(super) fn line(out: &mut String, index: i64, job: &Job) {
     let mut it = Object::begin(out);
-    it.number("index", index);
-    it.maybe_number("seq", job.finished_seq);
-    it.word("id", &[&job.spec.id.to_string()]);
-    it.word("state", &[job.state.as_str()]);
+    it.number(m!("index"), index);
+    it.maybe_number(m!("seq"), job.finished_seq);
+    it.word(m!("id"), &[&job.spec.id.to_string()]);
+    it.word(m!("state"), &[job.state.as_str()]);
     match (job.state, &job.error) {
         (State::Succeeded, _) => {
             let result = job.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
-            it.json("result", result);
+            it.json(m!("result"), result);
             if result.is_none() && (job.result_omitted || job.result.is_some()) {
-                it.flag("result_omitted", true);
+                it.flag(m!("result_omitted"), true);
             }
         }
-        (_, Some(error)) => it.value("error", &JobErrorBody::of(error)),
+        (_, Some(error)) => it.value(m!("error"), &JobErrorBody::of(error)),
         // Of one that failed only if its error does not read back.
         (State::Pending | State::Running | State::Failed | State::Cancelled, None) => {}
     }
     if job.damage.outcome {
-        it.value("damaged", &damaged(job.damage));
+        it.value(m!("damaged"), &damaged(job.damage));
     }
     it.end();
     out.push('\n');

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
@@ -19,6 +19,7 @@ use super::fields::{Fields, kind};
 use super::idempotency::Keyed;
 use super::limits::{BATCH, OTHER};
 use super::list::{page_size, read_plain_token};
+use super::preferences::Preferences;
 use super::problem::{Code, FieldError, Problem};
 use super::submission;
 use super::wait::{Wait, wait_of};
@@ -35,11 +36,11 @@ const MORE: &str =
 pub(super) async fn submit(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    headers: HeaderMap,
+    preferences: Preferences,
     key: Keyed,
     body: JsonBody<BATCH>,
 ) -> Result<Response, Problem> {
-    let wait = desk.wait(query, &headers)?;
+    let wait = desk.wait(query, preferences)?;
     let turn = desk.batches.acquire().await;
     let (mut new, source) = new_batch(body.required()?)?;
     new.common.identity = key.identity("POST", "/v1/batches", None, body.bytes());
@@ -61,9 +62,9 @@ pub(super) async fn get(
     Shared(desk): Shared<Arc<Desk>>,
     BatchPath(id): BatchPath,
     query: Query,
-    headers: HeaderMap,
+    preferences: Preferences,
 ) -> Result<Response, Problem> {
-    let wait = desk.wait(query, &headers)?;
+    let wait = desk.wait(query, preferences)?;
     let batch = desk.engine.wait_batch(id, wait.duration).await?;
     Ok(answered(StatusCode::OK, &batch, &wait))
 }

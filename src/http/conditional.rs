@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::State as Shared;
+use axum::extract::{FromRequestParts, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
@@ -13,6 +14,7 @@ use super::answer;
 use super::extract::{JobPath, Query};
 use super::job_body::{JobBody, View};
 use super::members::Members;
+use super::preferences::Preferences;
 use super::problem::{Code, Problem};
 use super::wait::Wait;
 
@@ -22,15 +24,16 @@ pub(super) async fn get(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    headers: HeaderMap,
+    preferences: Preferences,
+    known: Known,
 ) -> Result<Response, Problem> {
     let query = query.only(&["wait", "fields"])?;
     let members = Members::read(query.get("fields"))?;
-    let wait = Wait::read(&query, &headers, &desk)?;
-    let Some(known) = Known::read(&headers)? else {
+    let wait = Wait::read(&query, preferences, &desk)?;
+    if known == Known::Nothing {
         let job = desk.engine.wait(id, wait.duration).await?;
         return shown(&desk, &job, &wait, members.as_ref()).await;
-    };
+    }
     let job = desk.engine.wait_for_change(id, |job| known.has(job), wait.duration).await?;
     if known.has(&job) {
         return Ok(answer::not_modified(&job, &wait));
@@ -51,20 +54,30 @@ async fn shown(
 }
 
 /// The versions that a client has.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
+    /// None: the client asks for the job whatever its version is.
+    Nothing,
     Any,
     Versions(Vec<String>),
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Self::read(&parts.headers)
+    }
+}
+
 impl Known {
     /// Reads `If-None-Match`: `*`, or entity tags, which are compared weakly.
-    pub(super) fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut tags = Vec::new();
         for value in headers.get_all(header::IF_NONE_MATCH) {
             let text = value.to_str().map_err(|_not_a_text| malformed())?;
             if text.trim() == "*" {
-                return Ok(Some(Self::Any));
+                return Ok(Self::Any);
             }
             for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
                 let opaque = tag.strip_prefix("W/").unwrap_or(tag);
@@ -72,11 +85,12 @@ impl Known {
                 tags.push(opaque.ok_or_else(malformed)?.to_owned());
             }
         }
-        Ok((!tags.is_empty()).then_some(Self::Versions(tags)))
+        Ok(if tags.is_empty() { Self::Nothing } else { Self::Versions(tags) })
     }
 
     fn has(&self, job: &Job) -> bool {
         match self {
+            Self::Nothing => false,
             Self::Any => true,
             Self::Versions(tags) => tags.contains(&job.version.to_string()),
         }

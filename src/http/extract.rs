@@ -1,6 +1,5 @@
 //! What handlers take out of a request, with failures in our own words.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -14,14 +13,18 @@ use uuid::Uuid;
 use crate::domain::{BatchId, CallbackId, JobId};
 
 use super::Desk;
+use super::idempotency::{IDEMPOTENCY_KEY, Owner};
 use super::limits::{Limits, SUBMISSION};
-use super::line_reader::LineReader;
+use super::line_reader::{LineReader, Origin};
 use super::problem::{Code, Problem};
 use super::strict;
 use super::wait::bad_query;
 
 /// How the letter that stands for what is none is written in a query.
 const REPLACEMENT_ESCAPED: &str = "%EF%BF%BD";
+
+/// More than any route takes.
+const PARAMETERS_MAX: usize = 32;
 
 /// The id in a path. What is no UUID names nothing, so it is not found.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +78,18 @@ async fn id_in_path<S: Send + Sync>(
 
 /// The query's parameters. None may stand twice.
 #[derive(Clone, Debug)]
-pub(super) struct Query(HashMap<String, String>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// The value of the parameter `name`.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        let found = self.0.iter().find(|(given, _)| given == name)?;
+        Some(&found.1)
     }
 
     /// Refuses every parameter that is not among `known`: a misspelt one would be ignored silently.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
-        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+        match self.0.iter().map(|(name, _)| name).find(|name| !known.contains(&name.as_str())) {
             None => Ok(self),
             Some(name) if known.is_empty() => {
                 Err(bad_query(format!("there is no parameter '{name}': this route takes none")))
@@ -102,8 +106,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let mut found = HashMap::new();
-        let query = parts.uri.query().unwrap_or_default();
+        let Some(query) = parts.uri.query() else { return Ok(Self(Vec::new())) };
+        let mut found: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             // What is no UTF-8 is read as this letter.
             let is_replaced =
@@ -111,9 +115,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
             if is_replaced && !query.to_ascii_uppercase().contains(REPLACEMENT_ESCAPED) {
                 return Err(bad_query("the query is not UTF-8".to_owned()));
             }
-            if found.insert(name.to_string(), value.into_owned()).is_some() {
+            if found.iter().any(|(known, _)| *known == name) {
                 return Err(bad_query(format!("the parameter '{name}' stands twice")));
             }
+            if found.len() == PARAMETERS_MAX {
+                return Err(bad_query(format!("a query has at most {PARAMETERS_MAX} parameters")));
+            }
+            found.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self(found))
     }
@@ -233,7 +241,29 @@ impl FromRequest<Arc<Desk>> for LineReader {
 #[derive(Debug)]
 pub(super) enum OneOrLines {
     One(JsonBody<SUBMISSION>),
-    Lines(LineReader),
+    Lines(Lines),
+}
+
+/// Submissions that come line by line, and whose they are.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) owner: Owner,
+    pub(super) origin: Origin,
+    pub(super) reader: LineReader,
+    /// Whether the request has an idempotency key, which belongs to one job.
+    pub(super) has_key: bool,
+}
+
+impl FromRequest<Arc<Desk>> for Lines {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
+        let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
+        let (parts, body) = request.into_parts();
+        let (owner, origin) = (Owner::of(&parts), Origin::of(&parts));
+        let reader = LineReader::from_request(Request::from_parts(parts, body), desk).await?;
+        Ok(Self { owner, origin, reader, has_key })
+    }
 }
 
 impl FromRequest<Arc<Desk>> for OneOrLines {
@@ -241,7 +271,7 @@ impl FromRequest<Arc<Desk>> for OneOrLines {
 
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         if has_lines(request.headers()) {
-            return LineReader::from_request(request, desk).await.map(Self::Lines);
+            return Box::pin(Lines::from_request(request, desk)).await.map(Self::Lines);
         }
         JsonBody::from_request(request, desk).await.map(Self::One)
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::members::Members;
-use super::{admit, clocks, conditional, idempotency, list, strict, submission, wait};
+use super::{admit, clocks, conditional, idempotency, list, strict, submission};
 
 /// A body: what is taken is JSON, has no U+0000, and is no deeper than allowed.
 pub fn body(bytes: &[u8]) {
@@ -58,7 +58,7 @@ pub fn headers(bytes: &[u8]) {
             !admit::is_local(name) || !name.contains('.') || name.starts_with("127."),
             "{name}"
         );
-        black_box(wait::preferred_wait(text));
+        super::preferences::Preferences::default().add(black_box(text));
     }
     drop(idempotency::read(&value));
     let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, value)]);

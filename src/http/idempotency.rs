@@ -10,7 +10,7 @@ use crate::domain::{Fingerprint, IdempotencyKey, Identity, JobId, OwnedKey};
 use super::admit::KeyOwner;
 use super::problem::{Code, Problem};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Whose keys those of a request's lines are.
 #[derive(Clone, Debug)]
@@ -20,12 +20,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Owner {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let owner = parts.extensions.get::<KeyOwner>().map(|owner| owner.0.clone());
-        Ok(Self(owner.unwrap_or_default()))
+        Ok(Self::of(parts))
     }
 }
 
 impl Owner {
+    /// Whose request it is.
+    pub(super) fn of(parts: &Parts) -> Self {
+        let owner = parts.extensions.get::<KeyOwner>().map(|owner| owner.0.clone());
+        Self(owner.unwrap_or_default())
+    }
+
     /// The key of a line, if it has one.
     pub(super) fn keyed(&self, key: Option<IdempotencyKey>) -> Keyed {
         Keyed(key.map(|key| OwnedKey { owner: self.0.clone(), key }))

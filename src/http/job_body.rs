@@ -9,7 +9,7 @@ use crate::domain::{Damage, Job, JobId, Json, RunAt, Spec, StateCounts};
 use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
 use super::callback_body::StateCountsBody;
 use super::members::Members;
-use super::print::Object;
+use super::print::{Object, m};
 
 /// Arguments (both kinds together) and results above this many bytes of JSON are left out of a brief view.
 const BRIEF_BYTES_MAX: usize = 16 * 1024;
@@ -74,44 +74,47 @@ impl<'a> JobBody<'a> {
         let mut it = Object::begin(&mut out);
         let mut buffer = Uuid::encode_buffer();
         let id: &str = spec.id.0.hyphenated().encode_lower(&mut buffer);
-        it.word("id", &[id]);
-        it.word("function", &[spec.function.as_str()]);
-        it.json("args", args);
-        it.json("kwargs", kwargs);
+        it.word(m!("id"), &[id]);
+        it.word(m!("function"), &[spec.function.as_str()]);
+        it.json(m!("args"), args);
+        it.json(m!("kwargs"), kwargs);
         call(&mut it, spec);
-        it.word("state", &[job.state.as_str()]);
-        it.flag("done", job.is_done());
-        it.number("version", job.version);
-        it.json("result", result);
-        it.maybe("error", job.error.as_ref().map(JobErrorBody::of));
-        it.number("attempt", job.attempt);
-        it.number("max_attempts", spec.options.retry.max_attempts);
+        it.word(m!("state"), &[job.state.as_str()]);
+        it.flag(m!("done"), job.is_done());
+        it.number(m!("version"), job.version);
+        it.json(m!("result"), result);
+        it.maybe(m!("error"), job.error.as_ref().map(JobErrorBody::of));
+        it.number(m!("attempt"), job.attempt);
+        it.number(m!("max_attempts"), spec.options.retry.max_attempts);
         match job.attempts.as_slice() {
-            [] => it.none_of("attempts", "[]"),
-            failed => it.value("attempts", &FailedAttemptBody::all(failed)),
+            [] => it.none_of(m!("attempts"), "[]"),
+            failed => it.value(m!("attempts"), &FailedAttemptBody::all(failed)),
         }
-        it.number("interruptions", job.interruptions);
-        it.maybe("progress", job.progress.as_ref().map(ProgressBody::of));
+        it.number(m!("interruptions"), job.interruptions);
+        it.maybe(m!("progress"), job.progress.as_ref().map(ProgressBody::of));
         times(&mut it, job);
         match spec.batch {
-            Some(of) => it.value("batch", &of.batch.to_string()),
-            None => it.null("batch"),
+            Some(of) => it.value(m!("batch"), &of.batch.to_string()),
+            None => it.null(m!("batch")),
         }
         match spec.options.retry_of {
-            Some(JobId(id)) => it.value("retry_of", &id.hyphenated().to_string()),
-            None => it.null("retry_of"),
+            Some(JobId(id)) => it.value(m!("retry_of"), &id.hyphenated().to_string()),
+            None => it.null(m!("retry_of")),
         }
         if let Some(callbacks) = callbacks {
-            it.value("callbacks", &StateCountsBody(*callbacks));
+            it.value(m!("callbacks"), &StateCountsBody(*callbacks));
         }
         urls(&mut it, id);
         let omitted = [
-            ("args_omitted", args.is_none()),
-            ("kwargs_omitted", kwargs.is_none()),
-            ("result_omitted", job.result_omitted || (result.is_none() && job.result.is_some())),
+            (m!("args_omitted"), args.is_none()),
+            (m!("kwargs_omitted"), kwargs.is_none()),
+            (
+                m!("result_omitted"),
+                job.result_omitted || (result.is_none() && job.result.is_some()),
+            ),
         ];
         if job.damage != Damage::default() {
-            it.value("damaged", &damaged(job.damage));
+            it.value(m!("damaged"), &damaged(job.damage));
         }
         omitted.iter().filter(|(_, left_out)| *left_out).for_each(|(name, _)| it.flag(name, true));
         it.end();
@@ -135,46 +138,46 @@ pub(super) fn damaged(damage: Damage) -> Vec<&'static str> {
 /// What the client asked for besides the call itself.
 fn call(it: &mut Object<'_>, spec: &Spec) {
     if spec.options.manual {
-        it.flag("manual", true);
-        it.null("queue");
+        it.flag(m!("manual"), true);
+        it.null(m!("queue"));
     } else {
-        it.word("queue", &[spec.queue.as_str()]);
+        it.word(m!("queue"), &[spec.queue.as_str()]);
     }
-    it.number("priority", spec.priority.get());
+    it.number(m!("priority"), spec.priority.get());
     match spec.tags.as_slice() {
-        [] => it.none_of("tags", "[]"),
-        tags => it.value("tags", &tags),
+        [] => it.none_of(m!("tags"), "[]"),
+        tags => it.value(m!("tags"), &tags),
     }
     match spec.metadata.as_slice() {
-        [] => it.none_of("metadata", "{}"),
-        _ => it.value("metadata", &MetadataBody(&spec.metadata)),
+        [] => it.none_of(m!("metadata"), "{}"),
+        _ => it.value(m!("metadata"), &MetadataBody(&spec.metadata)),
     }
-    it.word("on_interrupt", &[spec.on_interrupt.as_str()]);
+    it.word(m!("on_interrupt"), &[spec.on_interrupt.as_str()]);
 }
 
 fn times(it: &mut Object<'_>, job: &Job) {
     let created_at = job.spec.created_at;
     let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
-    it.at("created_at", Some(created_at));
-    it.at("run_at", job.run_at.map(RunAt::at));
-    it.at("started_at", job.started_at);
-    it.at("finished_at", job.finished_at);
-    it.at("expires_at", job.expires_at);
-    it.maybe_number("queued_ms", job.started_at.map(|at| at.millis_since(created_at)));
+    it.at(m!("created_at"), Some(created_at));
+    it.at(m!("run_at"), job.run_at.map(RunAt::at));
+    it.at(m!("started_at"), job.started_at);
+    it.at(m!("finished_at"), job.finished_at);
+    it.at(m!("expires_at"), job.expires_at);
+    it.maybe_number(m!("queued_ms"), job.started_at.map(|at| at.millis_since(created_at)));
     let run_ms = ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start));
-    it.maybe_number("run_ms", run_ms);
-    it.at("cancel_requested_at", job.cancel_requested_at);
+    it.maybe_number(m!("run_ms"), run_ms);
+    it.at(m!("cancel_requested_at"), job.cancel_requested_at);
 }
 
 fn urls(it: &mut Object<'_>, id: &str) {
     const JOBS: &str = "/v1/jobs/";
-    let mut urls = it.object("urls");
-    urls.word("self", &[JOBS, id]);
-    urls.word("result", &[JOBS, id, "/result"]);
-    urls.word("exception", &[JOBS, id, "/exception"]);
-    urls.word("cancel", &[JOBS, id, "/cancel"]);
-    urls.word("callbacks", &[JOBS, id, "/callbacks"]);
-    urls.word("log", &[JOBS, id, "/log"]);
-    urls.word("events", &[JOBS, id, "/events"]);
+    let mut urls = it.object(m!("urls"));
+    urls.word(m!("self"), &[JOBS, id]);
+    urls.word(m!("result"), &[JOBS, id, "/result"]);
+    urls.word(m!("exception"), &[JOBS, id, "/exception"]);
+    urls.word(m!("cancel"), &[JOBS, id, "/cancel"]);
+    urls.word(m!("callbacks"), &[JOBS, id, "/callbacks"]);
+    urls.word(m!("log"), &[JOBS, id, "/log"]);
+    urls.word(m!("events"), &[JOBS, id, "/events"]);
     urls.end();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
@@ -15,10 +15,10 @@ use super::answer;
 use super::body::{CancelBody, JobErrorBody};
 use super::extract::{JobPath, JsonBody, OneOrLines, Query};
 use super::fields::Fields;
-use super::idempotency::{Keyed, Owner};
+use super::idempotency::Keyed;
 use super::job_body::{JobBody, View};
 use super::limits::OTHER;
-use super::line_reader::Origin;
+use super::preferences::Preferences;
 use super::problem::{FieldError, Problem};
 use super::submission;
 use super::submit_lines;
@@ -33,7 +33,7 @@ const GRACE_SECONDS_DEFAULT: f64 = 5.0;
 pub(super) async fn submit(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    (headers, owner, origin): (HeaderMap, Owner, Origin),
+    preferences: Preferences,
     key: Keyed,
     body: OneOrLines,
 ) -> Result<Response, Problem> {
@@ -44,10 +44,10 @@ pub(super) async fn submit(
                 let detail = "lines wait for no job; leave it out".to_owned();
                 return Err(FieldError { pointer: "/wait".to_owned(), detail }.into());
             }
-            return submit_lines::submit(desk, &headers, owner, origin, lines).await;
+            return Box::pin(submit_lines::submit(desk, preferences, lines)).await;
         }
     };
-    let wait = desk.wait(query, &headers)?;
+    let wait = desk.wait(query, preferences)?;
     let mut new = submission::new_job(body.required()?)?;
     new.identity = key.identity("POST", "/v1/jobs", new.id, body.bytes());
     let submitted = if wait.is_wanted() {
@@ -67,9 +67,9 @@ pub(super) async fn result(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    headers: HeaderMap,
+    preferences: Preferences,
 ) -> Result<Response, Problem> {
-    let (job, wait) = desk.waited(id, query, &headers).await?;
+    let (job, wait) = desk.waited(id, query, preferences).await?;
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -87,9 +87,9 @@ pub(super) async fn exception(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
-    headers: HeaderMap,
+    preferences: Preferences,
 ) -> Result<Response, Problem> {
-    let (job, wait) = desk.waited(id, query, &headers).await?;
+    let (job, wait) = desk.waited(id, query, preferences).await?;
     match job.state {
         State::Pending | State::Running => {
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
@@ -163,9 +163,9 @@ impl Desk {
         &self,
         id: JobId,
         query: Query,
-        headers: &HeaderMap,
-    ) -> Result<(Job, Wait), Problem> {
-        let wait = self.wait(query, headers)?;
+        preferences: Preferences,
+    ) -> Result<(Arc<Job>, Wait), Problem> {
+        let wait = self.wait(query, preferences)?;
         let job = self.engine.wait(id, wait.duration).await?;
         if job.damage.outcome {
             return Err(Problem::of_damaged(job));
@@ -174,7 +174,7 @@ impl Desk {
     }
 
     /// The wait of a request that takes no other parameter.
-    pub(super) fn wait(&self, query: Query, headers: &HeaderMap) -> Result<Wait, Problem> {
-        Wait::read(&query.only(&["wait"])?, headers, self)
+    pub(super) fn wait(&self, query: Query, preferences: Preferences) -> Result<Wait, Problem> {
+        Wait::read(&query.only(&["wait"])?, preferences, self)
     }
 }

@@ -185,13 +185,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let id = parts.extensions.get::<RequestId>();
-        let request_id = id.and_then(|id| id.0.to_str().ok()).unwrap_or_default().to_owned();
-        Ok(Self { path: Uri::path(&parts.uri).to_owned(), request_id })
+        Ok(Self::of(parts))
     }
 }
 
 impl Origin {
+    /// Of a request with lines.
+    pub(super) fn of(parts: &Parts) -> Self {
+        let id = parts.extensions.get::<RequestId>();
+        let request_id = id.and_then(|id| id.0.to_str().ok()).unwrap_or_default().to_owned();
+        Self { path: Uri::path(&parts.uri).to_owned(), request_id }
+    }
+
     /// The answer to a line that cannot be taken.
     pub(super) fn refuse(&self, out: &mut String, index: usize, problem: &Problem) {
         let body = problem.text(&self.path, &self.request_id);

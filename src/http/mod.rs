@@ -32,6 +32,7 @@ mod list;
 mod manual;
 mod map;
 mod members;
+mod preferences;
 mod print;
 mod problem;
 mod queues;

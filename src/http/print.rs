@@ -9,7 +9,15 @@ use crate::domain::{Json, Timestamp};
 use super::answer::to_json;
 use super::body::At;
 
-/// An object that is being printed. [`Object::end`] ends it.
+/// The name of a member, as it stands behind another member.
+macro_rules! m {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use m;
+
+/// An object that is being printed, whose names are made by [`m`]. [`Object::end`] ends it.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     out: &'a mut String,
@@ -97,9 +105,8 @@ impl<'a> Object<'a> {
     }
 
     fn name(&mut self, name: &'static str) -> &mut String {
-        self.out.push_str(if std::mem::take(&mut self.first) { "\"" } else { ",\"" });
-        self.out.push_str(name);
-        self.out.push_str("\":");
+        let comma = usize::from(std::mem::take(&mut self.first));
+        self.out.push_str(&name[comma..]);
         self.out
     }
 }

@@ -3,6 +3,7 @@
 mod code;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -26,7 +27,7 @@ struct Content {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    job: Option<Job>,
+    job: Option<Arc<Job>>,
     gone: Option<Uuid>,
     headers: HeaderMap,
 }
@@ -92,7 +93,7 @@ impl Problem {
     }
 
     /// The answer to who asks for the result of a job that has none (F9, F10).
-    pub(super) fn of_job(job: Job) -> Self {
+    pub(super) fn of_job(job: Arc<Job>) -> Self {
         let mut problem = match &job.error {
             Some(error) => {
                 Self::new(Code::Raised, format!("{}: {}", error.kind.as_str(), error.message))
@@ -104,7 +105,7 @@ impl Problem {
     }
 
     /// The answer to who asks for what does not read back (G3).
-    pub(super) fn of_damaged(job: Job) -> Self {
+    pub(super) fn of_damaged(job: Arc<Job>) -> Self {
         let detail = "what came of the job does not read back from the disk as it was written";
         let mut problem = Self::new(Code::Damaged, detail);
         problem.0.job = Some(job);
@@ -112,7 +113,7 @@ impl Problem {
     }
 
     /// The answer to who would complete a job that does not stand so (F20).
-    fn of_state(job: Job, detail: String) -> Self {
+    fn of_state(job: Arc<Job>, detail: String) -> Self {
         let mut problem = Self::new(Code::InvalidState, detail);
         problem.0.job = Some(job);
         problem
@@ -216,7 +217,7 @@ impl From<Error> for Problem {
             | Error::CallbackPending(_) => Self::new(Code::InvalidState, detail),
             Error::IdConflict => Self::of_fields(Code::IdConflict, at("/id", detail)),
             Error::KeyMismatch(_) => Self::new(Code::IdempotencyMismatch, detail),
-            Error::NotManual(job) | Error::AlreadyDone(job) => Self::of_state(*job, detail),
+            Error::NotManual(job) | Error::AlreadyDone(job) => Self::of_state(job, detail),
             Error::InvalidLabel(_) => Self::of_fields(Code::InvalidValue, at("/function", detail)),
             Error::UnknownFunction { .. } => {
                 Self::of_fields(Code::UnknownFunction, at("/function", detail))

@@ -23,7 +23,7 @@ use super::connection::{Phase, Timed, UnderWay};
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Above what the front desk bears, so that it can answer in its own words.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-const HEADERS_MAX: usize = 128;
+const HEADERS_MAX: usize = 96;
 /// Connections that are still busy when the server ends get this long.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 

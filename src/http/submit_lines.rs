@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 use futures_util::stream::{self, FuturesOrdered, StreamExt as _};
 
@@ -14,9 +13,11 @@ use crate::engine::{Engine, Error, NewJob, Submitted};
 
 use super::Desk;
 use super::batch_results::streamed;
+use super::extract::Lines;
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
 use super::line_reader::{Line, LineReader, Origin, idle};
+use super::preferences::Preferences;
 use super::problem::{Code, Problem};
 use super::strict;
 use super::submission;
@@ -27,8 +28,6 @@ const AHEAD_MAX: usize = 1_024;
 const AHEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Lines that go to the store together.
 const PORTION_MAX: usize = 256;
-
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What a portion of lines came to.
 struct Answered {
@@ -70,17 +69,14 @@ enum State {
 /// Submits line by line. It begins to answer when the first line is there.
 pub(super) async fn submit(
     desk: Arc<Desk>,
-    headers: &HeaderMap,
-    owner: Owner,
-    origin: Origin,
-    mut reader: LineReader,
+    Preferences { is_minimal, .. }: Preferences,
+    Lines { owner, origin, mut reader, has_key }: Lines,
 ) -> Result<Response, Problem> {
-    if headers.contains_key("idempotency-key") {
+    if has_key {
         let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
         return Err(Problem::new(Code::InvalidValue, detail));
     }
     reader.begin().await?;
-    let is_minimal = prefers_minimal(headers);
     let submitting = Submitting {
         engine: desk.engine.clone(),
         owner,
@@ -105,19 +101,6 @@ pub(super) async fn submit(
         response.headers_mut().insert("preference-applied", applied);
     }
     Ok(response)
-}
-
-/// `Prefer: return=minimal` (RFC 7240, section 4.2).
-fn prefers_minimal(headers: &HeaderMap) -> bool {
-    let given = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    given.flat_map(|list| list.split(',')).any(|preference| {
-        preference.split(';').next().is_some_and(|it| {
-            it.split_once('=').is_some_and(|(name, value)| {
-                name.trim().eq_ignore_ascii_case("return")
-                    && value.trim().trim_matches('"').eq_ignore_ascii_case("minimal")
-            })
-        })
-    })
 }
 
 impl Submitting {

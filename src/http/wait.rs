@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 use crate::engine::Clock;
 
 use super::Desk;
 use super::extract::Query;
+use super::preferences::Preferences;
 use super::problem::{Code, FieldError, Problem};
-
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// A wait, clamped to what the server allows.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +25,11 @@ pub(super) struct Wait {
 impl Wait {
     /// Reads the wait of a request. The parameter takes fractions, and wins; 0 and less do not wait,
     /// as in Python (F8).
-    pub(super) fn read(query: &Query, headers: &HeaderMap, desk: &Desk) -> Result<Self, Problem> {
+    pub(super) fn read(
+        query: &Query,
+        preferences: Preferences,
+        desk: &Desk,
+    ) -> Result<Self, Problem> {
         let (clock, wait_max) = (desk.engine.clock(), desk.config.wait_max);
         if let Some(text) = query.get("wait") {
             let duration = seconds(text).ok_or_else(|| {
@@ -35,11 +38,7 @@ impl Wait {
             })?;
             return Ok(Self { duration: duration.min(wait_max), clock, preferred_seconds: None });
         }
-        let preferred = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-        let applied = preferred
-            .flat_map(|list| list.split(','))
-            .find_map(preferred_wait)
-            .map(|seconds| seconds.min(wait_max.as_secs()));
+        let applied = preferences.wait_seconds.map(|seconds| seconds.min(wait_max.as_secs()));
         let duration = applied.map(Duration::from_secs).unwrap_or_default();
         Ok(Self { duration, clock, preferred_seconds: applied })
     }
@@ -80,17 +79,6 @@ fn seconds(text: &str) -> Option<Duration> {
 pub(super) fn wait_of(seconds: f64) -> Duration {
     // More than a duration can hold is more than any server allows.
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
-}
-
-/// The seconds of one preference, if it is `wait`. Others, and a `wait` that is no number, are ignored
-/// (RFC 7240, section 2).
-pub(super) fn preferred_wait(preference: &str) -> Option<u64> {
-    let (name, value) = preference.split(';').next()?.split_once('=')?;
-    let value = value.trim().trim_matches('"');
-    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    // More than the type can hold is more than any server allows.
-    (name.trim().eq_ignore_ascii_case("wait") && is_number)
-        .then(|| value.parse().unwrap_or(u64::MAX))
 }
 
 /// A number of seconds from a body: from 0 to `most`.

@@ -1,5 +1,7 @@
 //! Batches: jobs that are submitted together, and what is asked of all of them.
 
+use std::sync::Arc;
+
 use crate::domain::{
     Batch, BatchId, FunctionName, Identity, Job, NewCallback, OnError, Ordinal, Timestamp, When,
 };
@@ -40,7 +42,7 @@ pub struct Many {
 }
 
 /// What came of each, in order.
-pub type Submitted = Vec<Result<Job, Error>>;
+pub type Submitted = Vec<Result<Arc<Job>, Error>>;
 
 impl Store {
     /// Submits a batch with all its jobs: durable when this returns, or not there at all (E4).

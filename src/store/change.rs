@@ -32,7 +32,7 @@ pub struct Submission {
 #[derive(Clone, Debug)]
 pub struct Settlement {
     /// The job as its attempt knows it. What the writer knows better, a cancel, is added to it.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// How the attempt ended.
     pub outcome: Outcome,
     /// What it has logged and was not kept before.
@@ -51,7 +51,7 @@ pub struct Settlement {
 #[derive(Clone, Debug)]
 pub struct CancelOrder {
     /// The job, as it was read.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// Where its function runs.
     pub pool: Pool,
     /// Whether a running job is asked to stop, or left alone as Python's `cancel()` does.
@@ -136,17 +136,36 @@ pub struct DeliveryReport {
     pub next_at: Option<Timestamp>,
 }
 
+/// What is called when nothing comes of a change, on the thread that found out: it must not block.
+pub(super) type Failed = Box<dyn FnOnce(Error) + Send>;
+
 /// The way back to whoever asked. The effect is decided while the group is assembled, and told only
 /// after its commit.
-#[derive(Debug)]
 pub(super) struct Reply<T> {
-    sender: oneshot::Sender<Result<T, Error>>,
+    sender: Option<oneshot::Sender<Result<T, Error>>>,
+    failed: Option<Failed>,
     effect: Option<Result<T, Error>>,
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Reply<T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reply").field("effect", &self.effect).finish_non_exhaustive()
+    }
 }
 
 impl<T> Reply<T> {
     pub(super) fn new(sender: oneshot::Sender<Result<T, Error>>) -> Self {
-        Self { sender, effect: None }
+        Self { sender: Some(sender), failed: None, effect: None }
+    }
+
+    /// To whoever waits for something else, and hears only of a failure.
+    pub(super) fn of_failure(failed: Failed) -> Self {
+        Self { sender: None, failed: Some(failed), effect: None }
+    }
+
+    /// Calls `failed` too, after the answer.
+    pub(super) fn and_failed(self, failed: Failed) -> Self {
+        Self { failed: Some(failed), ..self }
     }
 
     pub(super) fn set(&mut self, effect: Result<T, Error>) {
@@ -158,17 +177,23 @@ impl<T> Reply<T> {
             Some(error) => Err(error.clone()),
             None => self.effect.unwrap_or(Err(Error::Closed)),
         };
-        // Whoever asked may be gone; the write stands all the same.
-        drop(self.sender.send(effect));
+        let error = self.failed.is_some().then(|| effect.as_ref().err().cloned()).flatten();
+        if let Some(sender) = self.sender {
+            // Whoever asked may be gone; the write stands all the same.
+            drop(sender.send(effect));
+        }
+        if let (Some(failed), Some(error)) = (self.failed, error) {
+            failed(error);
+        }
     }
 }
 
 /// One member of a group. `written_ahead` is the payload that holds a large value already.
 #[derive(Debug)]
 pub(super) enum Change {
-    Submit { submission: Submission, written_ahead: Option<i64>, reply: Reply<Job> },
-    Complete { it: Box<Completion>, written_ahead: Option<i64>, reply: Reply<Option<Box<Job>>> },
-    Settle { settlement: Settlement, written_ahead: Option<i64>, reply: Reply<()> },
+    Submit { submission: Submission, written_ahead: Option<i64>, reply: Reply<Arc<Job>> },
+    Complete { it: Box<Completion>, written_ahead: Option<i64>, reply: Reply<Option<Arc<Job>>> },
+    Settle { settlement: Arc<Settlement>, written_ahead: Option<i64>, reply: Reply<()> },
     KeepLog { job: Ordinal, lines: Vec<LogLine>, reply: Reply<()> },
     Release { queue: QueueName, pool: Pool, now: Timestamp },
     Resize { pool: Pool, slots: usize, now: Timestamp, reply: Reply<()> },

@@ -1,5 +1,7 @@
 //! What the writer has committed, on its way to whoever must hear of it.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use crate::domain::{BatchId, Job, JobId, Json, Ordinal, QueueName, State};
@@ -34,11 +36,11 @@ impl Ended {
 pub enum Event {
     /// This job's first attempt was claimed with its submission, which had these bound arguments; whoever
     /// hears it must run it, once.
-    Started(Job, Json),
+    Started(Arc<Job>, Json),
     /// These jobs were claimed from the backlog; the same, after loading them.
     Claimed(Vec<Ordinal>),
     /// This job is done, or an interruption made it wait again.
-    Changed(Job),
+    Changed(Arc<Job>),
     /// This job was cancelled before it started.
     Cancelled(Ended),
     /// These jobs were cancelled, or their time was over, while they waited, many at a time.
@@ -73,7 +75,7 @@ pub enum Event {
 /// A committed group: its members wait for their answers, the service for what it did.
 #[derive(Debug)]
 pub(super) struct Committed {
-    pub(super) members: Vec<Box<Change>>,
+    pub(super) members: Vec<Change>,
     pub(super) events: Vec<Event>,
 }
 
@@ -83,7 +85,7 @@ pub(super) struct Committed {
 pub struct Commits {
     committed: mpsc::UnboundedReceiver<Committed>,
     /// Members of the group that is being heard.
-    unanswered: Vec<Box<Change>>,
+    unanswered: Vec<Change>,
 }
 
 impl Commits {

@@ -95,11 +95,19 @@ impl Shelf {
 
     /// Submits example number `number`.
     async fn submit(&self, number: u64) -> Job {
-        self.store.submit(submission(example::spec(number))).await.expect("a job")
+        self.put(submission(example::spec(number))).await.expect("a job")
+    }
+
+    async fn put(&self, submission: Submission) -> Result<Job, Error> {
+        self.store.submit(submission).await.map(Arc::unwrap_or_clone)
     }
 
     async fn settle(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
-        self.store.settle(settlement(job, outcome)).await
+        self.record(settlement(job, outcome)).await
+    }
+
+    async fn record(&self, settlement: Settlement) -> Result<(), Error> {
+        self.store.settle(Arc::new(settlement)).await
     }
 
     async fn job(&self, job: &Job) -> Job {
@@ -155,7 +163,7 @@ fn submission(spec: Spec) -> Submission {
 
 fn settlement(job: &Job, outcome: Outcome) -> Settlement {
     Settlement {
-        job: job.clone(),
+        job: Arc::new(job.clone()),
         outcome,
         log: Vec::new(),
         now: NOW,
@@ -171,7 +179,13 @@ fn urgent(number: u64, priority: i64) -> Submission {
 }
 
 fn cancel(job: &Job, terminate: bool) -> CancelOrder {
-    CancelOrder { job: job.clone(), pool: Pool::Tasks, terminate, grace_seconds: 1.0, now: NOW }
+    CancelOrder {
+        job: Arc::new(job.clone()),
+        pool: Pool::Tasks,
+        terminate,
+        grace_seconds: 1.0,
+        now: NOW,
+    }
 }
 
 fn returned() -> Outcome {

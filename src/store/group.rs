@@ -21,6 +21,7 @@ mod values;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::domain::{Counts, Job, JobId, Ordinal, State, Timestamp, settle};
 
@@ -104,7 +105,7 @@ impl<'a> Group<'a> {
 
     /// Does what the members ask for, and starts what has a slot then. Submissions come last: slots that
     /// become free in this group are theirs if nobody waited before, and then they are inserted as running.
-    pub(super) fn apply(&mut self, members: &mut [Box<Change>]) -> Result<(), Error> {
+    pub(super) fn apply(&mut self, members: &mut [Change]) -> Result<(), Error> {
         // The first group of a server has no members: it starts what waited when the last one ended.
         self.claim()?;
         for change in members.iter_mut() {
@@ -113,7 +114,7 @@ impl<'a> Group<'a> {
         }
         let alone = members.len() == 1;
         for change in members {
-            match &mut **change {
+            match change {
                 Change::Submit { submission, written_ahead, reply } => {
                     reply.set(self.submit(submission, *written_ahead)?);
                 }
@@ -203,7 +204,7 @@ impl<'a> Group<'a> {
         &mut self,
         it: &Submission,
         written_ahead: Option<i64>,
-    ) -> Result<Result<Job, Error>, Error> {
+    ) -> Result<Result<Arc<Job>, Error>, Error> {
         if it.identity.is_some() {
             // It may be that of a job that was gathered before.
             self.insert_gathered()?;
@@ -227,6 +228,7 @@ impl<'a> Group<'a> {
             let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
             self.ledger.set_running(ordinal, Some(running));
         }
+        let job = Arc::new(job);
         let seq = self.change_of(ordinal);
         let text = payload::arguments(&it.spec);
         let arguments = self.store(&text, written_ahead)?;
@@ -236,7 +238,7 @@ impl<'a> Group<'a> {
         } else if self.gathers && it.identity.is_none() && it.callbacks.is_empty() {
             let (arguments_bytes, arguments_sum) = (arguments.bytes(), arguments.sum());
             let arguments = arguments.payload().map_or(Ok(text), Err);
-            let job = job.clone();
+            let job = Arc::clone(&job);
             let gathered =
                 Waiting { job, deadline, seq, arguments, arguments_bytes, arguments_sum };
             self.gathered.push(gathered);
@@ -257,7 +259,7 @@ impl<'a> Group<'a> {
             self.tallies.entry(of.place).or_default().came(job.state);
         }
         if job.state == State::Running {
-            self.events.push(Event::Started(job.clone(), it.bound.clone()));
+            self.events.push(Event::Started(Arc::clone(&job), it.bound.clone()));
         }
         Ok(Ok(job))
     }
@@ -317,7 +319,7 @@ impl<'a> Group<'a> {
         } else if !next.is_done() {
             self.ledger.readmit(slot, job.spec.priority, ordinal);
         }
-        self.events.push(Event::Changed(next));
+        self.events.push(Event::Changed(Arc::new(next)));
         Ok(Ok(()))
     }
 

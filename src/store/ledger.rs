@@ -5,7 +5,9 @@ mod queues;
 mod scheduled;
 mod suspects;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::HashMap;
 
 use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 
@@ -134,7 +136,7 @@ impl Ledger {
         Self {
             queues: config.queues.iter().map(|(name, it)| (name.clone(), queue(it))).collect(),
             pools: config.slots.iter().map(|(pool, slots)| (*pool, (*slots, 0))).collect(),
-            running: HashMap::new(),
+            running: HashMap::default(),
             claiming: true,
             shutting_down: BTreeSet::new(),
             queue_default: config.queue_default,

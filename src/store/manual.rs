@@ -1,5 +1,7 @@
 //! Manual jobs, which are completed from outside.
 
+use std::sync::Arc;
+
 use crate::domain::{Job, JobError, Json, Timestamp};
 
 use super::change::Change;
@@ -9,7 +11,7 @@ use super::{Error, Store};
 #[derive(Clone, Debug)]
 pub struct Completion {
     /// The job, as it was read.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// Its result or its exception.
     pub end: Result<Json, JobError>,
     /// When.
@@ -22,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// A failure of the disk.
-    pub async fn complete(&self, completion: Completion) -> Result<Option<Box<Job>>, Error> {
+    pub async fn complete(&self, completion: Completion) -> Result<Option<Arc<Job>>, Error> {
         let it = Box::new(completion);
         self.write(|reply| Change::Complete { it, written_ahead: None, reply }).await
     }

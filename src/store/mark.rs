@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::files::{directory_of, log_of};
 use super::group::Counters;
 use super::health::Health;
-use super::sqlite::checkpoint::pages_in_log;
+use super::sqlite::checkpoint;
 use super::sqlite::log::{self, Salts};
 use super::sqlite::{self, OpenError};
 
@@ -186,7 +186,6 @@ impl Keeper {
     /// An I/O error.
     pub(super) fn start(
         database: &Path,
-        connection: &Connection,
         counters: Counters,
         health: Arc<Health>,
     ) -> io::Result<Self> {
@@ -195,16 +194,16 @@ impl Keeper {
         options.create(true).truncate(false).write(true).mode(0o600);
         let mark = options.open(directory.join(FILE))?;
         let keeper = Self { mark, log: File::open(log_of(database))?, health };
-        keeper.keep(connection, counters);
+        keeper.keep(counters);
         // The file itself must be there after a power cut; what it says may be older.
         keeper.mark.sync_all()?;
         File::open(directory)?.sync_all()?;
         Ok(keeper)
     }
 
-    /// Notes a commit of `connection`. A mark that cannot be written lags behind, and that is said.
-    pub(super) fn keep(&self, connection: &Connection, counters: Counters) {
-        let written = self.write(connection, counters);
+    /// Notes a commit of the calling thread's connection. A mark that cannot be written lags behind, and that is said.
+    pub(super) fn keep(&self, counters: Counters) {
+        let written = self.write(counters);
         // Said once.
         if self.health.mark(written.is_err())
             && let Err(error) = written
@@ -213,8 +212,8 @@ impl Keeper {
         }
     }
 
-    fn write(&self, connection: &Connection, counters: Counters) -> io::Result<()> {
-        let frames = pages_in_log(connection).map_err(io::Error::other)?;
+    fn write(&self, counters: Counters) -> io::Result<()> {
+        let frames = checkpoint::pages_in_log();
         let salts = log::salts(&self.log)?.unwrap_or_default();
         let Counters { logged_to, quiet, .. } = counters;
         self.mark.write_all_at(&Mark { logged_to, quiet, salts, frames }.to_bytes(), 0)

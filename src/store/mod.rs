@@ -16,6 +16,7 @@ pub mod fuzz;
 mod group;
 mod health;
 mod ledger;
+mod lifecycle;
 mod log_entry;
 mod logs;
 mod manual;
@@ -56,6 +57,7 @@ pub use change::{
 pub use clocks::{Alarm, Moment};
 pub use commits::{Commits, Ended, Event};
 pub use fsck::fsck;
+pub use lifecycle::Answer;
 pub use manual::Completion;
 pub use read::{
     BatchPage, CallbackFilter, Changes, DueDelivery, Filter, JobChange, Left, Order, Outbox, Page,
@@ -232,8 +234,7 @@ impl From<rusqlite::Error> for Error {
 /// The store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Boxed, because a change passes through many hands.
-    changes: mpsc::Sender<Box<Change>>,
+    changes: mpsc::Sender<Change>,
     readers: SqlitePool,
     space: Arc<Space>,
     health: Arc<Health>,
@@ -262,30 +263,6 @@ impl Store {
     /// [`OpenError`]: too old an engine, too new a schema, an I/O error.
     pub async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
         writer::open(config, now).await
-    }
-
-    /// Submits a job: durable when this returns (G1), and perhaps already running. A request that has an
-    /// identity makes one job, however often it comes and whoever else sends it at the same moment (G8).
-    ///
-    /// # Errors
-    /// [`Error::UnknownQueue`], [`Error::QueueFull`], [`Error::QueueShutdown`], or a failure of the disk; with an
-    /// identity also [`Error::Repeated`], [`Error::IdConflict`], [`Error::KeyMismatch`], [`Error::Expired`].
-    pub async fn submit(&self, submission: Submission) -> Result<Job, Error> {
-        self.write(|reply| Change::Submit { submission, written_ahead: None, reply }).await
-    }
-
-    /// Makes an attempt's outcome durable, with its deliveries, and claims the next job for its slot.
-    ///
-    /// # Errors
-    /// [`Error::Superseded`] if that attempt is no longer the running one, or a failure of the disk.
-    pub async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
-        self.write(|reply| Change::Settle { settlement, written_ahead: None, reply }).await
-    }
-
-    /// Gives back the slot of an attempt that was settled while its code still ran.
-    pub async fn release(&self, queue: QueueName, pool: Pool, now: Timestamp) {
-        // A store that is closed has no slots to give back.
-        drop(self.changes.send(Box::new(Change::Release { queue, pool, now })).await);
     }
 
     /// So many jobs may run in `pool` from now on. Those that run beyond that go on.
@@ -378,17 +355,18 @@ impl Store {
     pub async fn close(self) {
         // The last connection to close takes the log into the database; only the writer's can.
         self.readers.close().await;
-        drop(self.changes.send(Box::new(Change::Close)).await);
+        drop(self.send(Change::Close).await);
     }
 
     /// Sends one change and waits for the commit that it was part of. The writer owns the change: a
     /// caller that goes away changes nothing of it (G4).
     async fn write<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Result<T, Error> {
         let (sender, receiver) = oneshot::channel();
-        self.changes
-            .send(Box::new(change(Reply::new(sender))))
-            .await
-            .map_err(|_closed| Error::Closed)?;
-        receiver.await.map_err(|_closed| Error::Closed)?
+        self.send(change(Reply::new(sender))).await?;
+        Answer(receiver).get().await
+    }
+
+    async fn send(&self, change: Change) -> Result<(), Error> {
+        self.changes.send(change).await.map_err(|_closed| Error::Closed)
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn arguments(spec: &Spec) -> String {
 /// A change whose value is being written ahead, one piece after the other.
 #[derive(Debug)]
 pub(super) struct Staged {
-    pub(super) change: Box<Change>,
+    pub(super) change: Change,
     pub(super) payload: i64,
     pub(super) text: String,
     /// Pieces that are committed.
@@ -80,7 +80,7 @@ pub(super) fn large_value(change: &Change) -> Option<String> {
     let text = match change {
         Change::Submit { submission, .. } => arguments(&submission.spec),
         Change::Settle { settlement, .. } => match &settlement.outcome {
-            Outcome::Returned(result) if result.len() > CHUNK_BYTES_MAX => {
+            Outcome::Returned(result) if is_large(&settlement.outcome) => {
                 result.as_str().to_owned()
             }
             _ => return None,
@@ -92,6 +92,11 @@ pub(super) fn large_value(change: &Change) -> Option<String> {
         _ => return None,
     };
     (text.len() > CHUNK_BYTES_MAX).then_some(text)
+}
+
+/// Whether an outcome is so large that it is written ahead.
+pub(super) fn is_large(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Returned(result) if result.len() > CHUNK_BYTES_MAX)
 }
 
 impl Staged {
@@ -117,8 +122,8 @@ impl Staged {
     }
 
     /// The change, which knows now where its value is.
-    pub(super) fn into_change(mut self) -> Box<Change> {
-        match &mut *self.change {
+    pub(super) fn into_change(mut self) -> Change {
+        match &mut self.change {
             Change::Submit { written_ahead, .. }
             | Change::Settle { written_ahead, .. }
             | Change::Complete { written_ahead, .. } => {

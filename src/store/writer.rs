@@ -55,7 +55,8 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let suspects = ledger.suspects();
 
     let health = Arc::new(Health::default());
-    let mark = mark::Keeper::start(&database, &connection, found.counters, Arc::clone(&health))?;
+    checkpoint::count_pages(&connection)?;
+    let mark = mark::Keeper::start(&database, found.counters, Arc::clone(&health))?;
     let checkpointer =
         Checkpointer::start(sqlite::open_checkpointer(&config.path)?, Arc::clone(&health))?;
     let (changes, waiting) = mpsc::channel(WAITING_MAX);
@@ -101,9 +102,9 @@ struct Writer {
     kept: Counters,
     /// The latest moment that a change has brought.
     now: Timestamp,
-    waiting: mpsc::Receiver<Box<Change>>,
+    waiting: mpsc::Receiver<Change>,
     /// Taken from the channel, and too much for the last group.
-    overflow: Option<Box<Change>>,
+    overflow: Option<Change>,
     /// Changes with a large value, which is written ahead of them.
     staged: VecDeque<Staged>,
     /// A group that cancelled many at a time failed: the next one that succeeds goes on with it.
@@ -126,7 +127,7 @@ enum Then {
 
 impl Writer {
     fn run(mut self, connection: Connection) {
-        match Held::prepare(&connection) {
+        match checkpoint::count_pages(&connection).and_then(|()| Held::prepare(&connection)) {
             Ok(held) => self.serve(Statements::new(&connection, &held)),
             Err(error) => {
                 tracing::error!(%error, "the database failed; the server stops");
@@ -178,7 +179,7 @@ impl Writer {
     }
 
     /// Waits for a change, then takes all that are there. True if the store is to be closed after them.
-    fn next_group(&mut self) -> (Vec<Box<Change>>, bool) {
+    fn next_group(&mut self) -> (Vec<Change>, bool) {
         let mut members = Vec::new();
         let mut bytes = 0;
         while members.len() < GROUP_MEMBERS_MAX && bytes < GROUP_BYTES_MAX {
@@ -194,7 +195,7 @@ impl Writer {
                     Err(mpsc::error::TryRecvError::Disconnected) => None,
                 },
             };
-            let Some(change) = next.filter(|change| !matches!(**change, Change::Close)) else {
+            let Some(change) = next.filter(|change| !matches!(change, Change::Close)) else {
                 return (members, true);
             };
             if change.is_submission() && self.space.is_low() {
@@ -219,7 +220,7 @@ impl Writer {
     }
 
     /// Commits `members`, with pieces of what is written ahead, and answers them.
-    fn commit(&mut self, sql: Statements<'_>, mut members: Vec<Box<Change>>) -> Then {
+    fn commit(&mut self, sql: Statements<'_>, mut members: Vec<Change>) -> Then {
         while self.staged.front().is_some_and(Staged::is_whole) {
             members.extend(self.staged.pop_front().map(Staged::into_change));
         }
@@ -256,7 +257,7 @@ impl Writer {
         }
     }
 
-    fn commit_singly(&mut self, sql: Statements<'_>, members: Vec<Box<Change>>) -> Then {
+    fn commit_singly(&mut self, sql: Statements<'_>, members: Vec<Change>) -> Then {
         for member in members {
             let mut alone = vec![member];
             match self.try_commit(sql, &mut alone, 0) {
@@ -274,7 +275,7 @@ impl Writer {
     }
 
     /// Hands a committed group on, to be answered while the next one is written.
-    fn tell(&self, members: Vec<Box<Change>>, events: Vec<Event>) {
+    fn tell(&self, members: Vec<Change>, events: Vec<Event>) {
         // With nobody left to hear, the server is on its way out.
         drop(self.committed.send(Committed { members, events }));
     }
@@ -283,7 +284,7 @@ impl Writer {
     fn try_commit(
         &mut self,
         sql: Statements<'_>,
-        members: &mut [Box<Change>],
+        members: &mut [Change],
         pieces: usize,
     ) -> Result<Vec<Event>, Error> {
         let written = self.write(sql, members, pieces);
@@ -297,7 +298,7 @@ impl Writer {
     fn write(
         &mut self,
         sql: Statements<'_>,
-        members: &mut [Box<Change>],
+        members: &mut [Change],
         pieces: usize,
     ) -> Result<Vec<Event>, Error> {
         let mut group = Group::begin(sql, &mut self.ledger, self.counters, self.now)?;
@@ -319,7 +320,7 @@ impl Writer {
         }
         let Done { counters, now, events } = group.commit(&mut self.kept)?;
         (self.counters, self.now) = (counters, now);
-        self.mark.keep(sql.connection(), counters);
+        self.mark.keep(counters);
         self.abandoned.clear();
         if let Some(staged) = self.staged.front_mut() {
             staged.pieces = staged.next_pieces(pieces).end;

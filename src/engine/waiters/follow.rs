@@ -93,10 +93,10 @@ mod tests {
     use super::*;
     use crate::domain::{Json, Outcome, Timestamp, example, settle};
 
-    fn done(number: u128, result: Json) -> Job {
+    fn done(number: u128, result: Json) -> Arc<Job> {
         let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
         let running = Job { spec: Arc::new(spec), ..example::running() };
-        settle(&running, Outcome::Returned(result), Timestamp(3_000), 0.5)
+        Arc::new(settle(&running, Outcome::Returned(result), Timestamp(3_000), 0.5))
     }
 
     #[tokio::test]
@@ -112,7 +112,7 @@ mod tests {
             waiters.done(job);
             waiters.done(job);
         }
-        assert_eq!(follow.next().await, jobs[0]);
+        assert_eq!(follow.next().await, *jobs[0]);
         let second = follow.try_next().expect("it is done");
         assert_eq!(
             (second.spec.id, second.result, second.result_omitted),

@@ -7,9 +7,10 @@ use crate::domain::{Json, Outcome, State, Timestamp, example, settle};
 
 const WATCHED_MAX: usize = 1_000_000;
 
-fn done() -> Job {
+fn done() -> Arc<Job> {
     let outcome = Outcome::Returned(Json::trusted("1"));
-    Job { finished_seq: Some(1), ..settle(&example::running(), outcome, Timestamp(3_000), 0.5) }
+    let done = settle(&example::running(), outcome, Timestamp(3_000), 0.5);
+    Arc::new(Job { finished_seq: Some(1), ..done })
 }
 
 /// Jobs that are waited for, and how many wait for them, all told.
@@ -22,7 +23,7 @@ fn size(waiters: &Waiters) -> (usize, usize) {
 async fn f7_ten_thousand_waiters_each_get_the_job_and_leave_an_empty_table() {
     let waiters = Waiters::new(10_000, WATCHED_MAX);
     let job = done();
-    let subscribed: Vec<Waiter<Job>> =
+    let subscribed: Vec<Waiter<Arc<Job>>> =
         (0..10_000).map(|_| waiters.subscribe(job.spec.id).expect("a place")).collect();
     assert_eq!(size(&waiters), (1, 10_000));
     waiters.done(&job);

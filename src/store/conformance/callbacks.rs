@@ -90,8 +90,8 @@ pub(super) fn report(
 #[tokio::test]
 async fn f3_deliveries_are_made_in_the_commit_that_ends_the_job() {
     let mut it = Shelf::of_workers(1).await;
-    let first = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
-    let second = it.store.submit(with_callbacks(2, vec![new(2)])).await.expect("a job");
+    let first = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let second = it.put(with_callbacks(2, vec![new(2)])).await.expect("a job");
     assert_eq!(callbacks(&it, &first).await[0].state(), CallbackState::Waiting);
     assert!(due(&it, MUCH_LATER).await.is_empty());
 
@@ -146,7 +146,7 @@ async fn f13_a_first_attempt_waits_for_those_of_earlier_callbacks() {
     let it = Shelf::of_workers(1).await;
     // The same receiver twice is told twice.
     let same = NewCallback { url: new(1).url, ..new(2) };
-    let job = it.store.submit(with_callbacks(1, vec![new(1), same])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1), same])).await.expect("a job");
     it.store.add_callback(job.ordinal, new(3)).await.expect("a callback");
     it.settle(&job, returned()).await.expect("a running job");
 
@@ -165,7 +165,7 @@ async fn f13_the_first_attempts_of_one_job_never_wait_for_another_job() {
     let it = Shelf::of_workers(2).await;
     for number in 1..=2 {
         let callbacks = vec![new(u128::from(number))];
-        let job = it.store.submit(with_callbacks(number, callbacks)).await.expect("a job");
+        let job = it.put(with_callbacks(number, callbacks)).await.expect("a job");
         it.settle(&job, returned()).await.expect("a running job");
     }
     assert_eq!(due(&it, NOW).await.len(), 2);
@@ -174,7 +174,7 @@ async fn f13_the_first_attempts_of_one_job_never_wait_for_another_job() {
 #[tokio::test]
 async fn f15_an_attempt_is_recorded_once() {
     let it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let before = it.job(&job).await;
     let first = only_due(&it).await;
@@ -211,7 +211,7 @@ async fn f15_an_attempt_is_recorded_once() {
 async fn g11_a_deliverys_body_is_kept_once_and_is_there_after_a_restart() {
     let mut it = Shelf::of_workers(1).await;
     let sealed = NewCallback { sealed: Some(vec![0, 255, 39]), ..new(1) };
-    let job = it.store.submit(with_callbacks(1, vec![sealed])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![sealed])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let callback = only_due(&it).await.callback;
     for body in ["{\"first\":\"é\"}", "{\"second\":1}"] {
@@ -229,7 +229,7 @@ async fn g11_a_deliverys_body_is_kept_once_and_is_there_after_a_restart() {
 #[tokio::test]
 async fn f16_a_job_that_a_dead_server_left_is_told_of_when_recovery_ends_it() {
     let mut it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.store.cancel(cancel(&job, true)).await.expect("an answer");
     it = it.reopened().await;
     assert_eq!(due(&it, NOW).await, [1]);

@@ -51,9 +51,9 @@ impl Shelf {
 async fn s4_many_are_cancelled_in_one_commit_with_their_deliveries() {
     let mut it = Shelf::of_workers(1).await;
     let running = it.submit(1).await;
-    let second = it.store.submit(with_callbacks(2, vec![new(2)])).await.expect("a job");
-    let third = it.store.submit(with_callbacks(3, vec![new(3)])).await.expect("a job");
-    let urgent = it.store.submit(urgent(4, 7)).await.expect("a job");
+    let second = it.put(with_callbacks(2, vec![new(2)])).await.expect("a job");
+    let third = it.put(with_callbacks(3, vec![new(3)])).await.expect("a job");
+    let urgent = it.put(urgent(4, 7)).await.expect("a job");
     it.told_of_deliveries();
     let all = portion(&[&running, &second, &third, &urgent]);
     assert_eq!(it.portion(all.clone()).await, counts(4, 3, 0));
@@ -106,12 +106,12 @@ async fn f4_those_that_run_are_asked_to_stop_once_or_left_alone() {
 async fn f19_what_is_marked_never_starts_and_what_came_later_does() {
     let mut it = Shelf::of_workers(1).await;
     let running = it.submit(1).await;
-    it.store.submit(tagged(2, "doomed")).await.expect("a job");
-    it.store.submit(tagged(3, "doomed")).await.expect("a job");
-    it.store.submit(tagged(4, "spared")).await.expect("a job");
+    it.put(tagged(2, "doomed")).await.expect("a job");
+    it.put(tagged(3, "doomed")).await.expect("a job");
+    it.put(tagged(4, "spared")).await.expect("a job");
     let (number, newest) = it.mark(Mark::Meant(of_tag("doomed"))).await;
     assert_eq!(newest, Ordinal(4));
-    let late = it.store.submit(tagged(5, "doomed")).await.expect("a job");
+    let late = it.put(tagged(5, "doomed")).await.expect("a job");
     it.told();
     it.settle(&running, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 succeeded", "claimed [4]", "cancelled [2, 3]"]);
@@ -161,9 +161,9 @@ async fn f19_a_mark_and_the_end_that_frees_a_slot_in_one_commit_agree() {
 async fn with_many_doomed() -> (Shelf, Job, Job) {
     let it = Shelf::of_workers(1).await;
     let running = it.submit(1).await;
-    let doomed = (2..=901).map(|number| it.store.submit(tagged(number, "doomed")));
+    let doomed = (2..=901).map(|number| it.put(tagged(number, "doomed")));
     futures_util::future::try_join_all(doomed).await.expect("jobs");
-    let spared = it.store.submit(tagged(902, "spared")).await.expect("a job");
+    let spared = it.put(tagged(902, "spared")).await.expect("a job");
     (it, running, spared)
 }
 
@@ -201,12 +201,12 @@ async fn f19_a_submit_in_a_group_that_has_cancelled_enough_takes_nobodys_slot() 
 async fn unfinished_jobs_are_found_by_every_filter() {
     let it = Shelf::of_workers(1).await;
     let running = it.submit(1).await;
-    it.store.submit(tagged(2, "red")).await.expect("a job");
+    it.put(tagged(2, "red")).await.expect("a job");
     let late = Spec { created_at: Timestamp(9_000), ..example::spec(3) };
-    it.store.submit(submission(late)).await.expect("a job");
+    it.put(submission(late)).await.expect("a job");
     let function = FunctionName::new("other").expect("a name");
     let other = Spec { function: function.clone(), ..example::spec(4) };
-    it.store.submit(submission(other)).await.expect("a job");
+    it.put(submission(other)).await.expect("a job");
     let cancelled = it.submit(5).await;
     it.store.cancel(cancel(&cancelled, false)).await.expect("an answer");
 
@@ -264,7 +264,7 @@ async fn f19_a_claim_honours_every_filter() {
         let running = it.submit(1).await;
         let tags = Tags::new(vec!["red".to_owned()]).expect("tags");
         let spec = Spec { function: function.clone(), tags, ..example::spec(2) };
-        let next = it.store.submit(submission(spec)).await.expect("a job");
+        let next = it.put(submission(spec)).await.expect("a job");
         it.mark(Mark::Meant(filter.clone())).await;
         it.settle(&running, returned()).await.expect("a running job");
         let expected = if is_meant { State::Cancelled } else { State::Running };

@@ -33,7 +33,7 @@ async fn e2_the_most_urgent_then_the_oldest_is_claimed() {
     let mut it = Shelf::of_workers(1).await;
     it.submit(1).await;
     for (number, priority) in [(2, 0), (3, 10), (4, -100), (5, 10), (6, 100), (7, 0)] {
-        it.store.submit(urgent(number, priority)).await.expect("a job");
+        it.put(urgent(number, priority)).await.expect("a job");
     }
     it.told();
     let mut order = Vec::new();
@@ -68,7 +68,7 @@ async fn f4_a_slot_that_code_still_holds_is_free_only_when_it_is_released() {
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
     let given_up = Settlement { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
-    it.store.settle(given_up).await.expect("a running job");
+    it.record(given_up).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 cancelled"]);
     assert_eq!(it.state(&second).await, State::Pending);
     it.store.release(QueueName::default_queue(), Pool::Tasks, Timestamp(9_000)).await;
@@ -117,7 +117,7 @@ async fn s3_a_job_that_waits_cannot_be_settled() {
 async fn a_job_whose_function_is_absent_waits_and_holds_up_nobody() {
     let mut it = Shelf::of_workers(1).await;
     let absent = Submission { pool: Pool::Absent, ..urgent(1, 100) };
-    let absent = it.store.submit(absent).await.expect("a job");
+    let absent = it.put(absent).await.expect("a job");
     assert_eq!(absent.state, State::Pending);
     let job = it.submit(2).await;
     assert_eq!(job.state, State::Running);
@@ -134,6 +134,6 @@ async fn g21_a_store_that_stops_claims_nothing_more() {
     it.store.stop_claiming().await.expect("an answer");
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 succeeded"]);
-    let third = it.store.submit(submission(example::spec(3))).await.expect("a job");
+    let third = it.put(submission(example::spec(3))).await.expect("a job");
     assert_eq!((it.state(&second).await, third.state), (State::Pending, State::Pending));
 }

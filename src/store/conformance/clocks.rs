@@ -24,7 +24,7 @@ fn at(now: Timestamp) -> Moment {
 
 impl Shelf {
     async fn submit_all(&self, all: impl Iterator<Item = Submission>) -> Vec<Job> {
-        let jobs = join_all(all.map(|it| self.store.submit(it))).await;
+        let jobs = join_all(all.map(|it| self.put(it))).await;
         jobs.into_iter().map(|job| job.expect("a job")).collect()
     }
 

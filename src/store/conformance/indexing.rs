@@ -88,7 +88,7 @@ async fn jobs_that_are_not_done_are_found_on_both_sides_of_the_end_of_the_index(
 async fn g20_jobs_of_no_index_go_when_they_are_over_and_one_that_is_held_back_goes_later() {
     let it = Shelf::of_workers(700).await;
     let late = it.submit(1).await;
-    let told = it.store.submit(with_callbacks(2, vec![new(1)])).await.expect("a job");
+    let told = it.put(with_callbacks(2, vec![new(1)])).await.expect("a job");
     it.settle(&told, returned()).await.expect("a running job");
     it.after_many(MANY).await;
     it.settle(&late, returned()).await.expect("a running job");
@@ -117,7 +117,7 @@ async fn a_job_that_waits_again_is_in_the_index() {
 #[tokio::test]
 async fn a_group_that_fails_leaves_the_indexes_where_they_were() {
     let it = Shelf::of_workers(1).await;
-    let job: Job = it.store.submit(submission(example::spec(1))).await.expect("a job");
+    let job: Job = it.put(submission(example::spec(1))).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let aside = rusqlite::Connection::open(&it.config.path.file).expect("a connection");
     aside

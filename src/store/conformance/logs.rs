@@ -49,7 +49,7 @@ async fn what_was_not_kept_before_is_kept_with_the_end_and_goes_with_the_job() {
     let job = it.submit(1).await;
     it.store.keep_log(job.ordinal, lines(1, 1..=2)).await.expect("an answer");
     let end = Settlement { log: lines(1, 2..=4), ..settlement(&job, returned()) };
-    it.store.settle(end).await.expect("a running job");
+    it.record(end).await.expect("a running job");
     let it = it.reopened().await;
     assert_eq!(it.log(job.ordinal, LogPlace::default()).await, lines(1, 1..=4));
     it.store.forget(job.spec.id, NOW).await.expect("an answer");

@@ -5,7 +5,7 @@ use crate::store::{Cancellation, Completion};
 
 use super::callbacks::all_due;
 use super::{
-    Job, NOW, Pool, QueueSettings, Shelf, Spec, State, Submission, cancel, example, returned,
+    Arc, Job, NOW, Pool, QueueSettings, Shelf, Spec, State, Submission, cancel, example, returned,
     submission,
 };
 
@@ -26,13 +26,13 @@ fn error() -> Result<Json, JobError> {
 
 impl Shelf {
     async fn manual(&self, number: u64) -> Job {
-        self.store.submit(manual(number)).await.expect("a job")
+        self.put(manual(number)).await.expect("a job")
     }
 
     /// The job if this is its end now; none if it was done before.
     async fn complete(&self, job: &Job, end: Result<Json, JobError>) -> Option<Job> {
-        let completion = Completion { job: job.clone(), end, now: NOW };
-        self.store.complete(completion).await.expect("an answer").map(|job| *job)
+        let completion = Completion { job: Arc::new(job.clone()), end, now: NOW };
+        self.store.complete(completion).await.expect("an answer").map(Arc::unwrap_or_clone)
     }
 }
 
@@ -131,7 +131,7 @@ async fn f21_deliveries_are_due_in_the_commit_that_completes_or_cancels() {
         };
         let asked = manual(u64::try_from(number).expect("a small one"));
         let asked = Submission { callbacks: vec![callback], ..asked };
-        let job = it.store.submit(asked).await.expect("a job");
+        let job = it.put(asked).await.expect("a job");
         it.told_of_deliveries();
         match number {
             1 => drop(it.complete(&job, value("1")).await.expect("its end")),

@@ -83,7 +83,7 @@ impl Pair {
         let next_start = Timestamp(self.reference.wall);
         match step {
             Step::Submit(asked) => {
-                let job = self.shelf.store.submit(self.submission(asked)).await;
+                let job = self.shelf.put(self.submission(asked)).await;
                 self.submitted.push(job.expect("an accepted job"));
                 self.reference.submit(asked);
             }
@@ -174,7 +174,7 @@ impl Pair {
             return Ok(());
         }
         let number = *of.get(&running);
-        let settled = self.shelf.store.settle(self.ended(number, end)).await;
+        let settled = self.shelf.record(self.ended(number, end)).await;
         prop_assert!(settled.is_ok(), "job {number} runs: {settled:?}");
         self.reference.settle(number, end);
         Ok(())
@@ -203,7 +203,7 @@ impl Pair {
         let View { state, attempt: latest, .. } = self.reference.view(number);
         if state.is_done() || *latest != attempt {
             let job = Job { attempt, ..self.submitted[number].clone() };
-            let late = self.shelf.store.settle(settlement(&job, returned())).await;
+            let late = self.shelf.record(settlement(&job, returned())).await;
             prop_assert!(matches!(late, Err(Error::Superseded)), "job {number}: {late:?}");
         }
         Ok(())
@@ -233,7 +233,7 @@ impl Pair {
         self.reference.stop();
         let running: Vec<usize> = self.reference.running().collect();
         for number in running {
-            let settled = self.shelf.store.settle(self.ended(number, End::Stopped)).await;
+            let settled = self.shelf.record(self.ended(number, End::Stopped)).await;
             settled.expect("a running job");
             self.reference.settle(number, End::Stopped);
         }
@@ -333,7 +333,7 @@ impl Shelf {
     /// A change that changes nothing is answered after all that came before it, the claims of a start included.
     async fn everything_so_far_is_committed(&self) {
         let nobody = Job::submitted(Arc::new(example::spec(0)), Ordinal(0));
-        let refused = self.store.settle(settlement(&nobody, returned())).await;
+        let refused = self.record(settlement(&nobody, returned())).await;
         assert!(matches!(refused, Err(Error::Superseded)), "{refused:?}");
     }
 }

@@ -17,7 +17,7 @@ fn to(host: &str, number: u128) -> NewCallback {
 
 /// A job that is done, with these callbacks.
 async fn done_with(it: &Shelf, number: u64, callbacks: Vec<NewCallback>) -> Job {
-    let job = it.store.submit(with_callbacks(number, callbacks)).await.expect("a job");
+    let job = it.put(with_callbacks(number, callbacks)).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     job
 }
@@ -177,7 +177,7 @@ async fn callbacks_are_found_by_state_and_receiver_and_their_deliveries_are_coun
     let it = Shelf::of_workers(1).await;
     let later = NewCallback { created_at: LATER, ..to("b:80", 3) };
     let job = done_with(&it, 1, vec![to("a:80", 1), to("a:80", 2), later, to("b:80", 4)]).await;
-    it.store.submit(with_callbacks(2, vec![to("a:80", 5)])).await.expect("a job");
+    it.put(with_callbacks(2, vec![to("a:80", 5)])).await.expect("a job");
     assert_eq!(counts(&it).await, [0, 4, 0, 0, 0], "what waits has no delivery yet");
     for state in [DeliveryState::Failed, DeliveryState::Delivered, DeliveryState::Failed] {
         record(&it, report(&all_due(&it, LATER).await.remove(0), state, None)).await;
@@ -208,7 +208,7 @@ async fn callbacks_are_found_by_state_and_receiver_and_their_deliveries_are_coun
 async fn f16_many_are_told_once_more_and_those_that_are_not_over_stay_as_they_are() {
     let mut it = Shelf::of_workers(2).await;
     let job = done_with(&it, 1, vec![to("a:80", 1), to("b:80", 2), to("c:80", 3)]).await;
-    let waits = it.store.submit(with_callbacks(2, vec![to("a:80", 4)])).await.expect("a job");
+    let waits = it.put(with_callbacks(2, vec![to("a:80", 4)])).await.expect("a job");
     for state in [DeliveryState::Failed, DeliveryState::Disabled] {
         record(&it, report(&all_due(&it, LATER).await.remove(0), state, None)).await;
     }

@@ -86,6 +86,6 @@ async fn everything_that_was_asked_for_is_read_back() {
         metadata: Metadata::new(vec![("ключ".into(), "\\ \n".into())]).unwrap(),
         ..example::spec(1)
     };
-    let job = it.store.submit(submission(spec.clone())).await.expect("a job");
+    let job = it.put(submission(spec.clone())).await.expect("a job");
     assert_eq!(*it.job(&job).await.spec, spec);
 }

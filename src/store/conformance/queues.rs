@@ -79,7 +79,7 @@ async fn e2_equals_start_in_the_order_of_submission_whatever_ids_and_clocks_say(
     for number in (1..=9_u64).rev() {
         let created_at = Timestamp(i64::try_from(number).expect("small"));
         let spec = Spec { created_at, ..example::spec(number) };
-        it.store.submit(submission(spec)).await.expect("a job");
+        it.put(submission(spec)).await.expect("a job");
     }
     it.told();
     let mut running = example::spec(1_000).id;
@@ -141,14 +141,14 @@ async fn a_queue_that_is_gone_holds_its_jobs_until_it_is_made_again() {
     let it = Shelf::of_workers(1).await;
     it.asks("made", workers(1)).await.expect("a new queue");
     it.asks("made", QueueChange::Pause).await.expect("a queue");
-    let job = it.store.submit(of("made", 1)).await.expect("a job");
+    let job = it.put(of("made", 1)).await.expect("a job");
     it.execute("delete from queues");
     let it = it.reopened().await;
     for answer in [
         it.store.queue(named("made")).await.map(drop),
         it.asks("made", QueueChange::Resume).await.map(drop),
         it.asks("made", SHUT_DOWN).await.map(drop),
-        it.store.submit(of("made", 2)).await.map(drop),
+        it.put(of("made", 2)).await.map(drop),
     ] {
         assert!(matches!(answer, Err(Error::UnknownQueue(_))), "{answer:?}");
     }
@@ -165,7 +165,7 @@ async fn the_oldest_is_found_whatever_its_urgency() {
     it.submit(1).await;
     assert_eq!(it.queue("default").await.oldest, None, "it does not wait");
     for (number, priority) in [(2, -100), (3, 100), (4, 0), (5, 100), (6, -100)] {
-        it.store.submit(urgent(number, priority)).await.expect("a job");
+        it.put(urgent(number, priority)).await.expect("a job");
         assert_eq!(it.queue("default").await.oldest, Some(Ordinal(2)));
     }
     let second = it.store.job(example::spec(2).id).await.unwrap().unwrap();
@@ -181,7 +181,7 @@ async fn f4_code_that_was_given_up_counts_as_a_slot_and_not_as_a_job() {
     let mut it = Shelf::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     let given_up = Settlement { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
-    it.store.settle(given_up).await.expect("a running job");
+    it.record(given_up).await.expect("a running job");
     assert_eq!(it.depth().await, (1, 0), "nothing runs, and nothing can start");
     it.told();
     it.store.release(named("default"), Pool::Tasks, NOW).await;
@@ -196,12 +196,12 @@ async fn max_pending_changes_while_jobs_wait() {
     let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 2 }).await;
     it.ask(QueueChange::Pause).await;
     it.submit_many(2).await;
-    let third = || it.store.submit(submission(example::spec(3)));
+    let third = || it.put(submission(example::spec(3)));
     assert!(matches!(third().await, Err(Error::QueueFull { max_pending: 2, .. })));
     it.ask(QueueChange::Set { max_workers: None, max_pending: Some(3) }).await;
     assert_eq!(third().await.expect("a job").state, State::Pending);
     it.ask(QueueChange::Set { max_workers: None, max_pending: Some(1) }).await;
-    let fourth = it.store.submit(submission(example::spec(4))).await;
+    let fourth = it.put(submission(example::spec(4))).await;
     assert!(matches!(fourth, Err(Error::QueueFull { max_pending: 1, .. })));
     assert_eq!(it.depth().await, (3, 0), "those that wait stay");
 }

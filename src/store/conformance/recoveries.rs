@@ -9,7 +9,7 @@ async fn g5_what_ran_when_a_server_died_runs_again_or_fails_with_a_name() {
     let mut it = Shelf::of_workers(2).await;
     let again = it.submit(1).await;
     let once = Spec { on_interrupt: OnInterrupt::Fail, ..example::spec(2) };
-    let once = it.store.submit(submission(once)).await.expect("a job");
+    let once = it.put(submission(once)).await.expect("a job");
     let waiting = it.submit(3).await;
     it = it.reopened().await;
     assert_eq!(it.recovered, 2);
@@ -122,7 +122,7 @@ async fn died_twice(count: u64) -> Shelf {
 #[tokio::test]
 async fn g9_a_job_during_which_two_servers_died_runs_first_and_alone() {
     let mut it = died_twice(2).await;
-    let urgent = it.store.submit(super::urgent(3, 100)).await.expect("a job");
+    let urgent = it.put(super::urgent(3, 100)).await.expect("a job");
     assert_eq!(it.tells().await, ["claimed [1]"]);
     assert_eq!(it.state(&urgent).await, State::Pending, "not even what is urgent runs beside it");
     for (number, then) in [

@@ -15,7 +15,7 @@ fn id(number: u128) -> CallbackId {
 #[tokio::test]
 async fn f16_a_delivery_that_is_over_is_made_once_more_with_the_same_bytes_and_a_new_schedule() {
     let mut it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     assert_eq!(it.store.redeliver(id(1), NOW).await.expect("an answer"), Redelivery::NotDone);
     it.settle(&job, returned()).await.expect("a running job");
     let before = it.job(&job).await;
@@ -45,7 +45,7 @@ async fn f16_a_delivery_that_is_over_is_made_once_more_with_the_same_bytes_and_a
 #[tokio::test]
 async fn f13_a_callback_that_is_taken_away_holds_no_later_one_up() {
     let mut it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1), new(2)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1), new(2)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     assert_eq!(due(&it, NOW).await, [1]);
     it.told_of_deliveries();
@@ -59,7 +59,7 @@ async fn f13_a_callback_that_is_taken_away_holds_no_later_one_up() {
 #[tokio::test]
 async fn f15_what_came_of_a_post_whose_callback_is_gone_is_nobodys_business() {
     let it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let on_its_way = only_due(&it).await;
     assert!(it.store.drop_callback(id(1), NOW).await.expect("an answer"));
@@ -72,7 +72,7 @@ async fn f15_what_came_of_a_post_whose_callback_is_gone_is_nobodys_business() {
 #[tokio::test]
 async fn a_callback_of_a_job_that_waits_can_be_taken_away_too() {
     let it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     assert!(it.store.drop_callback(id(1), NOW).await.expect("an answer"));
     it.settle(&job, returned()).await.expect("a running job");
     assert!(due(&it, Timestamp(i64::MAX)).await.is_empty());

@@ -11,7 +11,7 @@ async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
     for spec in specs.iter_mut().step_by(10) {
         spec.queue = QueueName::new("nowhere").expect("a name");
     }
-    let sent = specs.iter().cloned().map(|spec| it.store.submit(submission(spec)));
+    let sent = specs.iter().cloned().map(|spec| it.put(submission(spec)));
     let answers = join_all(sent).await;
     let mut states = Vec::new();
     for (spec, answer) in specs.iter().zip(answers) {
@@ -40,7 +40,7 @@ async fn a_full_queue_has_room_again_when_a_job_has_started() {
     let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
     let first = it.submit(1).await;
     it.submit(2).await;
-    let third = || it.store.submit(submission(example::spec(3)));
+    let third = || it.put(submission(example::spec(3)));
     assert!(matches!(third().await, Err(Error::QueueFull { max_pending: 1, .. })));
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(third().await.expect("room").state, State::Pending);
@@ -50,7 +50,7 @@ async fn a_full_queue_has_room_again_when_a_job_has_started() {
 async fn a_queue_that_may_not_hold_any_still_starts_what_finds_a_slot() {
     let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
     assert_eq!(it.submit(1).await.state, State::Running);
-    let second = it.store.submit(submission(example::spec(2))).await;
+    let second = it.put(submission(example::spec(2))).await;
     assert!(matches!(second, Err(Error::QueueFull { max_pending: 0, .. })));
 }
 

@@ -34,7 +34,7 @@ fn short(number: u64) -> Submission {
 
 impl Shelf {
     async fn finish(&self, it: Submission, outcome: Outcome) -> Job {
-        let job = self.store.submit(it).await.expect("a job");
+        let job = self.put(it).await.expect("a job");
         self.settle(&job, outcome).await.expect("a running job");
         self.job(&job).await
     }
@@ -72,8 +72,8 @@ impl Shelf {
         let (shrunk, answer) = oneshot::channel();
         let (stopped, _) = oneshot::channel();
         let mut members = [
-            Box::new(Change::Shrink { forced, reply: Reply::new(shrunk) }),
-            Box::new(Change::StopClaiming { reply: Reply::new(stopped) }),
+            Change::Shrink { forced, reply: Reply::new(shrunk) },
+            Change::StopClaiming { reply: Reply::new(stopped) },
         ];
         let counters = Counters { epoch: 1, ..Counters::default() };
         let mut ledger = Ledger::new(&self.config);
@@ -243,7 +243,7 @@ async fn g20_the_file_shrinks_and_others_go_first() {
 #[tokio::test]
 async fn a_job_is_forgotten_only_when_it_is_done_and_told_of() {
     let mut it = Shelf::of_workers(1).await;
-    let job = it.store.submit(with_callbacks(1, vec![new(1)])).await.expect("a job");
+    let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     let waiting = it.submit(2).await;
     assert_eq!(it.forget(&job).await, Forgetting::NotDone);
     assert_eq!(it.forget(&waiting).await, Forgetting::NotDone);

@@ -41,7 +41,7 @@ fn large(number: u64) -> Submission {
 impl Shelf {
     async fn once(&self, number: u64, identity: Box<Identity>) -> Result<Job, Error> {
         let asked = submission(example::spec(number));
-        self.store.submit(Submission { identity: Some(identity), ..asked }).await
+        self.put(Submission { identity: Some(identity), ..asked }).await
     }
 
     /// What the cleaner will do: the job goes, and leaves a trace of its id or none.
@@ -173,9 +173,7 @@ async fn g8_a_key_is_asked_before_an_id_and_a_repeated_id_takes_a_new_key() {
 #[tokio::test]
 async fn g8_what_was_written_ahead_for_a_repetition_or_a_conflict_is_deleted() {
     let it = Shelf::of_workers(100).await;
-    let once = |number, identity| {
-        it.store.submit(Submission { identity: Some(identity), ..large(number) })
-    };
+    let once = |number, identity| it.put(Submission { identity: Some(identity), ..large(number) });
     let first = once(1, both("k", 1)).await.expect("a job");
     let chunks = it.number("select count(*) from chunks").await;
     assert!(chunks > 1, "it is kept in pieces");

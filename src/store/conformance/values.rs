@@ -35,7 +35,7 @@ fn spec_of(number: u64, bytes: usize) -> Spec {
 async fn arguments_and_results_of_every_size_read_back_byte_by_byte() {
     let it = Shelf::of_workers(100).await;
     for (number, bytes) in (1..).zip(SIZES) {
-        let job = it.store.submit(submission(spec_of(number, bytes))).await.expect("a job");
+        let job = it.put(submission(spec_of(number, bytes))).await.expect("a job");
         assert_eq!(it.job(&job).await, job, "arguments of {bytes} bytes");
         let result = Json::trusted(text_of(bytes));
         it.settle(&job, Outcome::Returned(result.clone())).await.expect("a running job");
@@ -50,7 +50,7 @@ async fn arguments_and_results_of_every_size_read_back_byte_by_byte() {
 #[tokio::test]
 async fn large_and_small_ones_at_once_do_not_mix() {
     let it = Shelf::of_workers(100).await;
-    let submit = |number, bytes| it.store.submit(submission(spec_of(number, bytes)));
+    let submit = |number, bytes| it.put(submission(spec_of(number, bytes)));
     let (a, b, c, d) = tokio::join!(
         biased;
         submit(1, 3 * 1_024 * KIB),
@@ -73,7 +73,7 @@ async fn large_and_small_ones_at_once_do_not_mix() {
 async fn a_list_leaves_out_values_above_16_kib() {
     let it = Shelf::of_workers(100).await;
     for (number, bytes) in [(1, 16 * KIB), (2, 16 * KIB + 1)] {
-        let job = it.store.submit(submission(spec_of(number, bytes))).await.expect("a job");
+        let job = it.put(submission(spec_of(number, bytes))).await.expect("a job");
         let result = Outcome::Returned(Json::trusted(text_of(bytes)));
         it.settle(&job, result).await.expect("a running job");
     }
@@ -89,7 +89,7 @@ async fn closing_writes_what_is_being_written_ahead() {
     let it = Shelf::of_workers(100).await;
     let (kept, ()) = tokio::join!(
         biased;
-        it.store.submit(submission(spec_of(1, 5 * 1_024 * KIB))),
+        it.put(submission(spec_of(1, 5 * 1_024 * KIB))),
         it.store.clone().close()
     );
     let kept = kept.expect("a job that was sent before the close");
@@ -100,7 +100,7 @@ async fn closing_writes_what_is_being_written_ahead() {
 #[tokio::test]
 async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_start() {
     let it = Shelf::of_workers(100).await;
-    let whole = it.store.submit(submission(spec_of(1, 2 * 1_024 * KIB))).await.expect("a job");
+    let whole = it.put(submission(spec_of(1, 2 * 1_024 * KIB))).await.expect("a job");
     let Shelf { closed, config, dir, store, .. } = it;
     store.close().await;
     closed.await.expect("the writer ends");
@@ -116,7 +116,7 @@ async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_st
     assert_eq!(it.number("select count(distinct payload) from chunks").await, 1);
     assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
     assert!(it.job(&whole).await.spec.args == whole.spec.args);
-    let next = it.store.submit(submission(spec_of(3, 300 * KIB))).await.expect("a job");
+    let next = it.put(submission(spec_of(3, 300 * KIB))).await.expect("a job");
     assert!(it.job(&next).await.spec.args == next.spec.args, "its number is taken by nobody else");
     it.settle(&next, returned()).await.expect("a running job");
 }
@@ -127,7 +127,7 @@ async fn a_job_that_goes_while_it_is_read_is_whole_or_gone() {
     let it = Shelf::of_workers(400).await;
     let mut jobs = Vec::new();
     for number in 1..=400 {
-        let job = it.store.submit(submission(spec_of(number, 2_000))).await.expect("a job");
+        let job = it.put(submission(spec_of(number, 2_000))).await.expect("a job");
         it.settle(&job, Outcome::Returned(Json::trusted(text_of(2_000)))).await.expect("it runs");
         jobs.push(job);
     }

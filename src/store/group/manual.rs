@@ -1,5 +1,7 @@
 //! Manual jobs: nothing runs them, and the ledger does not know them. What they are stands in their rows.
 
+use std::sync::Arc;
+
 use crate::domain::{Job, State, cancel_pending, complete};
 use crate::store::Completion;
 
@@ -14,7 +16,7 @@ impl Group<'_> {
         &mut self,
         it: &Completion,
         written_ahead: Option<i64>,
-    ) -> Result<Option<Box<Job>>, Error> {
+    ) -> Result<Option<Arc<Job>>, Error> {
         if !self.sql.awaits_completion(it.job.ordinal)? {
             if let Some(payload) = written_ahead {
                 self.sql.delete_payload(payload)?;
@@ -28,8 +30,9 @@ impl Group<'_> {
         let result = result.transpose()?;
         self.end(&mut next, WAITS, result.as_ref())?;
         self.make_due(&mut next)?;
-        self.events.push(Event::Changed(next.clone()));
-        Ok(Some(Box::new(next)))
+        let next = Arc::new(next);
+        self.events.push(Event::Changed(Arc::clone(&next)));
+        Ok(Some(next))
     }
 
     /// Cancels a manual job, if it still waits.

@@ -1,5 +1,6 @@
 //! Checkpoints: what is in the log is copied into the database, off the writer's path.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,11 @@ const PASSIVE: &str = "pragma wal_checkpoint(passive)";
 
 /// Copies nothing, and says only how long the log is.
 const NOOP: &str = "pragma wal_checkpoint(noop)";
+
+thread_local! {
+    /// Pages in the log, as the last commit of this thread has left it.
+    static PAGES: Cell<u32> = const { Cell::new(0) };
+}
 
 /// A thread that makes checkpoints when the writer has written enough.
 #[derive(Debug)]
@@ -80,9 +86,19 @@ pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<(i6
     connection.query_row(PASSIVE, (), |row| Ok((row.get(1)?, row.get(2)?)))
 }
 
-/// Pages in the log, all of which are commits.
-pub(in crate::store) fn pages_in_log(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.prepare_cached(NOOP)?.query_row((), |row| row.get(1))
+/// From now on [`pages_in_log`] knows of the commits of this connection, which all are made by the calling thread.
+pub(in crate::store) fn count_pages(connection: &Connection) -> rusqlite::Result<()> {
+    PAGES.set(connection.query_row(NOOP, (), |row| row.get(1))?);
+    connection.wal_hook(Some(|_, pages| {
+        PAGES.set(u32::try_from(pages).unwrap_or(0));
+        Ok(())
+    }));
+    Ok(())
+}
+
+/// Pages in the log, all of which are commits of the calling thread's connection. To ask SQLite takes it six locks.
+pub(in crate::store) fn pages_in_log() -> u32 {
+    PAGES.get()
 }
 
 fn logged(checkpoint: rusqlite::Result<(i64, i64)>, health: &Health) -> Option<(i64, i64)> {

@@ -53,11 +53,11 @@ async fn e3_a_queue_that_is_shut_down_takes_nothing_and_another_does() {
     it.submit(1).await;
     let shut = it.ask(SHUT_DOWN).await;
     assert_eq!((shut.queue.shutdown, shut.cancelled, shut.queue.running), (true, 0, 1));
-    let refused = it.store.submit(of("default", 2)).await;
+    let refused = it.put(of("default", 2)).await;
     assert!(matches!(refused, Err(Error::QueueShutdown(_))), "{refused:?}");
     assert_eq!(it.number("select count(*) from jobs").await, 1, "nothing was written");
     it.asks("other", workers(1)).await.expect("a new queue");
-    it.store.submit(of("other", 3)).await.expect("a job");
+    it.put(of("other", 3)).await.expect("a job");
     assert!(!it.ask(workers(2)).await.queue.shutdown, "it is open again");
     assert_eq!(it.submit(2).await.state, State::Running);
 }
@@ -105,7 +105,7 @@ async fn e14_thousands_are_cancelled_in_portions_and_nobody_else_is_held_up() {
     let (shut, other, cancelled) = tokio::join!(
         biased;
         it.asks("default", CANCEL),
-        it.store.submit(of("other", MANY + 1)),
+        it.put(of("other", MANY + 1)),
         it.store.cancel(cancel(last, false)),
     );
     let shut = shut.expect("a queue");
@@ -158,14 +158,14 @@ async fn e14_a_queue_that_is_opened_again_runs_what_comes_later_and_cancels_what
         it.asks("default", CANCEL),
         it.asks("default", workers(1)),
         it.asks("default", QueueChange::Resume),
-        it.store.submit(submission(example::spec(MANY + 1))),
+        it.put(submission(example::spec(MANY + 1))),
     );
     assert_eq!(shut.expect("a queue").cancelled as u64, MANY);
     assert!(!open.expect("a queue").queue.shutdown);
     assert_eq!(resumed.expect("a queue").queue.running, 0, "none of those that are marked");
     assert_eq!(new.expect("a job").state, State::Running);
     it.ask(CANCEL).await;
-    let refused = it.store.submit(submission(example::spec(MANY + 2))).await;
+    let refused = it.put(submission(example::spec(MANY + 2))).await;
     assert!(matches!(refused, Err(Error::QueueShutdown(_))), "{refused:?}");
     it.until_nothing_waits().await;
     let started = it.number("select count(*) from jobs where attempt > 0").await;
@@ -194,7 +194,7 @@ async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_mea
     it.ask(QueueChange::Pause).await;
     it.submit_many(MANY).await;
     // Behind all others in the order of submission, so that a portion comes to it last.
-    it.store.submit(urgent(MANY + 1, 9)).await.expect("a job");
+    it.put(urgent(MANY + 1, 9)).await.expect("a job");
     it.ask(QueueChange::Resume).await;
     it.ask(QueueChange::Pause).await;
     let last = Ordinal(i64::try_from(MANY + 1).expect("a place"));

@@ -4,6 +4,7 @@
 //! column that it reads, is felt at the rate of all jobs.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Statement, ToSql, params};
 
@@ -147,7 +148,7 @@ impl Hot for Held<'_> {
 /// A job that is inserted together with others.
 #[derive(Debug)]
 pub(in crate::store) struct Waiting {
-    pub(in crate::store) job: Job,
+    pub(in crate::store) job: Arc<Job>,
     pub(in crate::store) deadline: Option<Timestamp>,
     pub(in crate::store) seq: i64,
     /// Its arguments, or where they are kept.
