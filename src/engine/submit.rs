@@ -57,14 +57,20 @@ impl Engine {
         let id = submission.spec.id;
         let waiter = self.shared.waiters.subscribe(id)?;
         let deadline = Instant::now() + wait;
+        // An id that the client chose may be that of another request's job.
+        let may_be_another = submission.identity.is_some();
         let answer = self.shared.store.send_submission(submission, waiter.end()).await?;
         // The end of the job, or of its submission, is heard of at once; that it is accepted wakes nobody.
-        if let Some(job) = self.until(waiter, deadline).await {
-            return Ok(Submitted { job, is_replay: false });
+        let done = self.until(waiter, deadline).await;
+        if let Some(job) = done.as_ref().filter(|_| !may_be_another) {
+            return Ok(Submitted { job: Arc::clone(job), is_replay: false });
         }
         match answer.get().await {
             Ok(submitted) => {
-                let job = self.get(id).await.unwrap_or(submitted);
+                let job = match done {
+                    Some(job) => job,
+                    None => self.get(id).await.unwrap_or(submitted),
+                };
                 Ok(Submitted { job, is_replay: false })
             }
             // Its job may have another id than the one that was subscribed to.

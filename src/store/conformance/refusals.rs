@@ -2,7 +2,13 @@
 
 use futures_util::future::join_all;
 
-use super::{Error, QueueName, QueueSettings, Shelf, Spec, State, example, returned, submission};
+use tokio::sync::oneshot;
+
+use super::{
+    Error, Outcome, QueueName, QueueSettings, Shelf, Spec, State, example, returned, settlement,
+    submission,
+};
+use crate::domain::Json;
 
 #[tokio::test]
 async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
@@ -64,4 +70,33 @@ async fn a_closed_store_takes_nothing_more() {
     let late = store.submit(submission(example::spec(2))).await;
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
     assert!(store.job(job.spec.id).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_more_than_the_answer_hears_that_nothing_came_of_it() {
+    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
+    it.submit(1).await;
+    let (failed, heard) = oneshot::channel();
+    let failed = move || failed.send(()).expect("someone listens");
+    let sent = it.store.send_submission(submission(example::spec(2)), failed).await;
+    heard.await.expect("it is called");
+    let answer = sent.expect("it was sent").get().await;
+    assert!(matches!(answer, Err(Error::QueueFull { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_handed_over_is_recorded_and_one_that_cannot_be_is_told() {
+    let it = Shelf::of_workers(2).await;
+    let (small, large) = (it.submit(1).await, it.submit(2).await);
+    let unheard = |error: Error| panic!("it is recorded: {error}");
+    it.store.send_settlement(settlement(&small, returned()).into(), unheard).await;
+    it.store.settled().await.expect("an answer");
+    assert_eq!(it.state(&small).await, State::Succeeded);
+    let text = Outcome::Returned(Json::trusted(format!("\"{}\"", "x".repeat(600 * 1_024))));
+    it.store.send_settlement(settlement(&large, text).into(), unheard).await;
+    assert_eq!(it.state(&large).await, State::Succeeded, "a large one is waited for");
+    let (failed, heard) = oneshot::channel();
+    let failed = move |error| failed.send(error).expect("someone listens");
+    it.store.send_settlement(settlement(&small, returned()).into(), failed).await;
+    assert!(matches!(heard.await, Ok(Error::Superseded)));
 }
