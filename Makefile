@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-waiters bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +15,7 @@ test: tools fmt lint tests contract lab-egress torture-brief doctests doc ## eve
 
 check: fmt lint ## the fast part of `make test`: format and lints
 
-bench: ## throughput of the durable path beside a bare echo, in a release build
+bench: ## rates, latencies, memory and start of the durable path beside a bare echo, in a release build
 	@echo "==> bench"
 	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench throughput
@@ -24,13 +24,8 @@ bench-growth: ## a server with two million jobs beside one with next to none, in
 	@echo "==> bench-growth"
 	@cargo bench --locked --bench growth
 
-bench-waiters: ## ten thousand requests that wait for one job, in a release build
-	@echo "==> bench-waiters"
-	@cargo bench --locked --bench waiters
-
-bench-many: ## batches and lines beside a bare echo, a map of a million lines, a thousand readers, in a release build
+bench-many: ## a map of a million lines, a thousand readers of every change, in a release build
 	@echo "==> bench-many"
-	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench many
 
 bench-peers: ## the same work done by BullMQ, Celery, Dask, Huey and Python's executors, in a release build; installs them below target

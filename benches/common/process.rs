@@ -13,7 +13,7 @@ use super::client::Connection;
 
 /// The promise is 5 s and a second more for each 100,000 jobs that are not done; this is far beyond.
 const START_LIMIT: Duration = Duration::from_secs(600);
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A server, killed at its end.
 #[derive(Debug)]

@@ -92,9 +92,11 @@ pub async fn measure(server: &Process, readers: usize) -> Result<Followed> {
 
 /// Ten thousand jobs a second, or as many as the server takes.
 async fn feed(address: std::net::SocketAddr, begun: Instant) -> Result<u64> {
-    let head = "POST /v1/jobs HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n\
-                Transfer-Encoding: chunked\r\nPrefer: return=minimal";
-    let (mut sender, mut receiver) = wire::open(address, head).await?;
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-ndjson\r\n\
+         Transfer-Encoding: chunked\r\nPrefer: return=minimal\r\n"
+    );
+    let (mut sender, mut receiver) = wire::open(address, &head).await?;
     let lines = "{\"function\":\"echo\",\"args\":[1]}\n".repeat(LINES_AT_ONCE);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -168,8 +170,8 @@ async fn follow(address: std::net::SocketAddr, seen: Arc<Seen>) -> Result<Instan
     let mut place = None;
     loop {
         let last_id =
-            place.map_or_else(String::new, |place: u64| format!("\r\nLast-Event-ID: {place}"));
-        let head = format!("GET /v1/events HTTP/1.1{last_id}");
+            place.map_or_else(String::new, |place: u64| format!("Last-Event-ID: {place}\r\n"));
+        let head = format!("GET /v1/events HTTP/1.1\r\nHost: {address}\r\n{last_id}");
         let (_sender, mut receiver) = wire::open(address, &head).await?;
         while let Some(chunk) = receiver.chunk().await? {
             seen.bytes.fetch_add(u64::try_from(chunk.len())?, Ordering::Relaxed);

@@ -1,22 +1,21 @@
-//! The benchmark of many at once: jobs in batches and line by line beside a bare echo, a streaming map of a million
-//! lines beside one of ten thousand, and a thousand readers of every change.
+//! The benchmark of many at once: a streaming map of a million lines beside one of ten thousand, and a thousand readers
+//! of every change.
 //!
-//! `cargo bench --no-run --bench echo && cargo bench --bench many [-- --help]`
+//! `cargo bench --bench many [-- --help]`
 //!
-//! Client and servers share the machine, and all traffic stays on the loopback interface. What is submitted waits in
-//! paused queues, so that the submission is measured and nothing else. Every answer is counted and every result is
-//! checked; a wrong one ends the run.
+//! Client and servers share the machine, and all traffic stays on the loopback interface. Every answer is counted and
+//! every result is checked; a wrong one ends the run.
 
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../throughput/echo.rs"]
-mod echo;
 mod followers;
 mod map;
 mod report;
-mod submit;
+#[path = "../common/site.rs"]
+mod site;
+mod slow;
 #[path = "../common/usage.rs"]
 mod usage;
 mod wire;
@@ -32,18 +31,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::common::disk::WorkDirectory;
 use crate::common::origin::{self, Origin};
 use crate::common::process::Process;
-use crate::echo::Echo;
 use crate::report::Report;
+use crate::site::start_with_key;
 
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo bench --bench many --")]
 struct Options {
-    /// Rounds of the submissions beside the echo
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u16).range(1..=100))]
+    /// Rounds of each map
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Measured seconds of each cell of a round
-    #[arg(long, default_value = "1.5")]
-    seconds: f64,
     /// Lines of the long map
     #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..))]
     lines: u32,
@@ -95,33 +91,32 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
     let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
     let directory = WorkDirectory::create(&parent)?;
     let sync = directory.measure_sync(Duration::from_secs(1))?;
-    let echo = Echo::start(&echo::find()?).await?;
     let server = |name: &str| {
         let data = directory.path().join(name);
-        async move { Process::start(&data, None, &data.with_extension("log")).await }
+        async move { start_with_key(&data, None, &data.with_extension("log")).await }
     };
-    let submitting = server("submit").await?;
-    let mut rounds = Vec::new();
-    for nth in 0..options.rounds {
-        eprintln!("submissions, round {} of {}", nth + 1, options.rounds);
-        rounds.push(submit::round(&echo, &submitting, nth, options.seconds).await?);
-    }
-    origin.server.clone_from(&submitting.command_line);
-    drop(submitting);
     let mut maps = Vec::new();
-    for (nth, lines) in [10_000, options.lines].into_iter().enumerate() {
-        eprintln!("a map of {lines} lines");
-        let server = server(&format!("map-{nth}")).await?;
-        maps.push(map::whole(&server, u64::from(lines)).await?);
+    for lines in [10_000, options.lines] {
+        let mut rounds = Vec::new();
+        for nth in 0..options.rounds {
+            eprintln!("a map of {lines} lines, round {} of {}", nth + 1, options.rounds);
+            let (server, site) = server(&format!("map-{lines}-{nth}")).await?;
+            rounds.push(map::whole(&server, &site, u64::from(lines)).await?);
+            origin.server.clone_from(&server.command_line);
+        }
+        maps.push(rounds);
     }
     eprintln!("a map that is read slowly");
-    let slow = map::slow(&server("slow").await?, options.slow_seconds).await?;
+    let (slowed, site) = server("slow").await?;
+    let slow = slow::slow(&slowed, &site, options.slow_seconds).await?;
+    drop(slowed);
     let mut followed = Vec::new();
     for readers in &options.readers {
         eprintln!("{readers} readers of every change");
-        let server = server(&format!("followed-{readers}")).await?;
+        let data = directory.path().join(format!("followed-{readers}"));
+        let server = Process::start(&data, None, &data.with_extension("log")).await?;
         followed.push(followers::measure(&server, *readers).await?);
     }
     origin.file_system = directory.mount()?;
-    Ok(Report { origin, sync, summary: report::summarise(&rounds), rounds, maps, slow, followed })
+    Ok(Report { origin, sync, maps, slow, followed })
 }

@@ -1,4 +1,4 @@
-//! A streaming map of many lines, and one that is read slowly.
+//! A streaming map of many lines.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::common::client::Connection;
 use crate::common::process::Process;
-use crate::submit;
+use crate::site::Site;
 use crate::usage;
 use crate::wire;
 
@@ -34,9 +35,9 @@ impl Mapped {
 }
 
 /// Maps so many lines as fast as it goes.
-pub async fn whole(server: &Process, lines: u64) -> Result<Mapped> {
+pub async fn whole(server: &Process, site: &Site, lines: u64) -> Result<Mapped> {
     let before_mib = usage::resident_kib(server.child.id())? / 1024.0;
-    let (mut sender, receiver) = open(server).await?;
+    let (mut sender, receiver) = open(site).await?;
     let begun = Instant::now();
     let send = async {
         let mut from = 0;
@@ -54,39 +55,21 @@ pub async fn whole(server: &Process, lines: u64) -> Result<Mapped> {
     Ok(Mapped { lines, seconds, before_mib, peak_mib: peak_mib(server.child.id())? })
 }
 
-/// Sends as much as it may, and reads a thousand lines a second.
-pub async fn slow(server: &Process, seconds: u64) -> Result<Mapped> {
-    let before_mib = usage::resident_kib(server.child.id())? / 1024.0;
-    let (mut sender, receiver) = open(server).await?;
-    let begun = Instant::now();
-    let send = async {
-        for from in (0_u64..).step_by(500) {
-            let lines: String = (from..from + 500).map(|number| format!("[{number}]\n")).collect();
-            sender.chunk(lines.as_bytes()).await?;
-        }
-        anyhow::Ok(())
-    };
-    let read = read(receiver, Some(Duration::from_secs(seconds)));
-    let lines = tokio::select! {
-        sent = send => return sent.and(Err(anyhow::anyhow!("the input ended"))),
-        read = read => read?,
-    };
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(Mapped { lines, seconds, before_mib, peak_mib: peak_mib(server.child.id())? })
-}
-
-async fn open(server: &Process) -> Result<(wire::Sender, wire::Receiver)> {
-    // With the default queue's handful of workers, their number would be measured.
-    submit::wide(server.address, "wide").await?;
-    let head = format!(
-        "POST /v1/map?function=echo&queue=wide&buffersize={BUFFERSIZE} HTTP/1.1\r\n\
-         Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked"
-    );
-    wire::open(server.address, &head).await
+/// Begins a map, in a queue in which so many jobs run at once as it may have on their way: with the default queue's
+/// handful of workers, their number would be measured.
+pub async fn open(site: &Site) -> Result<(wire::Sender, wire::Receiver)> {
+    let mut connection = Connection::open(site.address).await?;
+    let wide = site.request("PUT", "/v1/queues/wide", r#"{"max_workers":1024}"#);
+    let answer = connection.exchange(&wide).await?;
+    ensure!((200..300).contains(&answer.status), "a queue: {}", answer.status);
+    let target = format!("/v1/map?function=echo&queue=wide&buffersize={BUFFERSIZE}");
+    let head = site.head("POST", &target);
+    let body = "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n";
+    wire::open(site.address, &format!("{head}{body}")).await
 }
 
 /// Reads and checks results; for so long, a thousand a second, or else all. Gives how many there were.
-async fn read(mut receiver: wire::Receiver, slowly: Option<Duration>) -> Result<u64> {
+pub async fn read(mut receiver: wire::Receiver, slowly: Option<Duration>) -> Result<u64> {
     let begun = Instant::now();
     let mut ticks = interval(Duration::from_millis(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

@@ -6,68 +6,32 @@ use crate::common::origin::Origin;
 use crate::common::stats::{Latency, Spread};
 use crate::followers::Followed;
 use crate::map::Mapped;
-use crate::submit::Round;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]
     pub origin: Origin,
-    /// Of 4 KiB and fdatasync, before the first round.
+    /// Of 4 KiB and fdatasync, before all else.
     pub sync: Latency,
-    pub rounds: Vec<Round>,
-    pub summary: Vec<Line>,
-    pub maps: Vec<Mapped>,
+    /// The rounds of each length.
+    pub maps: Vec<Vec<Mapped>>,
     pub slow: Mapped,
     pub followed: Vec<Followed>,
 }
 
-/// One thing over all rounds.
-#[derive(Debug, Serialize)]
-pub struct Line {
-    what: &'static str,
-    spread: Spread,
-}
-
-type Figure = fn(&Round) -> f64;
-
-const FIGURES: [(&str, Figure); 7] = [
-    ("echo, requests/s", |it| it.echo_requests),
-    ("batches of 10,000, jobs/s", |it| it.batch_jobs),
-    ("lines, return=minimal, jobs/s", |it| it.minimal_jobs),
-    ("lines, each answered, jobs/s", |it| it.answered_jobs),
-    ("batches / echo", |it| it.batch_jobs / it.echo_requests),
-    ("lines, minimal / echo", |it| it.minimal_jobs / it.echo_requests),
-    ("lines, answered / echo", |it| it.answered_jobs / it.echo_requests),
-];
-
-pub fn summarise(rounds: &[Round]) -> Vec<Line> {
-    let line = |(what, figure): &(&'static str, Figure)| {
-        Some(Line { what, spread: Spread::of(rounds.iter().map(figure))? })
-    };
-    FIGURES.iter().filter_map(line).collect()
-}
-
 impl Report {
     pub fn print(&self) {
-        self.origin.print(&format!("{} rounds, 4 connections (echo: 64)", self.rounds.len()));
+        self.origin.print("1 connection for each map and each reader");
         println!("append of 4 KiB and fdatasync: p50 {:.3} ms", self.sync.p50_ms);
-        println!("\n{:32} {:>11} {:>24}", "", "median", "(min to max)");
-        for Line { what, spread: Spread { median, min, max } } in &self.summary {
-            println!("{what:32} {median:>11.2} {:>24}", format!("({min:.2} to {max:.2})"));
-        }
         println!(
             "\n{:24} {:>10} {:>10} {:>12} {:>10}",
             "streaming map", "lines", "lines/s", "before, MiB", "peak, MiB"
         );
-        let maps = self.maps.iter().map(|it| ("as fast as it goes", it));
-        for (what, it) in maps.chain([("1,000 lines/s are read", &self.slow)]) {
-            println!(
-                "{what:24} {:>10} {:>10.0} {:>12.1} {:>10.1}",
-                it.lines,
-                it.lines_per_second(),
-                it.before_mib,
-                it.peak_mib
-            );
+        let maps = self.maps.iter().map(|it| ("as fast as it goes", it.as_slice()));
+        for (what, rounds) in
+            maps.chain([("1,000 lines/s are read", std::slice::from_ref(&self.slow))])
+        {
+            print_map(what, rounds);
         }
         println!(
             "\n{:>8} {:>9} {:>9} {:>9} {:>7} {:>10} {:>9} {:>10} {:>7} {:>9} {:>6}",
@@ -99,5 +63,17 @@ impl Report {
                 it.late
             );
         }
+    }
+}
+
+/// Medians over the rounds.
+fn print_map(what: &str, rounds: &[Mapped]) {
+    let over = |of: fn(&Mapped) -> f64| Spread::of(rounds.iter().map(of)).map(|it| it.median);
+    let rate = over(|it| it.lines_per_second());
+    let (before, peak) = (over(|it| it.before_mib), over(|it| it.peak_mib));
+    if let (Some(first), Some(rate), Some(before), Some(peak)) =
+        (rounds.first(), rate, before, peak)
+    {
+        println!("{what:24} {:>10} {rate:>10.0} {before:>12.1} {peak:>10.1}", first.lines);
     }
 }

@@ -20,14 +20,13 @@ pub struct Receiver {
     is_begun: bool,
 }
 
-/// Opens a connection to `address`, which must be of this machine, and sends `head`: its lines without the last, empty
-/// one.
+/// Opens a connection to `address`, which must be of this machine, and sends `head`: whole lines, without the empty one.
 pub async fn open(address: SocketAddr, head: &str) -> Result<(Sender, Receiver)> {
     ensure!(address.ip().is_loopback(), "{address} is not on the loopback interface");
     let stream = TcpStream::connect(address).await.context("cannot connect")?;
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();
-    write.write_all(format!("{head}\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    write.write_all(format!("{head}\r\n").as_bytes()).await?;
     let read = BufReader::with_capacity(READ_AHEAD, read);
     Ok((Sender(write), Receiver { read, is_begun: false }))
 }

@@ -78,6 +78,10 @@ impl Answers {
                     is_echo(first, number)?;
                     continue;
                 }
+                Scenario::Get => {
+                    is_result(first, number)?;
+                    continue;
+                }
                 Scenario::Submit | Scenario::SubmitAndRun => is_accepted(first, number)?,
                 Scenario::RoundTrip => is_result(first, number)?,
                 Scenario::LongPoll => {

@@ -1,6 +1,5 @@
 //! How long a liveness check and a poll take while the server computes, beside the same when it is idle.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,6 +9,7 @@ use tokio::time::timeout;
 use crate::answer;
 use crate::common::client::Connection;
 use crate::common::stats::{Latency, Spread, micros};
+use crate::site::Site;
 
 /// What is computed: so many calls of `math.factorial` with this argument.
 const LOADS: [(u32, usize); 2] = [(3_000, 1_000), (30_000, 200)];
@@ -51,12 +51,12 @@ impl Beside {
 }
 
 /// Measures every load, in rounds that alternate idle and busy.
-pub async fn measure(address: SocketAddr) -> Result<Vec<Beside>> {
+pub async fn measure(site: &Site) -> Result<Vec<Beside>> {
     let mut all = Vec::new();
     for (factorial, calls) in LOADS {
         let (mut idle, mut busy) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            let load = timeout(LIMIT, one_round(address, factorial, calls)).await;
+            let load = timeout(LIMIT, one_round(site, factorial, calls)).await;
             let (quiet, loaded) = load.with_context(|| format!("round {round} is not over"))??;
             idle.push(quiet);
             busy.push(loaded);
@@ -92,61 +92,48 @@ fn line(
 }
 
 /// Fills the paused queue, probes the idle server, lets the queue go, and probes until it is empty.
-async fn one_round(address: SocketAddr, factorial: u32, calls: usize) -> Result<(Probes, Probes)> {
-    let mut connection = Connection::open(address).await?;
-    post(&mut connection, address, "/v1/queues/default/pause", "").await?;
+async fn one_round(site: &Site, factorial: u32, calls: usize) -> Result<(Probes, Probes)> {
+    let mut connection = Connection::open(site.address).await?;
+    post(&mut connection, site, "/v1/queues/default/pause", "").await?;
     let mut last = None;
     for _ in 0..calls {
         let body = format!("{{\"function\":\"math.factorial\",\"args\":[{factorial}]}}");
-        let submitted = request(address, "POST", "/v1/jobs", &body);
-        last = Some(answer::id_of(connection.exchange(submitted.as_bytes()).await?)?);
+        let submitted = site.request("POST", "/v1/jobs", &body);
+        last = Some(answer::id_of(connection.exchange(&submitted).await?)?);
     }
     let poll = format!("/v1/jobs/{}", last.context("no job")?);
     let mut idle = Probes::default();
     let end = Instant::now() + IDLE;
     while Instant::now() < end {
-        probe(&mut connection, address, &poll, &mut idle).await?;
+        probe(&mut connection, site, &poll, &mut idle).await?;
     }
-    post(&mut connection, address, "/v1/queues/default/resume", "").await?;
+    post(&mut connection, site, "/v1/queues/default/resume", "").await?;
     let mut busy = Probes::default();
-    while !probe(&mut connection, address, &poll, &mut busy).await? {}
+    while !probe(&mut connection, site, &poll, &mut busy).await? {}
     Ok((idle, busy))
 }
 
 /// One of each request; whether the polled job is done.
 async fn probe(
     connection: &mut Connection,
-    address: SocketAddr,
+    site: &Site,
     poll: &str,
     probes: &mut Probes,
 ) -> Result<bool> {
     let begun = Instant::now();
-    let livez = connection.exchange(request(address, "GET", "/livez", "").as_bytes()).await?;
+    let livez = connection.exchange(&site.request("GET", "/livez", "")).await?;
     ensure!(livez.status == 200, "the server does not live");
     probes.livez.push(micros(begun.elapsed()));
     let begun = Instant::now();
-    let job = connection.exchange(request(address, "GET", poll, "").as_bytes()).await?;
+    let job = connection.exchange(&site.request("GET", poll, "")).await?;
     probes.poll.push(micros(begun.elapsed()));
     ensure!(job.status == 200, "the job cannot be read");
     answer::is_done(job)
 }
 
 /// A POST that must be answered 200.
-pub async fn post(
-    connection: &mut Connection,
-    address: SocketAddr,
-    path: &str,
-    body: &str,
-) -> Result<()> {
-    let answer = connection.exchange(request(address, "POST", path, body).as_bytes()).await?;
+pub async fn post(connection: &mut Connection, site: &Site, path: &str, body: &str) -> Result<()> {
+    let answer = connection.exchange(&site.request("POST", path, body)).await?;
     ensure!(answer.status == 200, "{path} was answered {}", answer.status);
     Ok(())
-}
-
-fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }

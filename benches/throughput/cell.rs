@@ -1,6 +1,5 @@
 //! One cell of the table: a scenario at a number of connections, in a closed loop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use uuid::Uuid;
 use crate::answer::Answers;
 use crate::common::stats::micros;
 use crate::scenario::{Client, FIRST_NUMBER, Scenario, WAIT_SECONDS};
+use crate::site::Site;
 
 /// Beyond this a cell has got out of hand; a connection makes some 20,000 exchanges a second.
 const EXCHANGE_LIMIT: usize = 5_000_000;
@@ -61,10 +61,10 @@ impl Numbers {
 }
 
 impl Cell {
-    /// Runs the cell against the server at `address`; an error if any answer is wrong.
-    pub async fn run(self, address: SocketAddr, numbers: &Numbers) -> Result<Tally> {
+    /// Runs the cell against the server of `site`; an error if any answer is wrong.
+    pub async fn run(self, site: &Site, numbers: &Numbers) -> Result<Tally> {
         let limit = self.warm_up + self.measured + Duration::from_secs(WAIT_SECONDS + 15);
-        timeout(limit, self.drive(address, numbers))
+        timeout(limit, self.drive(site, numbers))
             .await
             .with_context(|| format!("not over after {} s", limit.as_secs()))?
             .with_context(|| {
@@ -72,10 +72,12 @@ impl Cell {
             })
     }
 
-    async fn drive(self, address: SocketAddr, numbers: &Numbers) -> Result<Tally> {
+    async fn drive(self, site: &Site, numbers: &Numbers) -> Result<Tally> {
         let mut clients = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {
-            clients.push(Client::connect(self.scenario, address).await?);
+            let mut client = Client::connect(self.scenario, site).await?;
+            client.prepare(numbers.next()).await?;
+            clients.push(client);
         }
         let start = Instant::now() + self.warm_up;
         let window = Window { start, end: start + self.measured };

@@ -11,15 +11,26 @@
 
 mod answer;
 mod beside;
+mod bulk;
 mod cell;
 #[path = "../common/mod.rs"]
 mod common;
+mod crowd;
 mod echo;
+#[path = "../many/map.rs"]
+mod map;
 mod report;
 mod rounds;
 mod scenario;
+mod settle;
+#[path = "../common/site.rs"]
+mod site;
 mod targets;
+#[path = "../common/usage.rs"]
+mod usage;
 mod verify;
+#[path = "../many/wire.rs"]
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,14 +42,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cell::Numbers;
 use crate::common::disk::WorkDirectory;
 use crate::common::origin::{self, Origin};
-use crate::common::process::Process;
 use crate::echo::Echo;
 use crate::report::{Report, summarise};
 use crate::rounds::{Bench, Settings};
+use crate::site::{Site, start_with_key};
 
 /// What the server is given beyond its defaults, and why.
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/throughput/futurity.toml");
-/// Of `--gate`, when a target was not met; a wrong answer ends with 1.
+/// Of `--gate`, when a first gate was not passed; a wrong answer ends with 1.
 const GATE_SHUT: u8 = 3;
 
 #[derive(Debug, Parser)]
@@ -54,11 +65,14 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256",
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     connections: Vec<u16>,
+    /// Requests that wait for one job, each on a connection of its own
+    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u16).range(1..))]
+    waiters: u16,
     /// Where to write the raw rounds [default: bench/<unix seconds>.json in the target directory]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Two rounds of half a second at 1 and 64 connections, to see that all works
-    #[arg(long, conflicts_with_all = ["rounds", "seconds", "connections"])]
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "connections", "waiters"])]
     quick: bool,
     /// Where to work, on the disk to be measured [default: bench-data in the target directory]
     #[arg(long, value_name = "DIR")]
@@ -66,7 +80,7 @@ struct Options {
     /// The echo server's executable [default: the newest beside this one]
     #[arg(long, value_name = "FILE")]
     echo: Option<PathBuf>,
-    /// End with exit code 3 unless every target is met
+    /// End with exit code 3 unless every first gate is passed
     #[arg(long)]
     gate: bool,
     /// Passed by `cargo bench`
@@ -94,7 +108,7 @@ fn run(options: &Options) -> Result<ExitCode> {
     report.print();
     origin::write(&report, &json)?;
     println!("raw rounds in {}", json.display());
-    let shut = options.gate && !report.met();
+    let shut = options.gate && !report.passes();
     Ok(if shut { ExitCode::from(GATE_SHUT) } else { ExitCode::SUCCESS })
 }
 
@@ -111,9 +125,16 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
     std::fs::create_dir_all(log.parent().context("no directory for the log")?)?;
     let executable = options.echo_executable()?;
     let echo = Echo::start(&executable).await?;
-    let futurity = Process::start(&directory.path().join("data"), Some(CONFIG), &log).await?;
-    let bench =
-        Bench { settings: &settings, echo: &echo, futurity: &futurity, directory: &directory };
+    let data = directory.path().join("data");
+    let (process, futurity) = start_with_key(&data, Some(CONFIG), &log).await?;
+    let bare = Site::new(echo.address, None);
+    let bench = Bench {
+        settings: &settings,
+        echo: &bare,
+        futurity: &futurity,
+        process: &process,
+        directory: &directory,
+    };
     let numbers = Numbers::new();
     let mut rounds = Vec::with_capacity(settings.rounds);
     for nth in 0..settings.rounds {
@@ -121,9 +142,9 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
         let round = bench.round(nth, &numbers).await;
         rounds.push(round.with_context(|| format!("see the server's log, {}", log.display()))?);
     }
-    let beside = beside::measure(futurity.address).await?;
+    let beside = beside::measure(&futurity).await?;
     origin.file_system = directory.mount()?;
-    origin.server.clone_from(&futurity.command_line);
+    origin.server.clone_from(&process.command_line);
     Ok(Report {
         origin,
         beside,
@@ -143,6 +164,9 @@ impl Options {
                 warm_up_seconds: 0.1,
                 measured_seconds: 0.5,
                 connections: vec![1, 64],
+                lines: 10_000,
+                waiters: 1_000,
+                repeats: 20,
             };
         }
         let mut connections: Vec<_> = self.connections.iter().copied().map(usize::from).collect();
@@ -153,6 +177,9 @@ impl Options {
             warm_up_seconds: self.seconds / 6.0,
             measured_seconds: self.seconds,
             connections,
+            lines: 100_000,
+            waiters: usize::from(self.waiters),
+            repeats: 200,
         }
     }
 

@@ -1,19 +1,21 @@
 //! The rounds: every scenario at every number of connections once, each round in another order.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::beside;
+use crate::bulk::Bulk;
 use crate::cell::{Cell, Numbers};
 use crate::common::client::Connection;
 use crate::common::disk::WorkDirectory;
 use crate::common::process::Process;
 use crate::common::stats::Latency;
-use crate::echo::Echo;
+use crate::map::{self, Mapped};
 use crate::scenario::{BACKLOG, Scenario};
+use crate::settle::{self, Settled};
+use crate::site::Site;
 use crate::verify::{Seen, drain};
 
 const SYNC_DURATION: Duration = Duration::from_secs(1);
@@ -25,13 +27,21 @@ pub struct Settings {
     pub measured_seconds: f64,
     /// Ascending.
     pub connections: Vec<usize>,
+    /// Lines of a streaming map.
+    pub lines: u64,
+    /// Requests that wait for one job.
+    pub waiters: usize,
+    /// Jobs with one waiter each.
+    pub repeats: usize,
 }
 
 #[derive(Debug)]
 pub struct Bench<'a> {
     pub settings: &'a Settings,
-    pub echo: &'a Echo,
-    pub futurity: &'a Process,
+    pub echo: &'a Site,
+    pub futurity: &'a Site,
+    /// The process behind it.
+    pub process: &'a Process,
     pub directory: &'a WorkDirectory,
 }
 
@@ -39,6 +49,11 @@ pub struct Bench<'a> {
 #[derive(Debug, Serialize)]
 pub struct Round {
     pub cells: Vec<Measured>,
+    pub bulk: Bulk,
+    pub map: Mapped,
+    pub settled: Settled,
+    /// The most memory that the loaded server has had so far.
+    pub loaded_mib: f64,
     pub fdatasync: Latency,
 }
 
@@ -83,7 +98,19 @@ impl Bench<'_> {
                 }
             }
         }
-        Ok(Round { cells, fdatasync: fdatasync.context("no number of connections")? })
+        let bulk = Bulk::measure(self.futurity, nth, self.settings.measured_seconds / 2.0).await?;
+        eprintln!("  in batches {:9.0} jobs/s", bulk.batches);
+        let map = map::whole(self.process, self.futurity, self.settings.lines).await?;
+        let data = self.directory.path().join(format!("settle-{nth}"));
+        let settled = settle::measure(&data, self.settings.waiters, self.settings.repeats).await?;
+        Ok(Round {
+            cells,
+            bulk,
+            map,
+            settled,
+            loaded_mib: map::peak_mib(self.process.child.id())?,
+            fdatasync: fdatasync.context("no number of connections")?,
+        })
     }
 
     async fn cell(
@@ -100,18 +127,18 @@ impl Bench<'_> {
             measured: Duration::from_secs_f64(self.settings.measured_seconds),
         };
         if scenario == Scenario::Submit {
-            queue_verb(self.futurity.address, "pause").await?;
+            queue_verb(self.futurity, "pause").await?;
         }
-        let mut tally = cell.run(self.address(scenario), numbers).await?;
+        let mut tally = cell.run(self.site(scenario), numbers).await?;
         if scenario == Scenario::Submit {
-            queue_verb(self.futurity.address, "resume").await?;
+            queue_verb(self.futurity, "resume").await?;
         }
         let drained = match scenario {
             Scenario::Submit | Scenario::SubmitAndRun => Some(tally.made.clone()),
-            Scenario::Echo | Scenario::RoundTrip | Scenario::LongPoll => None,
+            Scenario::Echo | Scenario::RoundTrip | Scenario::LongPoll | Scenario::Get => None,
         };
         let drained_ms = match drained {
-            Some(made) => Some(drain(self.futurity.address, made).await?.as_secs_f64() * 1000.0),
+            Some(made) => Some(drain(self.futurity, made).await?.as_secs_f64() * 1000.0),
             None => None,
         };
         seen.admit(&tally.made)?;
@@ -125,14 +152,8 @@ impl Bench<'_> {
         })
     }
 
-    fn address(&self, scenario: Scenario) -> SocketAddr {
-        match scenario {
-            Scenario::Echo => self.echo.address,
-            Scenario::Submit
-            | Scenario::SubmitAndRun
-            | Scenario::RoundTrip
-            | Scenario::LongPoll => self.futurity.address,
-        }
+    fn site(&self, scenario: Scenario) -> &Site {
+        if scenario == Scenario::Echo { self.echo } else { self.futurity }
     }
 }
 
@@ -148,6 +169,11 @@ impl Round {
         Some(self.cell(scenario, connections)?.per_second / echo.per_second)
     }
 
+    /// Jobs a second, for each request a second of this round's echo at `connections`.
+    pub fn jobs_of_echo(&self, jobs_per_second: f64, connections: usize) -> Option<f64> {
+        Some(jobs_per_second / self.cell(Scenario::Echo, connections)?.per_second)
+    }
+
     /// How many times as long as one fdatasync a lone submit takes.
     pub fn submit_of_fdatasync(&self) -> Option<f64> {
         let submit = self.cell(Scenario::Submit, 1)?;
@@ -156,10 +182,10 @@ impl Round {
 }
 
 /// Pauses the backlog's queue, or lets it go.
-async fn queue_verb(address: SocketAddr, verb: &str) -> Result<()> {
-    let mut connection = Connection::open(address).await?;
+async fn queue_verb(site: &Site, verb: &str) -> Result<()> {
+    let mut connection = Connection::open(site.address).await?;
     let path = format!("/v1/queues/{BACKLOG}/{verb}");
-    beside::post(&mut connection, address, &path, "").await
+    beside::post(&mut connection, site, &path, "").await
 }
 
 /// Scenarios that are compared run one after the other, at the same number of connections.

@@ -1,7 +1,6 @@
 //! The scenarios: what one exchange of each is, on one connection.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -10,6 +9,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answers};
 use crate::common::client::Connection;
+use crate::site::Site;
 
 /// Longer than any job of this benchmark should take, in seconds.
 pub const WAIT_SECONDS: u64 = 30;
@@ -31,11 +31,13 @@ pub enum Scenario {
     RoundTrip,
     /// A submit, then a second request that waits for the result.
     LongPoll,
+    /// A look at a job that is done: each client has one of its own.
+    Get,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 5] =
-        [Self::Echo, Self::Submit, Self::SubmitAndRun, Self::RoundTrip, Self::LongPoll];
+    pub const ALL: [Self; 6] =
+        [Self::Echo, Self::Submit, Self::SubmitAndRun, Self::RoundTrip, Self::LongPoll, Self::Get];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -44,6 +46,7 @@ impl Scenario {
             Self::SubmitAndRun => "submit+run",
             Self::RoundTrip => "round trip",
             Self::LongPoll => "long poll",
+            Self::Get => "get",
         }
     }
 
@@ -51,7 +54,9 @@ impl Scenario {
     fn queue(self) -> &'static str {
         match self {
             Self::Submit => BACKLOG,
-            Self::Echo | Self::SubmitAndRun | Self::RoundTrip | Self::LongPoll => "default",
+            Self::Echo | Self::SubmitAndRun | Self::RoundTrip | Self::LongPoll | Self::Get => {
+                "default"
+            }
         }
     }
 
@@ -59,7 +64,7 @@ impl Scenario {
         match self {
             Self::Echo => "/".to_owned(),
             Self::Submit | Self::SubmitAndRun | Self::LongPoll => "/v1/jobs".to_owned(),
-            Self::RoundTrip => format!("/v1/jobs?wait={WAIT_SECONDS}"),
+            Self::RoundTrip | Self::Get => format!("/v1/jobs?wait={WAIT_SECONDS}"),
         }
     }
 }
@@ -71,21 +76,38 @@ pub struct Client {
     connection: Connection,
     submission: Submission,
     poll: Poll,
+    /// The job that it looks at, and its number.
+    done: Option<(Uuid, u64)>,
 }
 
 impl Client {
-    pub async fn connect(scenario: Scenario, address: SocketAddr) -> Result<Self> {
+    pub async fn connect(scenario: Scenario, site: &Site) -> Result<Self> {
         Ok(Self {
             scenario,
-            connection: Connection::open(address).await?,
-            submission: Submission::new(scenario, address),
-            poll: Poll::new(address),
+            connection: Connection::open(site.address).await?,
+            submission: Submission::new(scenario, site),
+            poll: Poll::new(site),
+            done: None,
         })
+    }
+
+    /// Makes what the exchanges need.
+    pub async fn prepare(&mut self, number: u64) -> Result<()> {
+        if self.scenario == Scenario::Get {
+            let submitted = self.connection.exchange(self.submission.with(number)?).await?;
+            self.done = Some((answer::is_result(submitted, number)?, number));
+        }
+        Ok(())
     }
 
     /// One exchange for the call with `number`; its answers are kept, to be checked when nothing is
     /// measured. When the last byte had been read.
     pub async fn exchange(&mut self, number: u64, answers: &mut Answers) -> Result<Instant> {
+        if let Some((job, number)) = self.done {
+            let shown = self.connection.exchange(self.poll.of(job)?).await?;
+            answers.keep(number, shown);
+            return Ok(Instant::now());
+        }
         let submitted = self.connection.exchange(self.submission.with(number)?).await?;
         answers.keep(number, submitted);
         if self.scenario == Scenario::LongPoll {
@@ -113,15 +135,15 @@ struct Submission {
 }
 
 impl Submission {
-    fn new(scenario: Scenario, address: SocketAddr) -> Self {
+    fn new(scenario: Scenario, site: &Site) -> Self {
         let (target, queue) = (scenario.target(), scenario.queue());
         let before = format!(r#"{{"function":"echo","queue":"{queue}","args":[{{"n":"#);
         let number = format!("{FIRST_NUMBER}");
         let after = "}]}";
         let length = before.len() + number.len() + after.len();
+        let head = site.head("POST", &target);
         let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{before}"
+            "{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{before}"
         );
         let number_at = head.len();
         Self { bytes: format!("{head}{number}{after}").into_bytes(), number_at }
@@ -133,22 +155,22 @@ impl Submission {
     }
 }
 
-/// The bytes of a GET that waits.
+/// The bytes of a GET that waits, of which only the id changes.
 #[derive(Debug)]
 struct Poll {
     bytes: Vec<u8>,
-    rest: String,
+    id_at: usize,
 }
 
 impl Poll {
-    fn new(address: SocketAddr) -> Self {
-        let rest = format!("?wait={WAIT_SECONDS} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-        Self { bytes: Vec::new(), rest }
+    fn new(site: &Site) -> Self {
+        let nobody = Uuid::nil();
+        let head = site.head("GET", &format!("/v1/jobs/{nobody}?wait={WAIT_SECONDS}"));
+        Self { bytes: format!("{head}\r\n").into_bytes(), id_at: "GET /v1/jobs/".len() }
     }
 
     fn of(&mut self, job: Uuid) -> Result<&[u8]> {
-        self.bytes.clear();
-        write!(self.bytes, "GET /v1/jobs/{job}{}", self.rest)?;
+        write!(&mut self.bytes[self.id_at..], "{job}")?;
         Ok(&self.bytes)
     }
 }

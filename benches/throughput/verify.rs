@@ -1,6 +1,5 @@
 //! Checks over many answers: ids are unique, and what was accepted gets done.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,6 +8,7 @@ use uuid::Uuid;
 
 use crate::cell::Made;
 use crate::scenario::{Client, Scenario};
+use crate::site::Site;
 
 /// Jobs read back after each submit cell.
 const SAMPLE: usize = 200;
@@ -33,12 +33,12 @@ impl Seen {
 
 /// Waits until the last of `made` is done, then reads a sample of all of them: each must have
 /// succeeded, with its own result. How long the server needed for what it had only accepted.
-pub async fn drain(address: SocketAddr, mut made: Vec<Made>) -> Result<Duration> {
+pub async fn drain(site: &Site, mut made: Vec<Made>) -> Result<Duration> {
     made.sort_by_key(|made| made.number);
     let last = *made.last().context("no job was made")?;
     let begun = Instant::now();
     let sampled = async {
-        let mut client = Client::connect(Scenario::LongPoll, address).await?;
+        let mut client = Client::connect(Scenario::LongPoll, site).await?;
         client.poll(last.job, last.number).await?;
         let drained = begun.elapsed();
         for made in sample(&made) {

@@ -1,6 +1,6 @@
-//! One round: a server of its own, ten thousand connections, one job that all wait for, and its end.
+//! From the end of a job to the answers of those who wait for it: one, and ten thousand. On a server of its own, which
+//! also tells how soon it is ready and what it takes when it does nothing.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::common::client::Connection;
 use crate::common::process::Process;
 use crate::common::stats::{Latency, micros};
 use crate::crowd::{Body, Crowd};
+use crate::site::{Site, make_key};
 use crate::usage;
 
 const RESULT: u64 = 42;
@@ -24,7 +25,11 @@ const ONE_ARRIVES: Duration = Duration::from_millis(5);
 
 /// The figures of one round.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Round {
+pub struct Settled {
+    /// From the start of the server's process until it answered that it is ready.
+    pub ready_ms: f64,
+    /// Its resident memory before its first job.
+    pub idle_mib: f64,
     /// From the first byte of the request that settles the job to the answer of each waiter.
     pub many: Latency,
     /// To the answer of the request itself.
@@ -43,22 +48,28 @@ pub struct Round {
 
 /// A client beside the crowd.
 struct Hand {
-    address: SocketAddr,
+    site: Site,
     connection: Connection,
 }
 
-/// One round on the empty `data`, and the server's command line.
-pub async fn round(data: &Path, waiters: usize, repeats: usize) -> Result<(Round, String)> {
+/// One round on the empty `data`.
+pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Settled> {
+    let key = make_key(data)?;
+    let begun = Instant::now();
     let server = Process::start(data, None, &data.with_extension("log")).await?;
+    let ready_ms = begun.elapsed().as_secs_f64() * 1_000.0;
+    let site = Site::new(server.address, Some(&key));
     let process = server.child.id();
-    let mut hand =
-        Hand { address: server.address, connection: Connection::open(server.address).await? };
+    until_idle(process).await?;
+    let idle_mib = usage::resident_kib(process)? / 1024.0;
+    let connection = Connection::open(site.address).await?;
+    let mut hand = Hand { site, connection };
     let (one, one_settled) = hand.settle_one_by_one(repeats).await.context("one waiter")?;
 
     let id = hand.manual_job().await?;
     until_idle(process).await?;
     let empty = usage::resident_kib(process)?;
-    let crowd = Crowd::open(server.address, waiters).await?;
+    let crowd = Crowd::open(&hand.site, waiters).await?;
     let idle = usage::resident_kib(process)?;
     let asking = crowd.ask(hand.get(&format!("/v1/jobs/{id}?wait=60")));
     until_idle(process).await?;
@@ -74,7 +85,9 @@ pub async fn round(data: &Path, waiters: usize, repeats: usize) -> Result<(Round
     let asking = crowd.ask(hand.get(&format!("/v1/jobs/{id}")));
     let (_, asked) = asking.answered(begun, body).await.context("many that ask")?;
     let each = |kib: f64| kib / f64::from(u32::try_from(waiters).unwrap_or(u32::MAX));
-    let round = Round {
+    Ok(Settled {
+        ready_ms,
+        idle_mib,
         many: summary(told)?,
         settled_ms,
         asked: summary(asked)?,
@@ -82,14 +95,13 @@ pub async fn round(data: &Path, waiters: usize, repeats: usize) -> Result<(Round
         connection_kib: each(idle - empty),
         one,
         one_settled,
-    };
-    Ok((round, server.command_line.clone()))
+    })
 }
 
 impl Hand {
     async fn settle_one_by_one(&mut self, repeats: usize) -> Result<(Latency, Latency)> {
         let (mut waited, mut settled) = (Vec::new(), Vec::new());
-        let mut crowd = Crowd::open(self.address, 1).await?;
+        let mut crowd = Crowd::open(&self.site, 1).await?;
         for _ in 0..repeats {
             let id = self.manual_job().await?;
             let asking = crowd.ask(self.get(&format!("/v1/jobs/{id}?wait=60")));
@@ -117,20 +129,15 @@ impl Hand {
     }
 
     async fn send(&mut self, method: &str, path: &str, body: &str, status: u16) -> Result<Value> {
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        );
-        let answer = self.connection.exchange(request.as_bytes()).await?;
+        let request = self.site.request(method, path, body);
+        let answer = self.connection.exchange(&request).await?;
         let text = String::from_utf8_lossy(answer.body);
         ensure!(answer.status == status, "{method} {path}: {} {text}", answer.status);
         Ok(serde_json::from_slice(answer.body)?)
     }
 
-    fn get(&self, path: &str) -> String {
-        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)
+    fn get(&self, path: &str) -> Vec<u8> {
+        self.site.request("GET", path, "")
     }
 }
 

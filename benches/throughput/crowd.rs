@@ -1,6 +1,5 @@
 //! Many connections that ask for the same at once.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::common::client::Connection;
 use crate::common::stats::micros;
+use crate::site::Site;
 
 /// Open connections, each of which has asked and been answered.
 #[derive(Debug)]
@@ -28,13 +28,13 @@ pub struct Asking(JoinSet<Result<Answer>>);
 
 impl Crowd {
     /// Opens so many, one after another.
-    pub async fn open(address: SocketAddr, count: usize) -> Result<Self> {
-        let request = format!("GET /livez HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    pub async fn open(site: &Site, count: usize) -> Result<Self> {
+        let request = site.request("GET", "/livez", "");
         let mut connections = Vec::with_capacity(count);
         for nth in 0..count {
             let opened = async {
-                let mut connection = Connection::open(address).await?;
-                ensure!(connection.exchange(request.as_bytes()).await?.status == 200, "not live");
+                let mut connection = Connection::open(site.address).await?;
+                ensure!(connection.exchange(&request).await?.status == 200, "not live");
                 Ok(connection)
             };
             connections.push(opened.await.with_context(|| format!("connection {nth}"))?);
@@ -43,13 +43,13 @@ impl Crowd {
     }
 
     /// All of them send `request`.
-    pub fn ask(self, request: String) -> Asking {
-        let request: Arc<str> = request.into();
+    pub fn ask(self, request: Vec<u8>) -> Asking {
+        let request: Arc<[u8]> = request.into();
         let mut asking = JoinSet::new();
         for mut connection in self.0 {
             let request = Arc::clone(&request);
             asking.spawn(async move {
-                let answer = connection.exchange(request.as_bytes()).await?;
+                let answer = connection.exchange(&request).await?;
                 let at = Instant::now();
                 let (status, body) = (answer.status, answer.body.to_vec());
                 Ok(Answer { connection, at, status, body })
