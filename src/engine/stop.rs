@@ -51,7 +51,8 @@ impl Engine {
     async fn recorded(&self) {
         loop {
             self.shared.attempts.wait().await;
-            let is_closed = self.shared.store.settled().await.is_err();
+            // Nothing is claimed any more; the answer comes after whatever was sent before.
+            let is_closed = self.shared.store.stop_claiming().await.is_err();
             if is_closed || self.shared.attempts.is_empty() {
                 return;
             }

@@ -64,14 +64,6 @@ impl Store {
         }
     }
 
-    /// Ends when everything that was sent before is committed, or was answered with a failure.
-    ///
-    /// # Errors
-    /// [`Error::Closed`].
-    pub async fn settled(&self) -> Result<(), Error> {
-        self.write(|reply| Change::StopClaiming { reply }).await
-    }
-
     /// Gives back the slot of an attempt that was settled while its code still ran.
     pub async fn release(&self, queue: QueueName, pool: Pool, now: Timestamp) {
         // A store that is closed has no slots to give back.

@@ -90,7 +90,7 @@ async fn an_outcome_that_is_handed_over_is_recorded_and_one_that_cannot_be_is_to
     let (small, large) = (it.submit(1).await, it.submit(2).await);
     let unheard = |error: Error| panic!("it is recorded: {error}");
     it.store.send_settlement(settlement(&small, returned()).into(), unheard).await;
-    it.store.settled().await.expect("an answer");
+    it.store.queues().await.expect("an answer, after all that was sent before");
     assert_eq!(it.state(&small).await, State::Succeeded);
     let text = Outcome::Returned(Json::trusted(format!("\"{}\"", "x".repeat(600 * 1_024))));
     it.store.send_settlement(settlement(&large, text).into(), unheard).await;
