@@ -16,14 +16,6 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 #[derive(Clone, Debug)]
 pub(super) struct Owner(String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Owner {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self::of(parts))
-    }
-}
-
 impl Owner {
     /// Whose request it is.
     pub(super) fn of(parts: &Parts) -> Self {
@@ -57,8 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Keyed {
             );
             Problem::new(Code::BadRequest, detail)
         })?;
-        let owner = parts.extensions.get::<KeyOwner>().map(|owner| owner.0.clone());
-        Ok(Self(Some(OwnedKey { owner: owner.unwrap_or_default(), key })))
+        Ok(Owner::of(parts).keyed(Some(key)))
     }
 }
 
