@@ -78,8 +78,45 @@ pub struct Key {
     /// From when on it is refused, in Unix milliseconds; none: never.
     #[serde(default)]
     pub expires_at_ms: Option<i64>,
-    /// SHA-256 of the whole key, in hexadecimal digits.
-    sha256: String,
+    /// Of the whole key.
+    sha256: Digest,
+}
+
+/// SHA-256, kept in hexadecimal digits. What a request brings is held against the bytes: it is at the rate of all requests.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = &'static str;
+
+    fn try_from(digits: String) -> Result<Self, Self::Error> {
+        let wrong = || "sha256 is not 64 hexadecimal digits";
+        let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return Err(wrong());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let value =
+                |digit: u8| char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok());
+            let (high, low) = value(pair[0]).zip(value(pair[1])).ok_or_else(wrong)?;
+            *byte = high << 4 | low;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digits(&digest.0)
+    }
 }
 
 impl Key {
@@ -139,7 +176,7 @@ impl Keys {
         let text = format!("{PREFIX}{id}_{}", digits(&rand::random::<[u8; 32]>()));
         let NewKey { name, scopes, expires_at } = new;
         let (created_at_ms, expires_at_ms) = (now.0, expires_at.map(|at| at.0));
-        let key = Key { id, name, scopes, created_at_ms, expires_at_ms, sha256: digest(&text) };
+        let key = Key { id, name, scopes, created_at_ms, expires_at_ms, sha256: Digest::of(&text) };
         self.change(|table| {
             if table.keys.len() >= KEYS_MAX {
                 let full =
@@ -187,9 +224,9 @@ impl Keys {
             return Ok(Verdict::Open);
         }
         let Some(given) = given else { return Ok(Verdict::Missing) };
-        let wanted = digest(given);
+        let wanted = Digest::of(given);
         // The digest of what was given does not depend on any key, so its comparison tells nothing.
-        let same = |key: &&Key| bool::from(key.sha256.as_bytes().ct_eq(wanted.as_bytes()));
+        let same = |key: &&Key| bool::from(key.sha256.0.ct_eq(&wanted.0));
         Ok(match table.keys.iter().find(same) {
             None => Verdict::Unknown,
             Some(key) if key.has_expired(now) => Verdict::Expired,
@@ -219,10 +256,6 @@ impl Keys {
 #[cfg(any(test, fuzzing))]
 pub(super) fn is_table(text: &str) -> bool {
     serde_json::from_str::<Table>(text).is_ok()
-}
-
-fn digest(text: &str) -> String {
-    digits(Sha256::digest(text.as_bytes()).as_slice())
 }
 
 fn digits(bytes: &[u8]) -> String {
@@ -267,7 +300,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let old = format!(
             r#"{{"keys":[{{"id":"ab","name":"old","created_at_ms":1,"sha256":"{}"}}]}}"#,
-            digest("fut_ab_cd")
+            String::from(Digest::of("fut_ab_cd"))
         );
         write_private(&directory.path().join(FILE), &old).expect("a file");
         for scope in [Scope::Submit, Scope::Read, Scope::Manage, Scope::Admin] {
@@ -279,8 +312,15 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_opens_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
-        for broken in ["", "{", r#"{"keys":[{"id":"ab"}]}"#, r#"{"keys":[],"scopes":"#] {
-            write_private(&directory.path().join(FILE), broken).expect("a file");
+        let no_digest = |digits: &str| {
+            format!(r#"{{"keys":[{{"id":"ab","name":"","created_at_ms":1,"sha256":"{digits}"}}]}}"#)
+        };
+        let broken =
+            ["", "{", r#"{"keys":[{"id":"ab"}]}"#, r#"{"keys":[],"scopes":"#].map(str::to_owned);
+        let digests =
+            [String::new(), "0".repeat(63), "0".repeat(65), "x".repeat(64), "é".repeat(32)];
+        for broken in broken.into_iter().chain(digests.map(|it| no_digest(&it))) {
+            write_private(&directory.path().join(FILE), &broken).expect("a file");
             let keys = Keys::new(directory.path());
             assert!(keys.verdict(None, Scope::Read, NOW).is_err(), "{broken}");
             assert!(!keys.still_holds("ab", NOW));

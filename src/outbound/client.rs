@@ -17,20 +17,19 @@ use url::Url;
 
 use super::Config;
 use super::body::Body;
-use super::connect::{self, Limit};
+use super::connect;
+use super::connections::Connections;
 use super::egress::Policy;
-use super::error::{Cause, Error};
-use super::kept::{IDLE_TIMEOUT, Kept};
+use super::error::Error;
+use super::kept::Kept;
 use super::redirect;
 use super::resolver::Resolver;
 
 const MAX_REDIRECTS: usize = 10;
 /// Resolving, connecting and the TLS handshake together, where a request says nothing else.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_IDLE_PER_HOST: usize = 32;
-/// Each port that a rule names has a pool with its own copy of the system's certificates.
+/// Each port that a rule names has pools of its own, that for https with a copy of the system's certificates.
 const MAX_PORTS: usize = 64;
-const USER_AGENT: &str = concat!("futurity/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that belong to the connection, which requests share. `Host` is among them because a name
 /// on the allow-list must not open the other sites that its machine serves.
@@ -54,9 +53,8 @@ pub struct Client {
 struct Shared {
     policy: Arc<Policy>,
     /// For every port but those of `named`.
-    ordinary: reqwest::Client,
-    named: BTreeMap<u16, reqwest::Client>,
-    has_authorities: bool,
+    ordinary: Connections,
+    named: BTreeMap<u16, Connections>,
     kept: Kept,
 }
 
@@ -89,35 +87,17 @@ pub struct Response {
 impl Client {
     /// `own` are the addresses that this server listens on, with their actual ports.
     pub fn new(config: &Config, own: Vec<SocketAddr>) -> Result<Client, Error> {
-        install_crypto_provider();
         let policy = Arc::new(Policy::new(config, own));
         let ports: BTreeSet<u16> = policy.ports().collect();
         if ports.len() > MAX_PORTS {
             return Err(Error::TooManyPorts { limit: MAX_PORTS });
         }
         let resolver = Resolver::new(Arc::clone(&policy));
-        let system = connections(&resolver).build();
-        let has_authorities = system.is_ok();
-        let ordinary = system.or_else(|error| {
-            // Small container images have no certificates; plain http still works there.
-            tracing::warn!(cause = %Cause::new(error), "requests by https will fail");
-            setup(connections(&resolver).tls_certs_only([]))
-        })?;
-        let at_port = |port: u16| {
-            let builder = connections(&resolver.at_port(port));
-            let client = setup(if has_authorities { builder } else { builder.tls_certs_only([]) })?;
-            Ok((port, client))
-        };
+        let at_port = |port: u16| Ok((port, Connections::new(resolver.at_port(port))?));
         let named = ports.into_iter().map(at_port).collect::<Result<_, Error>>()?;
-        Ok(Client {
-            shared: Arc::new(Shared {
-                policy,
-                ordinary,
-                named,
-                has_authorities,
-                kept: Kept::default(),
-            }),
-        })
+        let ordinary = Connections::new(resolver)?;
+        let kept = Kept::default();
+        Ok(Client { shared: Arc::new(Shared { policy, ordinary, named, kept }) })
     }
 
     pub fn policy(&self) -> &Policy {
@@ -161,10 +141,8 @@ impl Client {
             return Err(Error::ForbiddenMethod { method: request.method.clone() });
         }
         let port = self.shared.policy.check(&request.url)?;
-        if request.url.scheme() == "https" && !self.shared.has_authorities {
-            return Err(Error::NoAuthorities);
-        }
         let connections = self.shared.named.get(&port).unwrap_or(&self.shared.ordinary);
+        let connections = connections.to(&request.url).await?;
         let mut message = reqwest::Request::new(request.method.clone(), request.url.clone());
         message.headers_mut().clone_from(&request.headers);
         if !self.shared.kept.keeps(&request.url, std::time::Instant::now()) {
@@ -202,28 +180,6 @@ impl fmt::Debug for Response {
             .field("host", &self.url.host_str())
             .finish_non_exhaustive()
     }
-}
-
-/// rustls takes its cryptography from the process, and reqwest panics when there is none.
-fn install_crypto_provider() {
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        tracing::debug!("the process has a cryptography provider already");
-    }
-}
-
-fn connections(resolver: &Resolver) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .dns_resolver(resolver.clone())
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connector_layer(Limit)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-}
-
-fn setup(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
-    builder.build().map_err(|error| Error::Setup { cause: Cause::new(error) })
 }
 
 fn response(mut answer: reqwest::Response, request: Request, deadline: Instant) -> Response {

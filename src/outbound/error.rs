@@ -33,7 +33,7 @@ pub enum Error {
     Protocol { host: String, cause: Cause },
     #[error(
         "https needs certificates of authorities, and this system has none: \
-         install its package ca-certificates and restart"
+         install its package ca-certificates"
     )]
     NoAuthorities,
     #[error("egress.allow and the listening addresses name more than {limit} different ports")]

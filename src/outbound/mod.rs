@@ -14,6 +14,7 @@ mod allow;
 mod body;
 mod client;
 mod connect;
+mod connections;
 mod egress;
 mod error;
 #[cfg(any(test, fuzzing))]

@@ -1,7 +1,7 @@
 //! Files beside the database.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,4 +29,19 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
 /// A new, empty file that only its owner can read, also in the place of an older one.
 pub(super) fn new_private(file: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(file)
+}
+
+/// Gives a whole file its name, for good, in the place of whatever has it.
+pub(super) fn rename_for_good(part: &Path, target: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    std::fs::rename(part, target)?;
+    File::open(directory_of(target))?.sync_all()
+}
+
+/// Removes a file; it is no error if there is none.
+pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::files::{directory_of, log_of};
+use super::files::{directory_of, log_of, remove_if_there};
 use super::group::Counters;
 use super::health::Health;
 use super::sqlite::checkpoint;
@@ -165,10 +165,7 @@ pub(super) fn accept(connection: &Connection, database: &Path) -> Result<(), Ope
 
 /// Forgets how far the commits reached: the database is another now.
 pub(super) fn forget(database: &Path) -> io::Result<()> {
-    match std::fs::remove_file(directory_of(database).join(FILE)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    remove_if_there(&directory_of(database).join(FILE))
 }
 
 /// Writes the mark.

@@ -5,23 +5,24 @@ pub(super) mod log;
 #[cfg(test)]
 mod plans;
 pub(super) mod rows;
+mod schema;
 pub(super) mod write;
 
-use std::cmp::Ordering;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions as _, SqlitePool};
 
 use super::{Cause, DatabasePath, Error, Synchronous};
 
-/// SQLite before this can corrupt a database when two connections reset its WAL at once.
-const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+use schema::VERSION_MIN;
+pub(super) use schema::{check_schema, migrate};
+
 /// Only another process, such as a backup, can hold the database; then we wait this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at once. More only contend for two or four cores; waiters need none.
@@ -32,9 +33,7 @@ const READER_CACHE: &str = "-4096";
 /// Statements that the writer keeps prepared; more than it has.
 const STATEMENTS_MAX: usize = 128;
 /// What every connection is told. The page on decision 0012 has how the engine is built.
-const PRAGMAS: [(&str, &str); 7] = [
-    // Before the first table is made; later it cannot be turned on.
-    ("auto_vacuum", "incremental"),
+const PRAGMAS: [(&str, &str); 6] = [
     ("journal_mode", "wal"),
     ("synchronous", "full"),
     ("foreign_keys", "on"),
@@ -44,13 +43,7 @@ const PRAGMAS: [(&str, &str); 7] = [
     ("temp_store", "memory"),
 ];
 
-const MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
 const QUICK_CHECK: &str = "pragma quick_check(1)";
-const SELECT_SCHEMA: &str =
-    "select coalesce(max(version), 0) from _sqlx_migrations where success = 1";
-const SELECT_VERSION: &str = "select sqlite_version()";
-const SELECT_STRAYS: &str = "select 1 from pragma_foreign_key_check limit 1000";
 const SELECT_PRAGMAS: &str = "select (select journal_mode from pragma_journal_mode),
     (select synchronous from pragma_synchronous), (select auto_vacuum from pragma_auto_vacuum),
     (select foreign_keys from pragma_foreign_keys), (select query_only from pragma_query_only)";
@@ -131,34 +124,6 @@ impl From<Error> for OpenError {
             Error::Sql(cause) | Error::OutcomeUnknown(cause) => cause.into(),
             other => Self::Damaged(other.to_string()),
         }
-    }
-}
-
-/// Makes the database if need be, and brings its schema up to date.
-pub(super) async fn migrate(path: &DatabasePath) -> Result<(), OpenError> {
-    // A table that is made anew is dropped for a moment, with rows elsewhere that name its own.
-    let options = options(path).create_if_missing(true).pragma("foreign_keys", "off");
-    let mut connection = SqliteConnection::connect_with(&options).await?;
-    check_version(&mut connection).await?;
-    MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
-        MigrateError::VersionMissing(found) => OpenError::NewerSchema { found },
-        other => OpenError::Migration(other),
-    })?;
-    let strays = sqlx::query(SELECT_STRAYS).fetch_all(&mut connection).await?;
-    if !strays.is_empty() {
-        return Err(OpenError::Damaged(format!("{} rows belong to no job", strays.len())));
-    }
-    Ok(connection.close().await?)
-}
-
-/// Whether the database has the schema of this program.
-pub(super) async fn check_schema(pool: &SqlitePool) -> Result<(), OpenError> {
-    let found: i64 = sqlx::query_scalar(SELECT_SCHEMA).fetch_one(pool).await?;
-    let ours = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0);
-    match found.cmp(&ours) {
-        Ordering::Less => Err(OpenError::OlderSchema { found }),
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(OpenError::NewerSchema { found }),
     }
 }
 
@@ -293,14 +258,6 @@ impl Synchronous {
             Self::Normal => 1,
         }
     }
-}
-
-async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let found: String = sqlx::query_scalar(SELECT_VERSION).fetch_one(connection).await?;
-    let mut numbers = found.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    let version = (next(), next(), next());
-    if version < VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
 }
 
 /// Journal mode, synchronous, automatic vacuum, foreign keys, query only.

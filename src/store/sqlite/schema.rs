@@ -1,0 +1,98 @@
+//! The schema: made at the first start, brought up to date at a later one.
+
+use std::cmp::Ordering;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+
+use crate::store::DatabasePath;
+use crate::store::files::{log_of, new_private, part_of, remove_if_there, rename_for_good};
+
+use super::OpenError;
+
+/// SQLite before this can corrupt a database when two connections reset its WAL at once.
+pub(super) const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+
+const MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+const SELECT_SCHEMA: &str =
+    "select coalesce(max(version), 0) from _sqlx_migrations where success = 1";
+const SELECT_VERSION: &str = "select sqlite_version()";
+const SELECT_STRAYS: &str = "select 1 from pragma_foreign_key_check limit 1000";
+
+/// Makes the database if need be, and brings its schema up to date.
+pub(in crate::store) async fn migrate(path: &DatabasePath) -> Result<(), OpenError> {
+    if is_to_be_made(&path.file)? {
+        return make(path).await;
+    }
+    // A table that is made anew is dropped for a moment, with rows elsewhere that name its own.
+    let options = super::options(path).pragma("foreign_keys", "off");
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    bring_up_to_date(&mut connection).await?;
+    let strays = sqlx::query(SELECT_STRAYS).fetch_all(&mut connection).await?;
+    if !strays.is_empty() {
+        return Err(OpenError::Damaged(format!("{} rows belong to no job", strays.len())));
+    }
+    Ok(connection.close().await?)
+}
+
+/// Makes the database under another name and gives it its own when it is whole, so that nothing but the whole needs to
+/// reach the disk: one that is made in its place waits for the disk some thirty times.
+async fn make(path: &DatabasePath) -> Result<(), OpenError> {
+    let part = part_of(&path.file);
+    // A server that was killed meanwhile may have left one, with its log. And what is left of a database that is gone, or is
+    // empty, is nothing to SQLite: to a new one it would be its log.
+    for stray in [log_of(&part), log_of(&path.file)] {
+        remove_if_there(&stray)?;
+    }
+    new_private(&part)?;
+    let options = super::options(&DatabasePath { file: part.clone(), ..path.clone() })
+        .pragma("journal_mode", "off")
+        .pragma("synchronous", "off")
+        .pragma("foreign_keys", "off")
+        // Before the first table is made; later it cannot be turned on.
+        .pragma("auto_vacuum", "incremental");
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    bring_up_to_date(&mut connection).await?;
+    sqlx::query("pragma journal_mode = wal").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(rename_for_good(&part, &path.file)?)
+}
+
+/// Whether there is none, or an empty file, which is none to SQLite either.
+fn is_to_be_made(database: &Path) -> io::Result<bool> {
+    match database.metadata() {
+        Ok(file) => Ok(file.len() == 0),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    check_version(connection).await?;
+    MIGRATIONS.run(connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => OpenError::NewerSchema { found },
+        other => OpenError::Migration(other),
+    })
+}
+
+/// Whether the database has the schema of this program.
+pub(in crate::store) async fn check_schema(pool: &SqlitePool) -> Result<(), OpenError> {
+    let found: i64 = sqlx::query_scalar(SELECT_SCHEMA).fetch_one(pool).await?;
+    let ours = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0);
+    match found.cmp(&ours) {
+        Ordering::Less => Err(OpenError::OlderSchema { found }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(OpenError::NewerSchema { found }),
+    }
+}
+
+async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let found: String = sqlx::query_scalar(SELECT_VERSION).fetch_one(connection).await?;
+    let mut numbers = found.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let version = (next(), next(), next());
+    if version < VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
+}
