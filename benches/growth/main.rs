@@ -1,11 +1,11 @@
-//! The growth benchmark: a server with millions of jobs in its database beside one with next to none, in one run.
+//! The growth benchmark: servers with millions of jobs in their databases beside one with next to none, in one run.
 //!
 //! `cargo bench --bench growth [-- --help]`
 //!
-//! Each round does the same things to both servers, in turn the one or the other first; what counts is the ratio of
-//! two medians of one round. All traffic stays on the loopback interface, on one connection, one request at a time:
-//! what is looked for is what grows with the database, not how much a server can take. Every answer is checked, and a
-//! wrong one ends the run.
+//! Each round does the same things to all servers, beginning with another one each time; what counts is the ratio of two
+//! medians of one round. All traffic stays on the loopback interface, and but for the round trips on one connection, one
+//! request at a time: what is looked for is what grows with the database, not how much a server can take. Every answer is
+//! checked, and a wrong one ends the run.
 
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
@@ -15,6 +15,8 @@ mod fill;
 mod measures;
 mod report;
 mod server;
+#[path = "../common/trips.rs"]
+mod trips;
 #[path = "../common/usage.rs"]
 mod usage;
 
@@ -35,13 +37,14 @@ use crate::report::Report;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo bench --bench growth --")]
 struct Options {
-    /// Jobs that are done
-    #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
-    finished: u32,
-    /// Jobs that wait
+    /// Jobs that are done, on one server after the other
+    #[arg(long, value_delimiter = ',', default_value = "0,1000000,5000000",
+          value_parser = clap::value_parser!(u32).range(..=50_000_000))]
+    finished: Vec<u32>,
+    /// Jobs that wait, on each of them
     #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..=9_000_000))]
     pending: u32,
-    /// Rounds; each kills both servers once
+    /// Rounds; each kills all servers once
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
     /// Requests of each kind in a round
@@ -88,25 +91,29 @@ async fn measure(options: &Options, target: &Path) -> Result<Report> {
     let parent = options.data_dir.clone().unwrap_or_else(|| target.join("bench-data"));
     let directory = WorkDirectory::create(&parent)?;
     let sync = directory.measure_sync(Duration::from_secs(1))?;
-    let amount = Amount { finished: options.finished, pending: options.pending };
-    let mut grown = Subject::prepare(&directory.path().join("grown"), amount).await?;
+    let amounts =
+        options.finished.iter().map(|it| Amount { finished: *it, pending: options.pending });
     let none = Amount { finished: 0, pending: 0 };
-    let mut empty = Subject::prepare(&directory.path().join("empty"), none).await?;
+    let mut subjects = Vec::new();
+    for (nth, amount) in std::iter::once(none).chain(amounts).enumerate() {
+        eprintln!("filling {} + {}", amount.finished, amount.pending);
+        let place = directory.path().join(nth.to_string());
+        subjects.push(Subject::prepare(&place, amount).await?);
+    }
     let requests = usize::from(options.requests);
     let mut rounds = Vec::new();
-    for nth in 0..options.rounds {
+    for nth in 0..usize::from(options.rounds) {
         eprintln!("round {} of {}", nth + 1, options.rounds);
-        rounds.push(measures::round(&mut grown, &mut empty, requests, nth % 2 == 0).await?);
+        rounds.push(measures::round(&mut subjects, requests, nth).await?);
     }
-    let emptied = grown.empty_deep_queue(requests).await.context("a cancel of all that waits")?;
+    let last = subjects.last_mut().context("no server")?;
+    let emptied = last.empty_deep_queue(requests).await.context("a cancel of all that waits")?;
     origin.file_system = directory.mount()?;
-    origin.server = grown.command_line()?;
+    origin.server = last.command_line()?;
     Ok(Report {
         origin,
         sync,
-        amount,
-        fill_seconds: grown.fill_seconds,
-        database_bytes: grown.database_bytes()?,
+        subjects: subjects.iter().map(Subject::filled).collect::<Result<_>>()?,
         requests,
         emptied,
         summary: report::summarise(&rounds),

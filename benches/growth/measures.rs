@@ -11,13 +11,20 @@ use tokio::time::sleep;
 use crate::common::stats::{Latency, micros};
 use crate::fill::{self, Amount};
 use crate::server::Server;
-use crate::usage;
+use crate::{trips, usage};
 
 /// Jobs that are done on both servers, to be read and waited for.
 const OWN: usize = 1_000;
 /// Pages of a thousand that are turned to get deep into the list.
 const PAGES_DEEP: usize = 200;
 const A_DAY: u32 = 86_400;
+/// Round trips over many connections.
+const TRIPS: u64 = 20_000;
+/// Jobs that go together when they have been kept for so many seconds.
+const SHORT_LIVED: usize = 5_000;
+const RETENTION_SECONDS: u32 = 2;
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A server and what is known of its jobs.
 #[derive(Debug)]
@@ -28,7 +35,19 @@ pub struct Subject {
     blocker: String,
     own: Vec<String>,
     deep_token: Option<String>,
+    amount: Amount,
+    fill_seconds: f64,
+    filled_bytes: u64,
+}
+
+/// What a server began with.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Filled {
+    pub amount: Amount,
     pub fill_seconds: f64,
+    /// Of the database, when it was filled, and after all rounds.
+    pub filled_bytes: u64,
+    pub last_bytes: u64,
 }
 
 /// What a request is but for its path, and the status that it must be answered with.
@@ -55,6 +74,9 @@ impl<'a> Kind<'a> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figures {
     pub submit: Latency,
+    /// Submitted and waited for, one after the other, and over 64 connections.
+    pub trip: Latency,
+    pub trips_per_second: f64,
     pub submit_deep: Latency,
     pub cancel: Latency,
     pub get: Latency,
@@ -66,6 +88,8 @@ pub struct Figures {
     pub wait_many: Option<Latency>,
     /// For each job of a queue that drains, with all else behind it.
     pub drain_ms: f64,
+    /// From the moment at which the last of some thousand jobs was over to its end, which is that of all.
+    pub gone_ms: f64,
     pub start_ms: f64,
     /// Of a server that nobody asks for anything.
     pub idle_ms: f64,
@@ -85,26 +109,17 @@ pub struct Emptied {
     pub submits: usize,
 }
 
-/// Both servers, once.
-#[derive(Debug, Serialize)]
-pub struct Round {
-    pub grown: Figures,
-    pub empty: Figures,
-}
+/// All servers, once, in their order.
+pub type Round = Vec<Figures>;
 
-pub async fn round(
-    grown: &mut Subject,
-    empty: &mut Subject,
-    requests: usize,
-    grown_first: bool,
-) -> Result<Round> {
-    if grown_first {
-        let grown = grown.figures(requests).await.context("the grown server")?;
-        Ok(Round { grown, empty: empty.figures(requests).await.context("the empty server")? })
-    } else {
-        let empty = empty.figures(requests).await.context("the empty server")?;
-        Ok(Round { grown: grown.figures(requests).await.context("the grown server")?, empty })
+pub async fn round(subjects: &mut [Subject], requests: usize, nth: usize) -> Result<Round> {
+    let count = subjects.len();
+    let mut figures = vec![None; count];
+    for turn in (0..count).map(|turn| (turn + nth) % count) {
+        let of_turn = subjects[turn].figures(requests).await;
+        figures[turn] = Some(of_turn.with_context(|| format!("server {turn}"))?);
     }
+    figures.into_iter().collect::<Option<_>>().context("a round without a turn of each")
 }
 
 impl Subject {
@@ -123,10 +138,13 @@ impl Subject {
         let begun = Instant::now();
         fill::multiply(&data.join("futurity.db"), amount)?;
         let fill_seconds = begun.elapsed().as_secs_f64();
+        let filled_bytes = database_bytes(data)?;
         let (server, _) = Server::start(data).await?;
         let data = data.to_owned();
         let (own, deep_token) = (Vec::new(), None);
-        let mut it = Self { server: Some(server), data, blocker, own, deep_token, fill_seconds };
+        let server = Some(server);
+        let mut it =
+            Self { server, data, blocker, own, deep_token, amount, fill_seconds, filled_bytes };
         for _ in 0..OWN {
             let (job, _) = it.ask(Kind::post(Some(&echo)), "/v1/jobs?wait=60").await?;
             it.own.push(id(&job)?);
@@ -167,8 +185,10 @@ impl Subject {
         })
     }
 
-    pub fn database_bytes(&self) -> Result<u64> {
-        Ok(std::fs::metadata(self.data.join("futurity.db"))?.len())
+    pub fn filled(&self) -> Result<Filled> {
+        let Self { amount, fill_seconds, filled_bytes, .. } = *self;
+        let last_bytes = database_bytes(&self.data)?;
+        Ok(Filled { amount, fill_seconds, filled_bytes, last_bytes })
     }
 
     async fn figures(&mut self, requests: usize) -> Result<Figures> {
@@ -177,6 +197,10 @@ impl Subject {
         let echo = json!({"function": "echo", "args": [1]});
         let submit = self.repeat(requests, Kind::submit(&echo), |_| "/v1/jobs".to_owned());
         let submit = submit.await?.0;
+        let address = self.server_mut()?.address();
+        let mut trip = trips::in_turn(address, 0..u64::try_from(requests)?).await?;
+        let trip = Latency::of(&mut trip).context("no round trip")?;
+        let trips_per_second = trips::at_once(address, TRIPS).await?;
         let sleep = json!({"function": "sleep", "args": [A_DAY], "queue": "deep"});
         let waiting = self.repeat(requests, Kind::submit(&sleep), |_| "/v1/jobs".to_owned());
         let (submit_deep, waiting) = waiting.await?;
@@ -194,6 +218,8 @@ impl Subject {
         };
         Ok(Figures {
             submit,
+            trip,
+            trips_per_second,
             submit_deep,
             cancel,
             get,
@@ -203,6 +229,7 @@ impl Subject {
             deep_page: self.page(few, &deep).await?,
             wait_many: self.wait_many(few).await?,
             drain_ms: self.drain(requests).await?,
+            gone_ms: self.retain_briefly().await?,
             start_ms: self.kill_and_start().await?,
             idle_ms,
             resident_mib,
@@ -258,6 +285,30 @@ impl Subject {
         Ok(begun.elapsed().as_secs_f64() * 1_000.0 / f64::from(u32::try_from(count)?))
     }
 
+    /// Jobs of one batch, which are done at nearly the same time, until the last of them is there no more.
+    async fn retain_briefly(&mut self) -> Result<f64> {
+        let calls = vec![json!({"args": [1]}); SHORT_LIVED];
+        let body =
+            json!({"function": "echo", "calls": calls, "retention_seconds": RETENTION_SECONDS});
+        let (batch, _) = self.ask(Kind::submit(&body), "/v1/batches").await?;
+        let batch = id(&batch)?;
+        let (newest, _) = self.ask(GET, &format!("/v1/jobs?batch={batch}&page_size=1")).await?;
+        let last = format!("/v1/jobs/{}", id(&newest["jobs"][0])?);
+        let (done, _) = self.ask(GET, &format!("/v1/batches/{batch}?wait=60")).await?;
+        ensure!(done["counts"]["succeeded"] == SHORT_LIVED, "a batch does not end: {done}");
+        let done = Instant::now();
+        loop {
+            let (status, body, _) = self.server_mut()?.exchange("GET", &last, None).await?;
+            if status == 404 || status == 410 {
+                let after = done.elapsed().as_secs_f64() - f64::from(RETENTION_SECONDS);
+                return Ok(after * 1_000.0);
+            }
+            ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
+            ensure!(done.elapsed() < GONE_WITHIN, "a job stays");
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     async fn kill_and_start(&mut self) -> Result<f64> {
         let server = self.server.take().context("no server")?;
         let (server, took) = server.killed_and_started().await?;
@@ -304,6 +355,10 @@ impl Subject {
     fn server_mut(&mut self) -> Result<&mut Server> {
         self.server.as_mut().context("no server")
     }
+}
+
+fn database_bytes(data: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(data.join("futurity.db"))?.len())
 }
 
 fn id(job: &Value) -> Result<String> {

@@ -57,6 +57,10 @@ impl Server {
         Self::start(&data).await
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
     pub fn process_id(&self) -> u32 {
         self.process.child.id()
     }

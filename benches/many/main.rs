@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod followers;
+#[path = "../common/map.rs"]
 mod map;
 mod report;
 #[path = "../common/site.rs"]
@@ -18,6 +19,7 @@ mod site;
 mod slow;
 #[path = "../common/usage.rs"]
 mod usage;
+#[path = "../common/wire.rs"]
 mod wire;
 
 use std::path::{Path, PathBuf};

@@ -10,10 +10,19 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/map.rs"]
+mod map;
 mod ours;
 mod report;
-#[expect(dead_code, reason = "only an answer is read in chunks here")]
-#[path = "../many/wire.rs"]
+#[expect(dead_code, reason = "servers ask for no key here")]
+#[path = "../common/site.rs"]
+mod site;
+#[path = "../common/trips.rs"]
+mod trips;
+#[expect(dead_code, reason = "only memory is looked at here")]
+#[path = "../common/usage.rs"]
+mod usage;
+#[path = "../common/wire.rs"]
 mod wire;
 
 use std::path::{Path, PathBuf};

@@ -33,11 +33,17 @@ impl Report {
         ));
         println!("append of 4 KiB and fdatasync: p50 {:.3} ms", self.sync.p50_ms);
         println!(
-            "\n{:16} {:>26} {:>30}  {:26} aim",
-            "", "one at a time, p50, ms", "many at once, jobs/s", "  jobs/s here / there"
+            "\n{:16} {:>26} {:>30}  {:26} {:26} aim",
+            "",
+            "one at a time, p50, ms",
+            "many at once, jobs/s",
+            "  a request a job / there",
+            "in a map / there"
         );
         let ours = |value: fn(&Round) -> f64| Spread::of(self.rounds.iter().map(value));
         line("futurity", ours(|round| round.ours.one_ms), ours(|round| round.ours.per_second));
+        println!();
+        line("  in a map", None, ours(|round| round.ours.map_per_second));
         println!();
         line("  in a batch", None, ours(|round| round.ours.batch_per_second));
         println!();
@@ -57,10 +63,15 @@ impl Report {
         };
         let theirs = |value: fn(&Figures) -> f64| Spread::of(rounds().map(|(_, it)| value(it)));
         line(name, theirs(|it| it.one_ms), theirs(|it| it.per_second));
-        let ratio = Spread::of(rounds().map(|(round, it)| round.ours.per_second / it.per_second));
+        let over = |ours: fn(&Round) -> f64| {
+            shown(Spread::of(rounds().map(|(round, it)| ours(round) / it.per_second)))
+        };
+        let (single, mapped) =
+            (over(|round| round.ours.per_second), over(|round| round.ours.map_per_second));
         let aim = AIMS.iter().find(|(name, _)| *name == peer.name);
         let aim = aim.map_or_else(String::new, |(_, aim)| format!("{aim:.0}"));
-        println!("  {:26} {aim:4} {}", shown(ratio), version.as_deref().unwrap_or_default());
+        let version = version.as_deref().unwrap_or_default();
+        println!("  {single:26} {mapped:26} {aim:4} {version}");
     }
 }
 

@@ -17,7 +17,7 @@ mod cell;
 mod common;
 mod crowd;
 mod echo;
-#[path = "../many/map.rs"]
+#[path = "../common/map.rs"]
 mod map;
 mod report;
 mod rounds;
@@ -29,7 +29,7 @@ mod targets;
 #[path = "../common/usage.rs"]
 mod usage;
 mod verify;
-#[path = "../many/wire.rs"]
+#[path = "../common/wire.rs"]
 mod wire;
 
 use std::path::{Path, PathBuf};

@@ -87,15 +87,19 @@ impl Report {
     /// What is no cell. Medians over the rounds.
     fn print_rest(&self) {
         let Settings { waiters, lines, .. } = self.settings;
-        let rest: [(String, Figure); 13] = [
+        let rest: [(String, Figure); 15] = [
             ("batches of 10,000, 4 connections, jobs/s".into(), |it| it.bulk.batches),
             ("lines, one answer, 4 connections, jobs/s".into(), |it| it.bulk.minimal_lines),
             ("lines, each answered, 4 connections, jobs/s".into(), |it| it.bulk.answered_lines),
             (format!("map of {lines} lines, results/s"), |it| it.map.lines_per_second()),
-            ("settled to answer, 1 waiter, p50 ms".into(), |it| it.settled.one.p50_ms),
-            ("settled to answer, 1 waiter, p99 ms".into(), |it| it.settled.one.p99_ms),
-            (format!("settled to half of {waiters} answers, ms"), |it| it.settled.many.p50_ms),
-            (format!("settled to the last of {waiters}, ms"), |it| it.settled.many.max_ms),
+            ("PUT of a result to its commit, p50 ms".into(), |it| it.settled.one_committed.p50_ms),
+            ("PUT of a result to its own answer, p50 ms".into(), |it| {
+                it.settled.one_settled.p50_ms
+            }),
+            ("commit to answer, 1 waiter, p50 ms".into(), |it| it.settled.one.p50_ms),
+            ("commit to answer, 1 waiter, p99 ms".into(), |it| it.settled.one.p99_ms),
+            (format!("commit to half of {waiters} answers, ms"), |it| it.settled.many.p50_ms),
+            (format!("commit to the last of {waiters}, ms"), |it| it.settled.many.max_ms),
             ("a connection and its waiter, KiB".into(), |it| it.settled.waiter_kib),
             ("a connection alone, KiB".into(), |it| it.settled.connection_kib),
             ("idle server, MiB".into(), |it| it.settled.idle_mib),

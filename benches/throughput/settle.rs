@@ -1,8 +1,9 @@
 //! From the end of a job to the answers of those who wait for it: one, and ten thousand. On a server of its own, which
 //! also tells how soon it is ready and what it takes when it does nothing.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -30,9 +31,10 @@ pub struct Settled {
     pub ready_ms: f64,
     /// Its resident memory before its first job.
     pub idle_mib: f64,
-    /// From the first byte of the request that settles the job to the answer of each waiter.
+    /// From the commit that settles the job to the answer of each waiter.
     pub many: Latency,
-    /// To the answer of the request itself.
+    /// From the first byte of the request that settles it to that commit, and to the answer of the request.
+    pub committed_ms: f64,
     pub settled_ms: f64,
     /// The same connections ask for the job, now done, without waiting: from the first request.
     pub asked: Latency,
@@ -42,7 +44,8 @@ pub struct Settled {
     pub connection_kib: f64,
     /// As `many`, with one waiter, over so many jobs.
     pub one: Latency,
-    /// As `settled_ms`, with one waiter.
+    /// As `committed_ms` and `settled_ms`, with one waiter.
+    pub one_committed: Latency,
     pub one_settled: Latency,
 }
 
@@ -50,6 +53,25 @@ pub struct Settled {
 struct Hand {
     site: Site,
     connection: Connection,
+    /// The server's high-water mark, which it writes after each commit, before anyone is told.
+    mark: PathBuf,
+}
+
+/// A job that this client has settled.
+struct Settlement {
+    begun: Instant,
+    committed: Instant,
+    answered: Instant,
+}
+
+impl Settlement {
+    fn committed_ms(&self) -> f64 {
+        (self.committed - self.begun).as_secs_f64() * 1_000.0
+    }
+
+    fn settled_ms(&self) -> f64 {
+        (self.answered - self.begun).as_secs_f64() * 1_000.0
+    }
 }
 
 /// One round on the empty `data`.
@@ -63,8 +85,9 @@ pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Sett
     until_idle(process).await?;
     let idle_mib = usage::resident_kib(process)? / 1024.0;
     let connection = Connection::open(site.address).await?;
-    let mut hand = Hand { site, connection };
-    let (one, one_settled) = hand.settle_one_by_one(repeats).await.context("one waiter")?;
+    let mut hand = Hand { site, connection, mark: data.join("high-water") };
+    let [one, one_committed, one_settled] =
+        hand.settle_one_by_one(repeats).await.context("one waiter")?;
 
     let id = hand.manual_job().await?;
     until_idle(process).await?;
@@ -75,11 +98,10 @@ pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Sett
     until_idle(process).await?;
     let waiting = usage::resident_kib(process)?;
 
-    let begun = Instant::now();
-    hand.settle(&id).await?;
-    let settled_ms = begun.elapsed().as_secs_f64() * 1_000.0;
+    let settlement = hand.settle(&id).await?;
     let body = Body { id: &id, result: RESULT };
-    let (crowd, told) = asking.answered(begun, body).await.context("many waiters")?;
+    let told = asking.answered(settlement.committed, body).await;
+    let (crowd, told) = told.context("many waiters")?;
 
     let begun = Instant::now();
     let asking = crowd.ask(hand.get(&format!("/v1/jobs/{id}")));
@@ -89,32 +111,34 @@ pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Sett
         ready_ms,
         idle_mib,
         many: summary(told)?,
-        settled_ms,
+        committed_ms: settlement.committed_ms(),
+        settled_ms: settlement.settled_ms(),
         asked: summary(asked)?,
         waiter_kib: each(waiting - empty),
         connection_kib: each(idle - empty),
         one,
+        one_committed,
         one_settled,
     })
 }
 
 impl Hand {
-    async fn settle_one_by_one(&mut self, repeats: usize) -> Result<(Latency, Latency)> {
-        let (mut waited, mut settled) = (Vec::new(), Vec::new());
+    async fn settle_one_by_one(&mut self, repeats: usize) -> Result<[Latency; 3]> {
+        let [mut waited, mut committed, mut settled] = [const { Vec::new() }; 3];
         let mut crowd = Crowd::open(&self.site, 1).await?;
         for _ in 0..repeats {
             let id = self.manual_job().await?;
             let asking = crowd.ask(self.get(&format!("/v1/jobs/{id}?wait=60")));
             sleep(ONE_ARRIVES).await;
-            let begun = Instant::now();
-            self.settle(&id).await?;
-            settled.push(micros(begun.elapsed()));
+            let settlement = self.settle(&id).await?;
+            committed.push(micros(settlement.committed - settlement.begun));
+            settled.push(micros(settlement.answered - settlement.begun));
             let body = Body { id: &id, result: RESULT };
-            let (again, mut latency) = asking.answered(begun, body).await?;
+            let (again, mut latency) = asking.answered(settlement.committed, body).await?;
             waited.append(&mut latency);
             crowd = again;
         }
-        Ok((summary(waited)?, summary(settled)?))
+        Ok([summary(waited)?, summary(committed)?, summary(settled)?])
     }
 
     async fn manual_job(&mut self) -> Result<String> {
@@ -123,9 +147,18 @@ impl Hand {
         job["id"].as_str().map(str::to_owned).context("a job without an id")
     }
 
-    async fn settle(&mut self, id: &str) -> Result<()> {
+    /// The moment of the commit is the time that the kernel notes when the mark is written. A file whose time was looked at
+    /// gets one as fine as the clock (Linux 6.13 and later); a coarse one is seen by lying before the request.
+    #[expect(clippy::disallowed_methods, reason = "a file's time is one of the wall clock")]
+    async fn settle(&mut self, id: &str) -> Result<Settlement> {
+        fs::metadata(&self.mark)?.modified()?;
+        let (begun, begun_at) = (Instant::now(), SystemTime::now());
         self.send("PUT", &format!("/v1/jobs/{id}/result"), &RESULT.to_string(), 200).await?;
-        Ok(())
+        let answered = Instant::now();
+        let took = fs::metadata(&self.mark)?.modified()?.duration_since(begun_at);
+        let committed = begun + took.context("the file system keeps no fine times")?;
+        ensure!(committed <= answered, "a request was answered before its commit");
+        Ok(Settlement { begun, committed, answered })
     }
 
     async fn send(&mut self, method: &str, path: &str, body: &str, status: u16) -> Result<Value> {

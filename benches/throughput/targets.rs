@@ -55,7 +55,7 @@ const TARGETS: [Target; 11] = [
     at_least("jobs line by line / echo", |it| jobs(it, it.bulk.minimal_lines), (2.0, 4.0, 100.0)),
     at_most("submit p50 / fdatasync p50, alone", Round::submit_of_fdatasync, (4.0, 2.5, 0.5)),
     at_most(
-        "settled to answer, 1 waiter, p50 ms",
+        "commit to answer, 1 waiter, p50 ms",
         |it| Some(it.settled.one.p50_ms),
         (1.0, 0.2, 0.0),
     ),

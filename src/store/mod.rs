@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::SqlitePool;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::domain::callback::DeliveryAttempt;
@@ -236,6 +236,8 @@ impl From<rusqlite::Error> for Error {
 pub struct Store {
     changes: mpsc::Sender<Change>,
     readers: SqlitePool,
+    /// Taken by whoever reads one job.
+    turns: Arc<Semaphore>,
     space: Arc<Space>,
     health: Arc<Health>,
 }

@@ -105,6 +105,12 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        // What reads is large. Thousands may ask at once, and no more of them read than there are connections.
+        let _turn = self.turns.acquire().await.map_err(|_closed| Error::Closed)?;
+        Box::pin(self.read_job(id)).await
+    }
+
+    async fn read_job(&self, id: JobId) -> Result<Option<Job>, Error> {
         let query = || sqlx::query(SELECT_JOB).bind(id.0.as_bytes().to_vec());
         let mut connection = self.readers.acquire().await?;
         let found = query().fetch_optional(&mut *connection).await?;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::domain::Timestamp;
 
@@ -78,7 +78,8 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     };
     let space = Arc::clone(&writer.space);
     let closed = start(writer, connection)?;
-    let store = Store { changes, readers, space, health };
+    let turns = Arc::new(Semaphore::new(sqlite::READERS_MAX as usize));
+    let store = Store { changes, readers, turns, space, health };
     Ok(Opened { store, commits, closed, recovered: found.recovered, suspects })
 }
 

@@ -26,7 +26,7 @@ pub(super) use schema::{check_schema, migrate};
 /// Only another process, such as a backup, can hold the database; then we wait this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at once. More only contend for two or four cores; waiters need none.
-const READERS_MAX: u32 = 4;
+pub(super) const READERS_MAX: u32 = 4;
 
 /// Memory of a reader for pages, in KiB below zero. What it does not have the kernel has.
 const READER_CACHE: &str = "-4096";
