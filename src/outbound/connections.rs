@@ -68,3 +68,22 @@ fn builder(resolver: &Resolver) -> ClientBuilder {
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Config, egress::Policy};
+    use super::*;
+
+    #[tokio::test]
+    async fn only_https_needs_the_certificates_of_the_system() {
+        let policy = Arc::new(Policy::new(&Config::default(), Vec::new()));
+        let connections = Connections::new(Resolver::new(policy)).expect("a pool");
+        let url = |text| Url::parse(text).expect("a URL");
+        connections.to(&url("http://a.invalid/")).await.expect("the plain one");
+        assert!(!connections.secure.initialized());
+        let secure = connections.to(&url("https://a.invalid/")).await;
+        assert!(matches!(secure, Ok(_) | Err(Error::NoAuthorities)), "{secure:?}");
+    }
+}

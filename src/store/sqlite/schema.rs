@@ -96,3 +96,48 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
     let version = (next(), next(), next());
     if version < VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::{open_checkpointer, open_readers, open_writer};
+
+    #[tokio::test]
+    async fn what_a_killed_start_and_a_lost_database_have_left_is_not_taken_into_a_new_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        let another = DatabasePath::from(directory.path().join("another.db"));
+        migrate(&another).await.expect("a database");
+        let writer = open_writer(&another).expect("its writer");
+        writer.execute("update counters set epoch = 77", ()).expect("a commit in its log");
+        let part = part_of(&path.file);
+        for log in [log_of(&path.file), log_of(&part)] {
+            std::fs::copy(log_of(&another.file), log).expect("a stray log");
+        }
+        std::fs::write(&part, "half of a database").expect("a part");
+        std::fs::write(&path.file, "").expect("an empty file");
+        migrate(&path).await.expect("a database");
+        assert!(!part.exists() && !log_of(&part).exists(), "nothing of the part is left");
+        let writer = open_writer(&path).expect("a database with all its settings");
+        let epoch: i64 = writer
+            .query_row("select epoch from counters", (), |row| row.get(0))
+            .expect("the counters");
+        assert_eq!(epoch, 0);
+        migrate(&path).await.expect("a schema that is up to date");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_opened_writes_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        migrate(&path).await.expect("a database");
+        let writer = open_writer(&path).expect("a writer");
+        writer.execute("update counters set epoch = 1", ()).expect("a commit");
+        let log = || std::fs::metadata(log_of(&path.file)).expect("a log").len();
+        let before = log();
+        let readers = open_readers(&path).await.expect("readers");
+        let checkpointer = open_checkpointer(&path).expect("a checkpointer");
+        assert_eq!(log(), before);
+        drop((readers, checkpointer));
+    }
+}
