@@ -1,11 +1,14 @@
 //! From the end of a job to the answers of those who wait for it: one, and ten thousand. On a server of its own, which
 //! also tells how soon it is ready and what it takes when it does nothing.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::inotify;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -23,6 +26,8 @@ const IDLE_WINDOW: Duration = Duration::from_millis(100);
 const IDLE_LOOKS: usize = 300;
 /// For one waiter's request to arrive: some hundred times what it takes.
 const ONE_ARRIVES: Duration = Duration::from_millis(5);
+/// For the news of a commit that was answered.
+const COMMIT_SEEN: Duration = Duration::from_secs(1);
 
 /// The figures of one round.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -53,24 +58,47 @@ pub struct Settled {
 struct Hand {
     site: Site,
     connection: Connection,
-    /// The server's high-water mark, which it writes after each commit, before anyone is told.
-    mark: PathBuf,
+    commits: Commits,
 }
 
-/// A job that this client has settled.
+/// When commits are seen, by a thread that sleeps until the server writes its high-water mark: after each commit, before anyone
+/// is told. It wakes as late as a client does, so the time between a commit and an answer is neither shortened nor stretched.
+struct Commits(Receiver<Instant>);
+
+impl Commits {
+    fn of(mark: &Path) -> Result<Self> {
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&watch, mark, inotify::WatchFlags::MODIFY)?;
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut events = inotify::Reader::new(&watch, &mut buffer);
+            while events.next().is_ok() && sender.send(Instant::now()).is_ok() {}
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Forgets those that were seen.
+    fn forget(&self) {
+        self.0.try_iter().for_each(drop);
+    }
+
+    fn next(&self) -> Result<Instant> {
+        self.0.recv_timeout(COMMIT_SEEN).context("no commit was seen")
+    }
+}
+
+/// A job that this client has settled: when the request went out, and how long until its commit and its answer.
 struct Settlement {
     begun: Instant,
-    committed: Instant,
-    answered: Instant,
+    committed: Duration,
+    answered: Duration,
 }
 
 impl Settlement {
-    fn committed_ms(&self) -> f64 {
-        (self.committed - self.begun).as_secs_f64() * 1_000.0
-    }
-
-    fn settled_ms(&self) -> f64 {
-        (self.answered - self.begun).as_secs_f64() * 1_000.0
+    /// The microseconds since the request as those since its commit.
+    fn since_commit(&self, waited: &mut [u32]) {
+        waited.iter_mut().for_each(|it| *it = it.saturating_sub(micros(self.committed)));
     }
 }
 
@@ -85,7 +113,7 @@ pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Sett
     until_idle(process).await?;
     let idle_mib = usage::resident_kib(process)? / 1024.0;
     let connection = Connection::open(site.address).await?;
-    let mut hand = Hand { site, connection, mark: data.join("high-water") };
+    let mut hand = Hand { site, connection, commits: Commits::of(&data.join("high-water"))? };
     let [one, one_committed, one_settled] =
         hand.settle_one_by_one(repeats).await.context("one waiter")?;
 
@@ -100,8 +128,9 @@ pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Sett
 
     let settlement = hand.settle(&id).await?;
     let body = Body { id: &id, result: RESULT };
-    let told = asking.answered(settlement.committed, body).await;
-    let (crowd, told) = told.context("many waiters")?;
+    let told = asking.answered(settlement.begun, body).await;
+    let (crowd, mut told) = told.context("many waiters")?;
+    settlement.since_commit(&mut told);
 
     let begun = Instant::now();
     let asking = crowd.ask(hand.get(&format!("/v1/jobs/{id}")));
@@ -111,8 +140,8 @@ pub async fn measure(data: &Path, waiters: usize, repeats: usize) -> Result<Sett
         ready_ms,
         idle_mib,
         many: summary(told)?,
-        committed_ms: settlement.committed_ms(),
-        settled_ms: settlement.settled_ms(),
+        committed_ms: settlement.committed.as_secs_f64() * 1_000.0,
+        settled_ms: settlement.answered.as_secs_f64() * 1_000.0,
         asked: summary(asked)?,
         waiter_kib: each(waiting - empty),
         connection_kib: each(idle - empty),
@@ -131,10 +160,11 @@ impl Hand {
             let asking = crowd.ask(self.get(&format!("/v1/jobs/{id}?wait=60")));
             sleep(ONE_ARRIVES).await;
             let settlement = self.settle(&id).await?;
-            committed.push(micros(settlement.committed - settlement.begun));
-            settled.push(micros(settlement.answered - settlement.begun));
+            committed.push(micros(settlement.committed));
+            settled.push(micros(settlement.answered));
             let body = Body { id: &id, result: RESULT };
-            let (again, mut latency) = asking.answered(settlement.committed, body).await?;
+            let (again, mut latency) = asking.answered(settlement.begun, body).await?;
+            settlement.since_commit(&mut latency);
             waited.append(&mut latency);
             crowd = again;
         }
@@ -147,17 +177,12 @@ impl Hand {
         job["id"].as_str().map(str::to_owned).context("a job without an id")
     }
 
-    /// The moment of the commit is the time that the kernel notes when the mark is written. A file whose time was looked at
-    /// gets one as fine as the clock (Linux 6.13 and later); a coarse one is seen by lying before the request.
-    #[expect(clippy::disallowed_methods, reason = "a file's time is one of the wall clock")]
     async fn settle(&mut self, id: &str) -> Result<Settlement> {
-        fs::metadata(&self.mark)?.modified()?;
-        let (begun, begun_at) = (Instant::now(), SystemTime::now());
+        self.commits.forget();
+        let begun = Instant::now();
         self.send("PUT", &format!("/v1/jobs/{id}/result"), &RESULT.to_string(), 200).await?;
-        let answered = Instant::now();
-        let took = fs::metadata(&self.mark)?.modified()?.duration_since(begun_at);
-        let committed = begun + took.context("the file system keeps no fine times")?;
-        ensure!(committed <= answered, "a request was answered before its commit");
+        let answered = begun.elapsed();
+        let committed = self.commits.next()?.saturating_duration_since(begun);
         Ok(Settlement { begun, committed, answered })
     }
 

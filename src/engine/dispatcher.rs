@@ -66,7 +66,11 @@ impl Engine {
                     self.shared.waiters.changed(id);
                 }
             }
-            Event::Batch(id) => self.shared.waiters.batch_changed(id),
+            Event::Batch(id) => {
+                self.shared.waiters.batch_changed(id);
+                // It may be done, and nobody has read when it expires; the cleaner finds out.
+                self.shared.due.soon(self.now());
+            }
             Event::BatchCancelling(batch) => self.go_on_cancelling(batch),
             Event::Gone(ids) => self.shared.recent.forget(&ids),
             Event::CancelRequested(order) => {

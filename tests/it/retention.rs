@@ -131,6 +131,16 @@ async fn g20_a_job_goes_by_itself_when_its_retention_is_over() {
 }
 
 #[tokio::test]
+async fn g20_a_batch_goes_by_itself_when_its_retention_is_over() {
+    let it = TestServer::start().await;
+    let calls = json!({"function": "echo", "calls": [{"args": [1]}, {"args": [2]}], "retention_seconds": 0});
+    let batch = it.post("/v1/batches", &calls).await.expect(202).json();
+    // Half as long as until the cleaner looks though nothing was said to it.
+    let goes = tokio::time::timeout(Duration::from_secs(30), until(&it, &batch, 410));
+    goes.await.expect("the cleaner knows of it");
+}
+
+#[tokio::test]
 async fn g20_a_job_stays_while_a_delivery_of_it_is_open_and_goes_when_none_is() {
     let it = TestServer::start().await;
     let mut receiver = Receiver::start(|_| Reply::Status(500)).await;
