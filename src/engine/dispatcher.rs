@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Job, Ordinal};
-use crate::store::{Commits, Ended, Event};
+use crate::domain::{Job, Json, Ordinal};
+use crate::store::{Claimed, Commits, Ended, Event};
 
 use super::Engine;
 use super::attempt;
@@ -31,16 +31,9 @@ impl Engine {
         match event {
             Event::Started(job, bound) => {
                 let control = self.shared.running.begin(job.ordinal);
-                self.shared.running.named(job.spec.id);
-                // In a box, because a future is moved many times before it is first polled.
-                let attempt = Box::pin(attempt::run(self.clone(), job, Some(bound), control));
-                self.shared.attempts.spawn(attempt);
+                self.begin(job, Some(bound), control);
             }
-            Event::Claimed(ordinals) => {
-                let begin = |ordinal: Ordinal| (ordinal, self.shared.running.begin(ordinal));
-                let claimed = ordinals.into_iter().map(begin).collect();
-                self.shared.attempts.spawn(start_claimed(self.clone(), claimed));
-            }
+            Event::Claimed(claimed) => self.begin_all(claimed),
             Event::Changed(job) => {
                 self.shared.running.end(&job);
                 if !job.is_done() {
@@ -85,6 +78,31 @@ impl Engine {
         }
     }
 
+    fn begin(&self, job: Arc<Job>, bound: Option<Json>, control: Arc<Control>) {
+        self.shared.running.named(job.spec.id);
+        // In a box, because a future is moved many times before it is first polled.
+        let attempt = Box::pin(attempt::run(self.clone(), job, bound, control));
+        self.shared.attempts.spawn(attempt);
+    }
+
+    /// Starts jobs that waited, those at once that need not be read.
+    fn begin_all(&self, claimed: Vec<Claimed>) {
+        let mut unknown = Vec::new();
+        for Claimed { ordinal, known } in claimed {
+            let control = self.shared.running.begin(ordinal);
+            match known {
+                Some((job, bound)) => {
+                    self.shared.waiters.changed(job.spec.id);
+                    self.begin(job, Some(bound), control);
+                }
+                None => unknown.push((ordinal, control)),
+            }
+        }
+        if !unknown.is_empty() {
+            self.shared.attempts.spawn(begin_unknown(self.clone(), unknown));
+        }
+    }
+
     /// Wakes who waits for one of the jobs that were cancelled before they started. Whoever waits for many
     /// hears of it at once, so that ends are heard of in their order. For whoever waits for one, the
     /// job is read; of those that nobody waits for none is: who comes later finds them done.
@@ -117,15 +135,13 @@ impl Engine {
     }
 }
 
-async fn start_claimed(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
+async fn begin_unknown(engine: Engine, claimed: Vec<(Ordinal, Arc<Control>)>) {
     let ordinals: Vec<Ordinal> = claimed.iter().map(|(ordinal, _)| *ordinal).collect();
     for job in engine.committed(&ordinals).await {
         let found = claimed.iter().find(|(ordinal, _)| *ordinal == job.ordinal);
         if let Some((_, control)) = found {
-            engine.shared.running.named(job.spec.id);
             engine.shared.waiters.changed(job.spec.id);
-            let attempt = Box::pin(attempt::run(engine.clone(), job, None, Arc::clone(control)));
-            engine.shared.attempts.spawn(attempt);
+            engine.begin(job, None, Arc::clone(control));
         }
     }
 }

@@ -31,14 +31,23 @@ impl Ended {
     }
 }
 
+/// A job that waited and has a slot now.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its place.
+    pub ordinal: Ordinal,
+    /// The job as its claim left it, and its arguments as its function takes them, where they need not be read.
+    pub known: Option<(Arc<Job>, Json)>,
+}
+
 /// What a commit did that the rest of the service must hear of.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// This job's first attempt was claimed with its submission, which had these bound arguments; whoever
     /// hears it must run it, once.
     Started(Arc<Job>, Json),
-    /// These jobs were claimed from the backlog; the same, after loading them.
-    Claimed(Vec<Ordinal>),
+    /// These jobs were claimed from the backlog; the same, after loading those that are not known.
+    Claimed(Vec<Claimed>),
     /// This job is done, or an interruption made it wait again.
     Changed(Arc<Job>),
     /// This job was cancelled before it started.

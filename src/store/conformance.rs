@@ -206,8 +206,8 @@ fn of_jobs(events: &[Event]) -> Vec<String> {
 fn in_words(event: &Event) -> String {
     match event {
         Event::Started(job, _) => format!("started {}", job.ordinal.0),
-        Event::Claimed(ordinals) => {
-            let ordinals: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
+        Event::Claimed(claimed) => {
+            let ordinals: Vec<i64> = claimed.iter().map(|claimed| claimed.ordinal.0).collect();
             format!("claimed {ordinals:?}")
         }
         Event::Changed(job) => format!("changed {} {}", job.ordinal.0, job.state),

@@ -5,6 +5,7 @@ mod batches;
 mod cancel_many;
 mod cancels;
 mod changes;
+mod claims;
 mod clocks;
 mod counters;
 mod deliveries;
@@ -23,14 +24,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::{Counts, Job, JobId, Ordinal, State, Timestamp, settle};
+use crate::domain::{Counts, Job, JobId, Ordinal, Pool, State, Timestamp, settle};
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
 use super::sqlite::write::Statements;
 use super::sqlite::write::jobs::{Guard, TOGETHER, Waiting};
-use super::{Cause, Ended, Error, Event};
+use super::{Cause, Claimed, Ended, Error, Event};
 
 pub(super) use counters::Counters;
 pub(super) use doomed::PORTION_AMONG_OTHERS;
@@ -44,7 +45,7 @@ pub(super) struct Group<'a> {
     /// The latest moment that a change has brought.
     pub(super) now: Timestamp,
     events: Vec<Event>,
-    claimed: Vec<Ordinal>,
+    claimed: Vec<Claimed>,
     /// Jobs that waited and were cancelled many at a time.
     cancelled: Vec<Ended>,
     /// Jobs whose time has come.
@@ -229,6 +230,9 @@ impl<'a> Group<'a> {
             self.ledger.set_running(ordinal, Some(running));
         }
         let job = Arc::new(job);
+        if may_start && job.state == State::Pending && it.pool != Pool::Absent {
+            self.ledger.keep_fresh(&job, &it.bound);
+        }
         let seq = self.change_of(ordinal);
         let text = payload::arguments(&it.spec);
         let arguments = self.store(&text, written_ahead)?;
@@ -357,30 +361,6 @@ impl<'a> Group<'a> {
             let is_due = self.sql.make_due(next.ordinal, self.now.max(finished_at))?;
             next.may_have_callbacks |= is_due;
             self.makes_due |= is_due;
-        }
-        Ok(())
-    }
-
-    /// What waits, has a slot now, and may take it in this group.
-    fn next_claim(&mut self) -> Option<Ordinal> {
-        if self.has_cancelled_enough() { None } else { self.ledger.claim() }
-    }
-
-    /// Starts what waits and has a slot now.
-    fn claim(&mut self) -> Result<(), Error> {
-        while let Some(ordinal) = self.next_claim() {
-            if self.ledger.has_marks() && self.is_cancelled_at_claim(ordinal)? {
-                continue;
-            }
-            let seq = self.change_of(ordinal);
-            let attempt = self.sql.claim_job(ordinal, seq, self.counters.epoch, self.now)?;
-            let Some((attempt, batch)) = attempt else {
-                return Err(disagree(format!("job {} does not wait", ordinal.0)));
-            };
-            self.moved(batch, (ordinal, seq), (State::Pending, State::Running))?;
-            let running = Running { attempt, ..Running::default() };
-            self.ledger.set_running(ordinal, Some(running));
-            self.claimed.push(ordinal);
         }
         Ok(())
     }

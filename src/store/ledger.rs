@@ -1,5 +1,6 @@
 //! The ledger: free slots, and who is next. One owner, the writer; a rolled-back group restores it.
 
+mod fresh;
 mod marks;
 mod queues;
 mod scheduled;
@@ -13,6 +14,7 @@ use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 
 use super::{Config, Error, QueueSettings};
 
+use fresh::Fresh;
 use marks::Marks;
 use queues::Lanes;
 pub(super) use queues::{Cancelling, KeptQueue};
@@ -83,6 +85,8 @@ struct Queue {
     doomed: Vec<Lanes>,
     /// How far the cancelling of those has come; none when it is done.
     cancelling: Option<Cancelling>,
+    /// Jobs of it that are kept in memory.
+    fresh: usize,
 }
 
 /// How to take one step back.
@@ -112,6 +116,8 @@ pub(super) struct Ledger {
     queues: BTreeMap<QueueName, Queue>,
     pools: BTreeMap<Pool, (usize, usize)>,
     running: HashMap<Ordinal, Running>,
+    /// Some of those that wait.
+    fresh: HashMap<Ordinal, Fresh>,
     claiming: bool,
     /// Queues that were shut down and are not known to be drained; empty nearly always.
     shutting_down: BTreeSet<QueueName>,
@@ -137,6 +143,7 @@ impl Ledger {
             queues: config.queues.iter().map(|(name, it)| (name.clone(), queue(it))).collect(),
             pools: config.slots.iter().map(|(pool, slots)| (*pool, (*slots, 0))).collect(),
             running: HashMap::default(),
+            fresh: HashMap::default(),
             claiming: true,
             shutting_down: BTreeSet::new(),
             queue_default: config.queue_default,
@@ -212,6 +219,7 @@ impl Ledger {
 
     /// Takes a waiting job out of its queue; false if it does not wait there.
     pub(super) fn withdraw(&mut self, slot: Slot, priority: Priority, ordinal: Ordinal) -> bool {
+        drop(self.take_fresh(ordinal));
         let place = Place::new(priority, ordinal);
         self.withdraw_doomed(&slot.queue, place) || self.withdraw_place(slot, place)
     }
@@ -307,6 +315,7 @@ impl Ledger {
 
     /// The group was rolled back: takes every step back, the last first.
     pub(super) fn roll_back(&mut self) {
+        self.forget_fresh();
         while let Some(step) = self.undo.pop() {
             match step {
                 Undo::Unadmit(queue, pool, place) => {

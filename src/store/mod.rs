@@ -55,7 +55,7 @@ pub use change::{
     Submission,
 };
 pub use clocks::{Alarm, Moment};
-pub use commits::{Commits, Ended, Event};
+pub use commits::{Claimed, Commits, Ended, Event};
 pub use fsck::fsck;
 pub use lifecycle::Answer;
 pub use manual::Completion;

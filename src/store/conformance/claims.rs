@@ -1,8 +1,8 @@
 //! Slots: who starts, in what order, and what a settled job leaves to the next.
 
 use super::{
-    Error, Outcome, Pool, QueueName, Settlement, Shelf, State, Submission, Timestamp, example,
-    raised, returned, settlement, submission, urgent,
+    Arc, Error, Event, Job, Json, Outcome, Pool, QueueName, Settlement, Shelf, Spec, State,
+    Submission, Timestamp, example, raised, returned, settlement, submission, urgent,
 };
 
 #[tokio::test]
@@ -60,6 +60,46 @@ async fn e2_a_settled_job_leaves_its_slot_to_the_next_in_the_same_commit() {
     assert_eq!(it.told(), ["changed 1 succeeded", "claimed [2]"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.attempt, second.version), (State::Running, 1, 2));
+}
+
+#[tokio::test]
+async fn e2_a_job_that_came_a_moment_ago_starts_from_memory_as_it_is_written() {
+    let mut it = Shelf::of_workers(1).await;
+    let (first, second) = (it.submit(1).await, it.submit(2).await);
+    it.settle(&first, returned()).await.expect("a running job");
+    let written = it.job(&second).await;
+    assert_eq!(known(&mut it), [(written, "{}".to_owned())]);
+}
+
+#[tokio::test]
+async fn e2_a_job_that_is_not_in_memory_or_was_changed_is_claimed_to_be_read() {
+    let mut it = Shelf::of_workers(1).await;
+    let (first, changed) = (it.submit(1).await, it.submit(2).await);
+    let text = serde_json::to_string(&"x".repeat(3_000)).expect("JSON");
+    let args = Some(Json::kept(format!("[{text}]")).expect("JSON"));
+    let large = submission(Spec { args, ..example::spec(3) });
+    let large = it.put(large).await.expect("a job");
+    it.execute("update jobs set version = 7 where ordinal = 2");
+    it.settle(&first, returned()).await.expect("a running job");
+    let changed = it.job(&changed).await;
+    assert_eq!((changed.state, changed.version), (State::Running, 8));
+    it.settle(&changed, returned()).await.expect("a running job");
+    assert_eq!(it.state(&large).await, State::Running);
+    assert_eq!(known(&mut it), []);
+}
+
+/// Of the jobs that were claimed since the last look, those that need not be read, with their bound arguments.
+fn known(it: &mut Shelf) -> Vec<(Job, String)> {
+    let mut all = Vec::new();
+    while let Ok(events) = it.events.try_recv() {
+        all.extend(events);
+    }
+    let claimed = all.into_iter().filter_map(|event| match event {
+        Event::Claimed(claimed) => Some(claimed),
+        _ => None,
+    });
+    let known = claimed.flatten().filter_map(|claimed| claimed.known);
+    known.map(|(job, bound)| (Arc::unwrap_or_clone(job), bound.as_str().to_owned())).collect()
 }
 
 #[tokio::test]

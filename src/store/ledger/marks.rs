@@ -74,6 +74,7 @@ impl Ledger {
             Undo::GiveBack(slot) => Some(slot.clone()),
             _ => None,
         });
+        drop(self.take_fresh(job));
         self.set_running(job, None);
         if let Some(slot) = taken {
             self.release(slot);

@@ -105,6 +105,7 @@ impl Ledger {
         priority: Priority,
         ordinal: Ordinal,
     ) -> bool {
+        drop(self.take_fresh(ordinal));
         let place = Place::new(priority, ordinal);
         if self.withdraw_doomed(name, place) {
             return true;

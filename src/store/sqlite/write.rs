@@ -37,7 +37,7 @@ const CLAIM_JOB: &str =
     "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
     started_at = max(?4, created_at), deadline_at = null
 where ordinal = ?1 and state = 'pending'
-returning attempt, batch";
+returning attempt, batch, version";
 const REQUEST_CANCEL: &str =
     "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
 where ordinal = ?1 and state = 'running' and cancel_requested_at is null";
@@ -109,17 +109,18 @@ impl<'a> Statements<'a> {
         self.run(KEEP_QUIET, [quiet]).map(drop)
     }
 
-    /// The attempt that the claim begins, and the job's batch; none if the job does not wait.
+    /// The attempt that the claim begins, the job's batch and its version; none if the job does not wait.
     pub(in crate::store) fn claim_job(
         self,
         ordinal: Ordinal,
         seq: i64,
         epoch: i64,
         now: Timestamp,
-    ) -> Result<Option<(u32, Option<Ordinal>)>> {
+    ) -> Result<Option<(u32, Option<Ordinal>, i64)>> {
         let mut statement = self.prepared(CLAIM_JOB)?;
-        let claimed =
-            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Ordinal)));
+        let claimed = |row: &rusqlite::Row<'_>| {
+            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Ordinal), row.get(2)?))
+        };
         statement.query_row([ordinal.0, seq, epoch, now.0], claimed).optional()
     }
 

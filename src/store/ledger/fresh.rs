@@ -1,0 +1,153 @@
+//! Jobs that came a moment ago and wait. They are kept in memory, so that most need not be read when they start.
+
+use crate::domain::{Job, Json, Ordinal, Spec};
+use crate::store::Arc;
+
+use super::Ledger;
+
+/// Jobs of all queues, and of one: a queue whose jobs wait for long leaves room for the others.
+const JOBS_MAX: usize = 8_192;
+const OF_QUEUE_MAX: usize = 4_096;
+/// Arguments, as they were sent and as they were bound, with tags and metadata: with what else a job is, all of them together
+/// take some 20 MiB at most.
+const BYTES_MAX: usize = 1_024;
+
+/// A job as it was submitted, and its arguments as its function takes them.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Fresh {
+    pub(in crate::store) job: Arc<Job>,
+    pub(in crate::store) bound: Json,
+}
+
+impl Ledger {
+    /// Keeps a job that waits for a slot, if there is room.
+    pub(in crate::store) fn keep_fresh(&mut self, job: &Arc<Job>, bound: &Json) {
+        self.forget_all_but_last_of(job);
+        let Some(queue) = self.queues.get_mut(&job.spec.queue) else { return };
+        // What is paused may wait for days.
+        let is_paused = queue.kept.is_none_or(|kept| kept.paused);
+        let is_full = self.fresh.len() >= JOBS_MAX || queue.fresh >= OF_QUEUE_MAX;
+        if is_paused || is_full || bytes(&job.spec) + bound.len() > BYTES_MAX {
+            return;
+        }
+        queue.fresh += 1;
+        self.fresh.insert(job.ordinal, Fresh { job: Arc::clone(job), bound: bound.clone() });
+    }
+
+    /// Gives a job that starts, or does not wait any more for another reason.
+    pub(in crate::store) fn take_fresh(&mut self, ordinal: Ordinal) -> Option<Fresh> {
+        let fresh = self.fresh.remove(&ordinal)?;
+        if let Some(queue) = self.queues.get_mut(&fresh.job.spec.queue) {
+            queue.fresh -= 1;
+        }
+        Some(fresh)
+    }
+
+    /// A group was rolled back: another job may get the ordinal of one that it brought.
+    pub(super) fn forget_fresh(&mut self) {
+        self.fresh.clear();
+        self.queues.values_mut().for_each(|queue| queue.fresh = 0);
+    }
+
+    /// If nobody but `job` waits in its queue, whoever else is kept of it has gone without being taken.
+    fn forget_all_but_last_of(&mut self, job: &Job) {
+        let name = &job.spec.queue;
+        if let Some(queue) = self.queues.get_mut(name)
+            && queue.pending <= 1
+            && queue.fresh > 0
+        {
+            queue.fresh = 0;
+            self.fresh.retain(|_, other| other.job.spec.queue != *name);
+        }
+    }
+}
+
+fn bytes(spec: &Spec) -> usize {
+    let json = |it: &Option<Json>| it.as_ref().map_or(0, Json::len);
+    let tags: usize = spec.tags.as_slice().iter().map(String::len).sum();
+    let metadata = spec.metadata.as_slice().iter().map(|(name, value)| name.len() + value.len());
+    json(&spec.args) + json(&spec.kwargs) + tags + metadata.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::domain::{Pool, Priority, QueueName, example};
+    use crate::store::ledger::{KeptQueue, Place, Slot};
+    use crate::store::{Config, QueueSettings};
+
+    const SETTINGS: QueueSettings = QueueSettings { max_workers: 1, max_pending: 9_000 };
+
+    fn ledger() -> Ledger {
+        Ledger::new(&Config {
+            path: PathBuf::new().into(),
+            queues: BTreeMap::from([(QueueName::default_queue(), SETTINGS)]),
+            queue_default: SETTINGS,
+            slots: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            delivery_wait_ms_max: 0,
+            accept_data_loss: false,
+        })
+    }
+
+    /// A job comes and waits.
+    fn comes(ledger: &mut Ledger, place: i64) {
+        let spec = example::spec(u64::try_from(place).expect("a place"));
+        let slot = Slot { queue: spec.queue.clone(), pool: Pool::Tasks };
+        ledger.admit(slot, Priority::default(), Ordinal(place)).expect("room");
+        let job = Job::submitted(Arc::new(spec), Ordinal(place));
+        ledger.keep_fresh(&Arc::new(job), &Json::empty_object());
+    }
+
+    /// It goes by a way that does not look at what is kept.
+    fn slips_away(ledger: &mut Ledger, place: i64) {
+        let slot = Slot { queue: QueueName::default_queue(), pool: Pool::Tasks };
+        assert!(ledger.withdraw_place(slot, Place::new(Priority::default(), Ordinal(place))));
+    }
+
+    #[test]
+    fn a_queue_keeps_its_share_and_those_that_came_first() {
+        let mut ledger = ledger();
+        (1..=5_000).for_each(|place| comes(&mut ledger, place));
+        assert_eq!(ledger.fresh.len(), OF_QUEUE_MAX);
+        assert!(ledger.take_fresh(Ordinal(1)).is_some() && ledger.take_fresh(Ordinal(1)).is_none());
+        comes(&mut ledger, 5_001);
+        assert!(ledger.take_fresh(Ordinal(5_000)).is_none(), "there was no room");
+        assert!(ledger.take_fresh(Ordinal(5_001)).is_some(), "there was room again");
+    }
+
+    #[test]
+    fn a_paused_queue_keeps_none() {
+        let mut ledger = ledger();
+        let paused = KeptQueue { paused: true, ..KeptQueue::new(SETTINGS) };
+        ledger.keep_queue(&QueueName::default_queue(), paused);
+        comes(&mut ledger, 1);
+        assert!(ledger.take_fresh(Ordinal(1)).is_none());
+    }
+
+    #[test]
+    fn what_is_rolled_back_is_forgotten() {
+        let mut ledger = ledger();
+        comes(&mut ledger, 1);
+        ledger.roll_back();
+        comes(&mut ledger, 1);
+        slips_away(&mut ledger, 1);
+        ledger.roll_back();
+        assert!(ledger.take_fresh(Ordinal(1)).is_none());
+    }
+
+    #[test]
+    fn those_that_went_another_way_are_forgotten_once_nobody_else_waits() {
+        let mut ledger = ledger();
+        (1..=3).for_each(|place| comes(&mut ledger, place));
+        (1..=2).for_each(|place| slips_away(&mut ledger, place));
+        comes(&mut ledger, 4);
+        assert_eq!(ledger.fresh.len(), 4, "the third still waits");
+        (3..=4).for_each(|place| slips_away(&mut ledger, place));
+        comes(&mut ledger, 5);
+        assert_eq!(ledger.fresh.keys().copied().collect::<Vec<_>>(), [Ordinal(5)]);
+    }
+}
