@@ -20,7 +20,7 @@ bench: ## rates, latencies, memory and start of the durable path beside a bare e
 	@cargo bench --locked --no-run --bench echo
 	@cargo bench --locked --bench throughput
 
-bench-growth: ## a server with two million jobs beside one with next to none, in a release build
+bench-growth: ## servers with a million jobs that wait and up to five million that are done beside one with next to none, in a release build
 	@echo "==> bench-growth"
 	@cargo bench --locked --bench growth
 
