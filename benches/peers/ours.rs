@@ -66,7 +66,7 @@ async fn batch(address: SocketAddr) -> Result<f64> {
     ensure!(answer.status == 202, "a batch is answered {}", answer.status);
     let batch: Value = serde_json::from_slice(answer.body)?;
     let path = batch["urls"]["self"].as_str().context("a batch without a URL")?;
-    let head = format!("GET {path}/results HTTP/1.1");
+    let head = Site::new(address, None).head("GET", &format!("{path}/results"));
     let (_sender, mut receiver) = wire::open(address, &head).await?;
     let mut lines = Vec::new();
     while let Some(chunk) = receiver.chunk().await? {
