@@ -5,6 +5,7 @@
 //! order of changes of its own. What is copied differs from what would have been submitted only in that the copies
 //! are alike.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -28,6 +29,8 @@ pub fn multiply(database: &Path, amount: Amount) -> Result<()> {
     copy(&transaction, "pending", amount.pending)?;
     transaction.commit()?;
     connection.execute_batch("pragma wal_checkpoint(truncate); pragma optimize")?;
+    // Or the kernel would write it while the servers are measured.
+    File::open(database)?.sync_all()?;
     let sound: String = connection.query_row("pragma quick_check(1)", (), |row| row.get(0))?;
     ensure!(sound == "ok", "the filled database is not sound: {sound}");
     Ok(())
