@@ -1,6 +1,5 @@
 //! Round trips: a job is submitted, and its result waited for in the same request.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -8,18 +7,19 @@ use tokio::task::JoinSet;
 
 use crate::common::client::Connection;
 use crate::common::stats::micros;
+use crate::site::Site;
 
 const CONNECTIONS: u64 = 64;
 
 /// One after the other, on one connection; the microseconds of each.
-pub async fn in_turn(address: SocketAddr, values: impl Iterator<Item = u64>) -> Result<Vec<u32>> {
-    let mut connection = Connection::open(address).await?;
+pub async fn in_turn(site: &Site, values: impl Iterator<Item = u64>) -> Result<Vec<u32>> {
+    let mut connection = Connection::open(site.address).await?;
     let mut latencies = Vec::new();
     for value in values {
         let body = format!("{{\"function\":\"echo\",\"args\":[{value}]}}");
-        let request = request(address, "POST", "/v1/jobs?wait=30", &body);
+        let request = site.request("POST", "/v1/jobs?wait=30", &body);
         let begun = Instant::now();
-        let answer = connection.exchange(request.as_bytes()).await?;
+        let answer = connection.exchange(&request).await?;
         latencies.push(micros(begun.elapsed()));
         let text = String::from_utf8_lossy(answer.body);
         ensure!(answer.status == 200, "a submission is answered {}: {text}", answer.status);
@@ -29,12 +29,13 @@ pub async fn in_turn(address: SocketAddr, values: impl Iterator<Item = u64>) -> 
 }
 
 /// So many over 64 connections; how many a second.
-pub async fn at_once(address: SocketAddr, count: u64) -> Result<f64> {
+pub async fn at_once(site: &Site, count: u64) -> Result<f64> {
     let mut clients = JoinSet::new();
     let begun = Instant::now();
     for client in 0..CONNECTIONS {
         let values = (client..count).step_by(usize::try_from(CONNECTIONS)?);
-        clients.spawn(in_turn(address, values));
+        let site = site.clone();
+        clients.spawn(async move { in_turn(&site, values).await });
     }
     let mut done = 0;
     while let Some(client) = clients.join_next().await {
@@ -42,13 +43,4 @@ pub async fn at_once(address: SocketAddr, count: u64) -> Result<f64> {
     }
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     Ok(done as f64 / begun.elapsed().as_secs_f64())
-}
-
-/// A request with a body of JSON, to a server that asks for no key.
-pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }

@@ -15,6 +15,9 @@ mod fill;
 mod measures;
 mod report;
 mod server;
+#[expect(dead_code, reason = "servers ask for no key here")]
+#[path = "../common/site.rs"]
+mod site;
 #[path = "../common/trips.rs"]
 mod trips;
 #[path = "../common/usage.rs"]

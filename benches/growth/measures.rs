@@ -126,7 +126,7 @@ pub async fn round(subjects: &mut [Subject], requests: usize, nth: usize) -> Res
     let mut figures = figures.context("a round without a turn of each")?;
     let mut rates = vec![Vec::new(); count];
     for turn in (0..count * TURNS).map(|turn| (turn + nth) % count) {
-        rates[turn].push(trips::at_once(subjects[turn].server_mut()?.address(), TRIPS).await?);
+        rates[turn].push(trips::at_once(&subjects[turn].server_mut()?.site(), TRIPS).await?);
     }
     for (figures, rates) in figures.iter_mut().zip(rates) {
         figures.trips_per_second = Spread::of(rates).context("no round trips")?.median;
@@ -209,8 +209,8 @@ impl Subject {
         let echo = json!({"function": "echo", "args": [1]});
         let submit = self.repeat(requests, Kind::submit(&echo), |_| "/v1/jobs".to_owned());
         let submit = submit.await?.0;
-        let address = self.server_mut()?.address();
-        let mut trip = trips::in_turn(address, 0..u64::try_from(requests)?).await?;
+        let site = self.server_mut()?.site();
+        let mut trip = trips::in_turn(&site, 0..u64::try_from(requests)?).await?;
         let trip = Latency::of(&mut trip).context("no round trip")?;
         let sleep = json!({"function": "sleep", "args": [A_DAY], "queue": "deep"});
         let waiting = self.repeat(requests, Kind::submit(&sleep), |_| "/v1/jobs".to_owned());

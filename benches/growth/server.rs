@@ -11,6 +11,7 @@ use tokio::time::{interval, timeout};
 
 use crate::common::client::Connection;
 use crate::common::process::Process;
+use crate::site::Site;
 
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -57,8 +58,8 @@ impl Server {
         Self::start(&data).await
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.process.address
+    pub fn site(&self) -> Site {
+        self.client.site.clone()
     }
 
     pub fn process_id(&self) -> u32 {
@@ -105,13 +106,14 @@ impl Server {
 /// Asks one thing after another.
 #[derive(Debug)]
 pub struct Client {
-    address: SocketAddr,
+    site: Site,
     connection: Connection,
 }
 
 impl Client {
     async fn open(address: SocketAddr) -> Result<Self> {
-        Ok(Self { address, connection: Connection::open(address).await? })
+        let connection = Connection::open(address).await?;
+        Ok(Self { site: Site::new(address, None), connection })
     }
 
     /// Sends one request and gives status, body, and how long the answer took.
@@ -122,14 +124,9 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<(u16, Vec<u8>, Duration)> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        );
+        let request = self.site.request(method, path, &body);
         let begun = Instant::now();
-        let answer = self.connection.exchange(request.as_bytes()).await;
+        let answer = self.connection.exchange(&request).await;
         let answer = answer.with_context(|| format!("{method} {path}"))?;
         Ok((answer.status, answer.body.to_vec(), begun.elapsed()))
     }

@@ -1,6 +1,5 @@
 //! The same work here: durable jobs, one after the other and many at once.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::common::process::Process;
 use crate::common::stats::Latency;
 use crate::map;
 use crate::site::Site;
-use crate::trips::{self, request};
+use crate::trips;
 use crate::wire;
 
 /// Beyond its defaults the server has as many places as a client has connections.
@@ -42,32 +41,30 @@ pub async fn measure(place: &Path, command_line: &mut String) -> Result<Figures>
     let config = config.to_str().context("a path that is no text")?;
     let server = Process::start(&place.join("data"), Some(config), &place.join("log")).await?;
     command_line.clone_from(&server.command_line);
-    let address = server.address;
-    trips::at_once(address, WARM).await?;
-    let mut latencies = trips::in_turn(address, 0..ONE).await?;
+    let site = Site::new(server.address, None);
+    trips::at_once(&site, WARM).await?;
+    let mut latencies = trips::in_turn(&site, 0..ONE).await?;
     let one = Latency::of(&mut latencies).context("not one job")?;
     Ok(Figures {
         one_ms: one.p50_ms,
-        per_second: trips::at_once(address, MANY).await?,
-        map_per_second: map::whole(&server, &Site::new(address, None), MANY)
-            .await?
-            .lines_per_second(),
-        batch_per_second: batch(address).await?,
+        per_second: trips::at_once(&site, MANY).await?,
+        map_per_second: map::whole(&server, &site, MANY).await?.lines_per_second(),
+        batch_per_second: batch(&site).await?,
     })
 }
 
-async fn batch(address: SocketAddr) -> Result<f64> {
+async fn batch(site: &Site) -> Result<f64> {
     let calls: Vec<Value> = (0..BATCH).map(|value| json!({"args": [value]})).collect();
     let body = json!({"function": "echo", "calls": calls}).to_string();
-    let mut connection = Connection::open(address).await?;
-    let submit = request(address, "POST", "/v1/batches", &body);
+    let mut connection = Connection::open(site.address).await?;
+    let submit = site.request("POST", "/v1/batches", &body);
     let begun = Instant::now();
-    let answer = connection.exchange(submit.as_bytes()).await?;
+    let answer = connection.exchange(&submit).await?;
     ensure!(answer.status == 202, "a batch is answered {}", answer.status);
     let batch: Value = serde_json::from_slice(answer.body)?;
     let path = batch["urls"]["self"].as_str().context("a batch without a URL")?;
-    let head = Site::new(address, None).head("GET", &format!("{path}/results"));
-    let (_sender, mut receiver) = wire::open(address, &head).await?;
+    let head = site.head("GET", &format!("{path}/results"));
+    let (_sender, mut receiver) = wire::open(site.address, &head).await?;
     let mut lines = Vec::new();
     while let Some(chunk) = receiver.chunk().await? {
         lines.extend(chunk);

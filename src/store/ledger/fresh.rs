@@ -2,6 +2,7 @@
 
 use crate::domain::{Job, Json, Ordinal, Spec};
 use crate::store::Arc;
+use crate::store::change::arguments_bytes;
 
 use super::Ledger;
 
@@ -63,10 +64,9 @@ impl Ledger {
 }
 
 fn bytes(spec: &Spec) -> usize {
-    let json = |it: &Option<Json>| it.as_ref().map_or(0, Json::len);
     let tags: usize = spec.tags.as_slice().iter().map(String::len).sum();
     let metadata = spec.metadata.as_slice().iter().map(|(name, value)| name.len() + value.len());
-    json(&spec.args) + json(&spec.kwargs) + tags + metadata.sum::<usize>()
+    arguments_bytes(spec) + tags + metadata.sum::<usize>()
 }
 
 #[cfg(test)]
