@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::domain::{Batch, BatchId, Job, OnError, Ordinal, Timestamp};
-use crate::store::{self, Many, Order, Submission};
+use crate::domain::{Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
+use crate::store::{self, Answer, Many, Order, Submission, Submitted};
 
 use super::batches::Common;
 use super::waiters::Follow;
 use super::{BatchCall, Engine, Error, NewJob};
+
+/// Portions of calls that may be on their way to the disk: while one is written, the next is read and checked.
+const PORTIONS_MAX: usize = 4;
 
 /// A map to be begun.
 #[derive(Clone, Debug)]
@@ -37,13 +41,36 @@ pub struct Map {
     buffersize: usize,
     order: Order,
     on_disconnect: OnError,
-    /// Calls that are submitted and not given back, by their index; with their job, once it is done.
-    buffered: BTreeMap<i64, Option<Job>>,
+    /// What was sent and is not answered, the oldest first.
+    portions: VecDeque<Portion>,
+    /// Calls that are sent and not given back, by their index; with their job, once it is done.
+    buffered: BTreeMap<i64, Option<Arc<Job>>>,
     /// Those of them that are done, as they ended.
     ended: VecDeque<i64>,
     given: i64,
     /// Whether the batch takes calls; none once it was cancelled.
     is_open: bool,
+}
+
+/// What happens to a map.
+#[derive(Debug)]
+pub enum Happened {
+    /// Jobs of it are done.
+    Ended,
+    /// Calls that were sent together are submitted, but for these.
+    Answered {
+        /// Each by its index, and why.
+        refused: Vec<(i64, Error)>,
+    },
+    /// The server stops.
+    Stops,
+}
+
+/// Calls that were sent together, and what came of them.
+#[derive(Debug)]
+struct Portion {
+    sent: Vec<(i64, JobId)>,
+    answer: Answer<Submitted>,
 }
 
 impl Engine {
@@ -81,6 +108,7 @@ impl Engine {
             buffersize,
             order,
             on_disconnect,
+            portions: VecDeque::new(),
             buffered,
             ended,
             given: 0,
@@ -99,7 +127,8 @@ impl Map {
     /// How many calls may be submitted now (E10).
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.is_open { self.buffersize.saturating_sub(self.buffered.len()) } else { 0 }
+        let takes = self.is_open && self.portions.len() < PORTIONS_MAX;
+        if takes { self.buffersize.saturating_sub(self.buffered.len()) } else { 0 }
     }
 
     /// Whether it takes calls.
@@ -120,54 +149,65 @@ impl Map {
         self.given
     }
 
-    /// Submits calls, each with its index, in one commit; those that are refused, each for itself. Nothing is
-    /// taken any more once the batch was cancelled.
+    /// Sends calls on, each with its index, to be submitted in one commit; gives those that are refused at once,
+    /// each for itself. What becomes of the others is told by [`Map::next`]. Nothing is taken any more once the
+    /// batch was cancelled.
     ///
     /// # Errors
-    /// A failure of the disk: then none of them is there.
-    pub async fn submit(
-        &mut self,
-        calls: Vec<(i64, BatchCall)>,
-    ) -> Result<Vec<(i64, Error)>, Error> {
+    /// The store is closed: then none of them is there.
+    pub async fn send(&mut self, calls: Vec<(i64, BatchCall)>) -> Result<Vec<(i64, Error)>, Error> {
         let now = self.engine.now();
         let (mut refused, mut taken) = (Vec::new(), Vec::with_capacity(calls.len()));
+        let mut sent = Vec::with_capacity(calls.len());
         for (index, call) in calls {
             match self.call(index, call, now) {
-                Ok(submission) => taken.push(submission),
+                Ok(submission) => {
+                    sent.push((index, submission.spec.id));
+                    taken.push(submission);
+                }
                 Err(refusal) => refused.push((index, refusal)),
             }
         }
         if taken.is_empty() {
             return Ok(refused);
         }
-        // Followed before it exists, so that no end is missed.
-        taken.iter().for_each(|call| self.follow.add(call.spec.id));
-        let indexes: Vec<i64> = taken.iter().filter_map(|it| Some(it.spec.batch?.index)).collect();
-        let ids: Vec<_> = taken.iter().map(|call| call.spec.id).collect();
+        // Followed before they exist, so that no end is missed.
+        self.follow.add(sent.iter().map(|(_, id)| *id));
+        self.buffered.extend(sent.iter().map(|(index, _)| (*index, None)));
         let many = Many { calls: taken, batch: Some(self.batch.ordinal) };
-        match self.engine.shared.store.submit_many(many).await {
+        let answer = self.engine.shared.store.send_many(many).await?;
+        self.portions.push_back(Portion { sent, answer });
+        Ok(refused)
+    }
+
+    /// What came of the portion that was sent first. Those of its calls that were refused are not there.
+    fn answered(
+        &mut self,
+        submitted: Result<Submitted, store::Error>,
+    ) -> Result<Vec<(i64, Error)>, Error> {
+        let Some(Portion { sent, .. }) = self.portions.pop_front() else { return Ok(Vec::new()) };
+        let mut refused = Vec::new();
+        match submitted {
             Ok(submitted) => {
-                for ((index, id), job) in indexes.into_iter().zip(ids).zip(submitted) {
-                    match job {
-                        Ok(_) => drop(self.buffered.insert(index, None)),
-                        Err(error) => {
-                            self.follow.remove(id);
-                            refused.push((index, error.into()));
-                        }
+                for ((index, id), job) in sent.into_iter().zip(submitted) {
+                    if let Err(error) = job {
+                        self.forget(index, id);
+                        refused.push((index, error.into()));
                     }
                 }
-                refused.sort_by_key(|(index, _)| *index);
-                Ok(refused)
             }
-            Err(error) => {
-                ids.into_iter().for_each(|id| self.follow.remove(id));
-                if matches!(error, store::Error::BatchClosed) {
-                    self.is_open = false;
-                    return Ok(refused);
-                }
-                Err(error.into())
+            Err(store::Error::BatchClosed) => {
+                self.is_open = false;
+                sent.into_iter().for_each(|(index, id)| self.forget(index, id));
             }
+            Err(error) => return Err(error.into()),
         }
+        Ok(refused)
+    }
+
+    fn forget(&mut self, index: i64, id: JobId) {
+        self.follow.remove(id);
+        self.buffered.remove(&index);
     }
 
     fn call(&self, index: i64, call: BatchCall, now: Timestamp) -> Result<Submission, Error> {
@@ -175,22 +215,27 @@ impl Map {
         self.engine.call_of(&self.common, call, place, now)
     }
 
-    /// Waits until a job of it is done; false if the server stops first. Nothing is lost if nobody waits to the
-    /// end.
-    pub async fn done(&mut self) -> bool {
+    /// Waits for what happens next. Nothing is lost if nobody waits to the end.
+    ///
+    /// # Errors
+    /// A failure of the disk: the calls of a portion are not there.
+    pub async fn next(&mut self) -> Result<Happened, Error> {
         let job = tokio::select! {
             biased;
+            submitted = first_answer(&mut self.portions) => {
+                return Ok(Happened::Answered { refused: self.answered(submitted)? });
+            }
             job = self.follow.next() => job,
-            () = self.engine.shared.ending.cancelled() => return false,
+            () = self.engine.shared.ending.cancelled() => return Ok(Happened::Stops),
         };
         self.ended_now(job);
         while let Some(job) = self.follow.try_next() {
             self.ended_now(job);
         }
-        true
+        Ok(Happened::Ended)
     }
 
-    fn ended_now(&mut self, job: Job) {
+    fn ended_now(&mut self, job: Arc<Job>) {
         let Some(of) = job.spec.batch else { return };
         if let Some(place) = self.buffered.get_mut(&of.index) {
             *place = Some(job);
@@ -199,14 +244,14 @@ impl Map {
     }
 
     /// The results whose turn it is.
-    pub fn results(&mut self) -> Vec<(i64, Job)> {
+    pub fn results(&mut self) -> Vec<(i64, Arc<Job>)> {
         let mut results = Vec::new();
         match self.order {
             Order::Input => {
-                while let Some(first) = self.buffered.first_entry() {
-                    let (index, Some(job)) = (*first.key(), first.get().clone()) else { break };
-                    first.remove();
-                    results.push((index, job));
+                while let Some(first) = self.buffered.first_entry().filter(|it| it.get().is_some())
+                {
+                    let (index, job) = first.remove_entry();
+                    results.extend(job.map(|job| (index, job)));
                 }
                 self.ended.clear();
             }
@@ -235,7 +280,14 @@ impl Map {
         Ok(())
     }
 
-    /// No more calls come. Whatever is submitted runs on, and is found by its batch.
+    /// Whether each call that was sent is submitted or refused.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.portions.is_empty()
+    }
+
+    /// No more calls come: of those that are not answered none need be taken. Whatever is submitted runs on, and is
+    /// found by its batch.
     ///
     /// # Errors
     /// A failure of the disk.
@@ -246,6 +298,14 @@ impl Map {
     }
 }
 
+/// What came of the first of them; never, if there is none.
+async fn first_answer(portions: &mut VecDeque<Portion>) -> Result<Submitted, store::Error> {
+    match portions.front_mut() {
+        Some(portion) => portion.answer.get().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Drop for Map {
     /// Whoever mapped went away before the end (E7).
     fn drop(&mut self) {
@@ -253,13 +313,19 @@ impl Drop for Map {
             return;
         }
         let (engine, batch) = (self.engine.clone(), self.batch.ordinal);
+        let portions = mem::take(&mut self.portions);
         let stops = engine.shared.ending.is_cancelled();
         let cancels = self.on_disconnect == OnError::Cancel && !stops;
         self.engine.shared.tasks.spawn(async move {
             let (store, now) = (&engine.shared.store, engine.now());
-            let ended = match cancels {
-                true => store.cancel_batch(batch, now).await.map(drop),
-                false => store.close_batch(batch, now).await,
+            let ended = if cancels {
+                store.cancel_batch(batch, now).await.map(drop)
+            } else {
+                // A batch that is closed with them would not take them.
+                for mut portion in portions {
+                    drop(portion.answer.get().await);
+                }
+                store.close_batch(batch, now).await
             };
             if let Err(error) = ended {
                 // The next start closes it.

@@ -64,7 +64,7 @@ pub use error::{Caller, Error};
 pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use job_events::{JobEvent, JobEvents, JobPlace};
 pub use manual::Completed;
-pub use map::{Map, NewMap};
+pub use map::{Happened, Map, NewMap};
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;

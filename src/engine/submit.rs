@@ -59,7 +59,7 @@ impl Engine {
         let deadline = Instant::now() + wait;
         // An id that the client chose may be that of another request's job.
         let may_be_another = submission.identity.is_some();
-        let answer = self.shared.store.send_submission(submission, waiter.end()).await?;
+        let mut answer = self.shared.store.send_submission(submission, waiter.end()).await?;
         // The end of the job, or of its submission, is heard of at once; that it is accepted wakes nobody.
         let done = self.until(waiter, deadline).await;
         if let Some(job) = done.as_ref().filter(|_| !may_be_another) {

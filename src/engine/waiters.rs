@@ -3,8 +3,9 @@
 
 mod batches;
 mod follow;
+mod watchers;
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::HashMap;
@@ -17,6 +18,7 @@ use super::Error;
 
 pub(super) use batches::BatchWatch;
 pub(super) use follow::Follow;
+use watchers::Watchers;
 
 /// All requests that wait.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub(super) struct Waiters {
 
 #[derive(Debug, Default)]
 struct Table {
-    jobs: HashMap<JobId, BTreeMap<u64, Watcher>>,
+    jobs: HashMap<JobId, Watchers>,
     batches: HashMap<BatchId, batches::Watched>,
     /// Entries of `jobs`, all told.
     watched: usize,
@@ -43,7 +45,7 @@ enum Watcher {
     /// By the job itself, when it is done.
     Done(oneshot::Sender<Arc<Job>>),
     /// By the job itself, one of many.
-    Each(mpsc::UnboundedSender<Job>),
+    Each(mpsc::UnboundedSender<Arc<Job>>),
     /// That its version has changed.
     Changed(oneshot::Sender<()>),
     /// Which of many it is, when it is done. One job is told once, so no more wait in the channel
@@ -149,8 +151,7 @@ impl Waiters {
     fn take(&self, id: JobId, is_told: impl Fn(&Watcher) -> bool) -> Vec<Watcher> {
         let mut table = lock(&self.shared);
         let Some(watchers) = table.jobs.get_mut(&id) else { return Vec::new() };
-        let told: Vec<Watcher> =
-            watchers.extract_if(.., |_, watcher| is_told(watcher)).map(|(_, it)| it).collect();
+        let told = watchers.take(is_told);
         if watchers.is_empty() {
             table.jobs.remove(&id);
         }
@@ -171,13 +172,18 @@ impl Table {
     }
 
     fn watch(&mut self, id: JobId, number: u64, watcher: Watcher) {
-        self.jobs.entry(id).or_default().insert(number, watcher);
+        match self.jobs.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(Watchers::One(number, watcher));
+            }
+            Entry::Occupied(mut place) => place.get_mut().add(number, watcher),
+        }
         self.watched += 1;
     }
 
     fn leave(&mut self, id: JobId, number: u64) {
         let Some(watchers) = self.jobs.get_mut(&id) else { return };
-        let was_there = watchers.remove(&number).is_some();
+        let was_there = watchers.remove(number);
         if watchers.is_empty() {
             self.jobs.remove(&id);
         }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use futures_util::stream;
 
 use crate::domain::{Clocks, Invalid, Json, Options, Priority, QueueName};
-use crate::engine::{BatchCall, Error, Map, NewJob, NewMap};
+use crate::engine::{BatchCall, Error, Happened, Map, NewJob, NewMap};
 
 use super::Desk;
 use super::batch_results::{end, line, order, streamed};
@@ -136,7 +136,8 @@ impl Mapping {
             if !text.is_empty() {
                 return Ok(Some(text));
             }
-            if self.input != Input::Comes || !self.map.is_open() {
+            let is_over = self.input != Input::Comes || !self.map.is_open();
+            if is_over && self.map.is_answered() {
                 self.close().await?;
                 if self.map.in_flight() == 0 {
                     return Ok(Some(self.end()));
@@ -159,7 +160,13 @@ impl Mapping {
         let is_idle = reads && self.map.in_flight() == 0;
         tokio::select! {
             biased;
-            goes_on = self.map.done() => Ok(if goes_on { String::new() } else { self.end() }),
+            happened = self.map.next() => match happened? {
+                Happened::Ended => Ok(String::new()),
+                Happened::Answered { refused } => {
+                    self.refuse_all(refused.into_iter().map(of_engine).collect()).await
+                }
+                Happened::Stops => Ok(self.end()),
+            },
             lines = self.reader.next(room), if reads => self.take(lines).await,
             problem = idle(), if is_idle => self.take(Err(problem)).await,
         }
@@ -187,12 +194,16 @@ impl Mapping {
             }
             self.index += 1;
         }
-        for (index, error) in self.map.submit(calls).await? {
-            refused.push((index, Problem::from(error)));
-        }
+        refused.extend(self.map.send(calls).await?.into_iter().map(of_engine));
+        self.refuse_all(refused).await
+    }
+
+    /// The answers to calls that cannot be taken.
+    async fn refuse_all(&mut self, mut refused: Vec<(i64, Problem)>) -> Result<String, Error> {
         if !refused.is_empty() {
             self.map.fails().await?;
         }
+        let mut text = String::new();
         refused.sort_by_key(|(index, _)| *index);
         refused.iter().for_each(|(index, problem)| self.refuse(&mut text, *index, problem));
         Ok(text)
@@ -215,6 +226,10 @@ impl Mapping {
         let unfinished = i64::try_from(self.map.in_flight()).unwrap_or(i64::MAX);
         end(self.map.given(), unfinished, false)
     }
+}
+
+fn of_engine((index, error): (i64, Error)) -> (i64, Problem) {
+    (index, error.into())
 }
 
 /// A call as its line has it: an array of arguments, or an object of `args` and `kwargs`.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::domain::{
     Batch, BatchId, FunctionName, Identity, Job, NewCallback, OnError, Ordinal, Timestamp, When,
 };
 
-use super::change::{Change, Submission};
-use super::{Error, Store};
+use super::change::{Change, Reply, Submission};
+use super::{Answer, Error, Store};
 
 /// A batch to be written, with its calls: all of them, or none.
 #[derive(Clone, Debug)]
@@ -60,6 +62,16 @@ impl Store {
     /// [`Error::BatchClosed`], or a failure of the disk: then none is there.
     pub async fn submit_many(&self, many: Many) -> Result<Submitted, Error> {
         self.write(|reply| Change::SubmitMany { many, reply }).await
+    }
+
+    /// The same, with an answer that may be asked for later. What is sent later is committed later.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn send_many(&self, many: Many) -> Result<Answer<Submitted>, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Change::SubmitMany { many, reply: Reply::new(sender) }).await?;
+        Ok(Answer(receiver))
     }
 
     /// No more calls come: the batch is done when its jobs are.

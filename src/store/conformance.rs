@@ -1,5 +1,6 @@
 //! The conformance suite: what every database below the store must do, through the store's own verbs.
 
+mod arrivals;
 mod batch_removals;
 mod batches;
 mod callbacks;

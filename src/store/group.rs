@@ -10,6 +10,7 @@ mod clocks;
 mod counters;
 mod deliveries;
 mod doomed;
+mod ends;
 mod indexing;
 mod logs;
 mod manual;
@@ -30,7 +31,8 @@ use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
 use super::payload::{self, Stored};
 use super::sqlite::write::Statements;
-use super::sqlite::write::jobs::{Guard, TOGETHER, Waiting};
+use super::sqlite::write::insert::{Arrival, SIXTEEN};
+use super::sqlite::write::jobs::Guard;
 use super::{Cause, Claimed, Ended, Error, Event};
 
 pub(super) use counters::Counters;
@@ -52,12 +54,13 @@ pub(super) struct Group<'a> {
     startable: Vec<JobId>,
     /// By how much the counts of batches have moved.
     tallies: BTreeMap<Ordinal, Counts>,
+    /// Jobs of batches that have ended and are not noted yet.
+    ends: BTreeMap<Ordinal, ends::Ends>,
     log: changes::Log,
     /// Rows that the connection had changed before.
     rows_before: u64,
-    /// Whether jobs that wait are gathered to be inserted together, and those that were.
-    gathers: bool,
-    gathered: Vec<Waiting>,
+    /// Jobs that have come and are not inserted yet: many go together.
+    arrivals: Vec<Arrival>,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -95,10 +98,10 @@ impl<'a> Group<'a> {
             cancelled: Vec::new(),
             startable: Vec::new(),
             tallies: BTreeMap::new(),
+            ends: BTreeMap::new(),
             log: changes::Log::default(),
             rows_before: sql.connection().total_changes(),
-            gathers: false,
-            gathered: Vec::new(),
+            arrivals: Vec::new(),
             portion_left: doomed::PORTION,
             makes_due: false,
         })
@@ -122,17 +125,19 @@ impl<'a> Group<'a> {
                 Change::SubmitMany { many, reply } => reply.set(self.submit_many(many)?),
                 Change::SubmitBatch { it, reply } => reply.set(self.submit_batch(it)?),
                 Change::Clean { now, from, reply } => {
+                    self.insert_arrivals()?;
                     reply.set(Ok(self.clean(*now, *from, alone)?));
                 }
                 Change::Shrink { forced, reply } => reply.set(Ok(self.shrink(alone || *forced)?)),
                 _ => {}
             }
         }
-        Ok(())
+        self.insert_arrivals()
     }
 
     /// Makes it durable; gives what it did. `kept` is how far the counters are reserved.
     pub(super) fn commit(mut self, kept: &mut Counters) -> Result<Done, Error> {
+        self.keep_ends()?;
         self.count_batches()?;
         self.index_some()?;
         self.keep_log()?;
@@ -207,8 +212,8 @@ impl<'a> Group<'a> {
         written_ahead: Option<i64>,
     ) -> Result<Result<Arc<Job>, Error>, Error> {
         if it.identity.is_some() {
-            // It may be that of a job that was gathered before.
-            self.insert_gathered()?;
+            // It may be that of a job that came with this one.
+            self.insert_arrivals()?;
         }
         if let Err(refusal) = self.admit(it)? {
             if let Some(payload) = written_ahead {
@@ -234,23 +239,13 @@ impl<'a> Group<'a> {
             self.ledger.keep_fresh(&job, &it.bound);
         }
         let seq = self.change_of(ordinal);
-        let text = payload::arguments(&it.spec);
-        let arguments = self.store(&text, written_ahead)?;
         let deadline = job.deadline(self.now);
-        if job.state == State::Running {
-            self.sql.insert_started(&job, (seq, self.counters.epoch), &arguments)?;
-        } else if self.gathers && it.identity.is_none() && it.callbacks.is_empty() {
-            let (arguments_bytes, arguments_sum) = (arguments.bytes(), arguments.sum());
-            let arguments = arguments.payload().map_or(Ok(text), Err);
-            let job = Arc::clone(&job);
-            let gathered =
-                Waiting { job, deadline, seq, arguments, arguments_bytes, arguments_sum };
-            self.gathered.push(gathered);
-            if self.gathered.len() == TOGETHER {
-                self.insert_gathered()?;
-            }
-        } else {
-            self.sql.insert_waiting(&job, deadline, seq, &arguments)?;
+        let arrival = self.arrival(&job, deadline, (seq, written_ahead))?;
+        self.arrivals.push(arrival);
+        // What comes with it must find its row.
+        let is_alone = it.identity.is_none() && it.callbacks.is_empty();
+        if !is_alone || self.arrivals.len() == SIXTEEN {
+            self.insert_arrivals()?;
         }
         self.waits_for(&job, deadline);
         if let Some(identity) = &it.identity {
@@ -266,6 +261,20 @@ impl<'a> Group<'a> {
             self.events.push(Event::Started(Arc::clone(&job), it.bound.clone()));
         }
         Ok(Ok(job))
+    }
+
+    fn arrival(
+        &mut self,
+        job: &Arc<Job>,
+        deadline: Option<Timestamp>,
+        (seq, written_ahead): (i64, Option<i64>),
+    ) -> Result<Arrival, Error> {
+        let text = payload::arguments(&job.spec);
+        let stored = self.store(&text, written_ahead)?;
+        let (arguments_bytes, arguments_sum) = (stored.bytes(), stored.sum());
+        let arguments = stored.payload().map_or(Ok(text), Err);
+        let (job, epoch) = (Arc::clone(job), self.counters.epoch);
+        Ok(Arrival { job, deadline, seq, epoch, arguments, arguments_bytes, arguments_sum })
     }
 
     /// Gives a job its place in its queue, unless its request has made one before.

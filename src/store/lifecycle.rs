@@ -76,11 +76,11 @@ impl Store {
 pub struct Answer<T>(pub(super) oneshot::Receiver<Result<T, Error>>);
 
 impl<T> Answer<T> {
-    /// Waits for it.
+    /// Waits for it. Nothing is lost if nobody waits to the end; it is given once.
     ///
     /// # Errors
     /// What kept the change from being made.
-    pub async fn get(self) -> Result<T, Error> {
-        self.0.await.map_err(|_closed| Error::Closed)?
+    pub async fn get(&mut self) -> Result<T, Error> {
+        (&mut self.0).await.map_err(|_closed| Error::Closed)?
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use foldhash::HashSet;
 use tokio::sync::mpsc;
 
-use crate::domain::{Job, JobId, Spec};
+use crate::domain::{Job, JobId, Json, Spec};
 
 use super::{Error, Place, Table, Waiters, Watcher, lock};
 
@@ -17,26 +18,28 @@ impl Waiters {
     pub(in crate::engine) fn follow(&self) -> Result<Follow, Error> {
         let place = self.take_place()?;
         let (sender, done) = mpsc::unbounded_channel();
-        Ok(Follow { sender, done, ids: std::collections::HashSet::new(), place })
+        Ok(Follow { sender, done, ids: HashSet::default(), place })
     }
 }
 
 /// The jobs that one request follows. They are told once each, so no more wait in the channel than it named.
 #[derive(Debug)]
 pub(in crate::engine) struct Follow {
-    sender: mpsc::UnboundedSender<Job>,
-    done: mpsc::UnboundedReceiver<Job>,
+    sender: mpsc::UnboundedSender<Arc<Job>>,
+    done: mpsc::UnboundedReceiver<Arc<Job>>,
     /// Those that are not told yet.
-    ids: std::collections::HashSet<JobId>,
+    ids: HashSet<JobId>,
     place: Place,
 }
 
 impl Follow {
-    /// Follows a job from now on.
-    pub(in crate::engine) fn add(&mut self, id: JobId) {
-        self.ids.insert(id);
-        let watcher = Watcher::Each(self.sender.clone());
-        lock(&self.place.table).watch(id, self.place.number, watcher);
+    /// Follows these jobs from now on.
+    pub(in crate::engine) fn add(&mut self, ids: impl IntoIterator<Item = JobId>) {
+        let mut table = lock(&self.place.table);
+        for id in ids {
+            self.ids.insert(id);
+            table.watch(id, self.place.number, Watcher::Each(self.sender.clone()));
+        }
     }
 
     /// Follows it no more.
@@ -46,7 +49,7 @@ impl Follow {
     }
 
     /// The next job that is done.
-    pub(in crate::engine) async fn next(&mut self) -> Job {
+    pub(in crate::engine) async fn next(&mut self) -> Arc<Job> {
         match self.done.recv().await {
             Some(job) => self.told(job),
             None => std::future::pending().await,
@@ -54,12 +57,12 @@ impl Follow {
     }
 
     /// The next one, if it is done already.
-    pub(in crate::engine) fn try_next(&mut self) -> Option<Job> {
+    pub(in crate::engine) fn try_next(&mut self) -> Option<Arc<Job>> {
         let job = self.done.try_recv().ok()?;
         Some(self.told(job))
     }
 
-    fn told(&mut self, job: Job) -> Job {
+    fn told(&mut self, job: Arc<Job>) -> Arc<Job> {
         self.ids.remove(&job.spec.id);
         job
     }
@@ -73,17 +76,23 @@ impl Drop for Follow {
 }
 
 /// The job without what is large.
-pub(super) fn slim(job: &Job) -> Job {
-    let mut slim = job.clone();
-    if slim.result.as_ref().is_some_and(|result| result.len() > KEPT_BYTES_MAX) {
+pub(super) fn slim(job: &Arc<Job>) -> Arc<Job> {
+    let bytes = |json: &Option<Json>| json.as_ref().map_or(0, |it| it.len());
+    let spec = &job.spec;
+    let result_omitted = bytes(&job.result) > KEPT_BYTES_MAX;
+    let omits_arguments = bytes(&spec.args) + bytes(&spec.kwargs) > KEPT_BYTES_MAX;
+    if !result_omitted && !omits_arguments {
+        return Arc::clone(job);
+    }
+    let mut slim = (**job).clone();
+    if result_omitted {
         slim.result = None;
         slim.result_omitted = true;
     }
-    let bytes = |json: &Option<crate::domain::Json>| json.as_ref().map_or(0, |it| it.len());
-    if bytes(&slim.spec.args) + bytes(&slim.spec.kwargs) > KEPT_BYTES_MAX {
-        slim.spec = Arc::new(Spec { args: None, kwargs: None, ..(*slim.spec).clone() });
+    if omits_arguments {
+        slim.spec = Arc::new(Spec { args: None, kwargs: None, ..(**spec).clone() });
     }
-    slim
+    Arc::new(slim)
 }
 
 #[cfg(test)]
@@ -91,7 +100,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{Json, Outcome, Timestamp, example, settle};
+    use crate::domain::{Outcome, Timestamp, example, settle};
 
     fn done(number: u128, result: Json) -> Arc<Job> {
         let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
@@ -106,20 +115,20 @@ mod tests {
         assert!(waiters.follow().is_err(), "it is a waiter like any other");
         let large = Json::trusted(format!("\"{}\"", "x".repeat(KEPT_BYTES_MAX)));
         let jobs = [done(1, Json::trusted("1")), done(2, large), done(3, Json::trusted("3"))];
-        jobs.iter().for_each(|job| follow.add(job.spec.id));
+        follow.add(jobs.iter().map(|job| job.spec.id));
         follow.remove(jobs[2].spec.id);
         for job in &jobs {
             waiters.done(job);
             waiters.done(job);
         }
-        assert_eq!(follow.next().await, *jobs[0]);
+        assert_eq!(follow.next().await, jobs[0]);
         let second = follow.try_next().expect("it is done");
         assert_eq!(
-            (second.spec.id, second.result, second.result_omitted),
-            (jobs[1].spec.id, None, true)
+            (second.spec.id, &second.result, second.result_omitted),
+            (jobs[1].spec.id, &None, true)
         );
         assert_eq!(follow.try_next(), None);
-        follow.add(JobId(Uuid::from_u128(4)));
+        follow.add([JobId(Uuid::from_u128(4))]);
         drop(follow);
         let table = lock(&waiters.shared);
         assert_eq!((table.jobs.len(), table.watched, table.requests), (0, 0, 0));

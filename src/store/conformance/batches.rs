@@ -1,5 +1,6 @@
 //! Batches: all or nothing, counts that follow the jobs, and callbacks of their own.
 
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -145,6 +146,30 @@ async fn a_batch_is_done_with_its_last_job_however_each_of_them_ends() {
     let after = completed[1].ended.expect("it is done").seq;
     let rest = it.store.places(made.ordinal, Order::Completed, after, 1).await.expect("places");
     assert_eq!(indexes(&rest), [3]);
+}
+
+#[tokio::test]
+async fn the_order_of_many_ends_is_kept_from_any_place_on() {
+    let it = Shelf::of_workers(1_000).await;
+    let made = it.store.submit_batch(batch(500)).await.expect("a batch");
+    let jobs = it.calls(&made).await;
+    join_all(jobs.iter().map(|job| it.settle(job, returned()))).await;
+    assert!(it.batch().await.is_done());
+    assert!(it.number("select count(*) from batch_ends").await < 500, "many stand in a row");
+    let by_seq = sqlx::query_scalar("select ordinal from jobs order by finished_seq");
+    let in_order: Vec<i64> = by_seq.fetch_all(&it.store.readers).await.expect("they read");
+    for page in [1, 7, 129, 500] {
+        let (mut ended, mut after) = (Vec::new(), 0);
+        loop {
+            let places = it.store.places(made.ordinal, Order::Completed, after, page).await;
+            let places = places.expect("they read");
+            let Some(last) = places.last() else { break };
+            assert!(places.len() <= page);
+            after = last.ended.expect("it is done").seq;
+            ended.extend(places.iter().map(|it| it.ordinal.0));
+        }
+        assert_eq!(ended, in_order);
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ impl Group<'_> {
         }
         let rows = self.sql.jobs_of_batch(batch.ordinal, portion.rows_left)?;
         let wanted = portion.rows_left;
-        // As many ends as jobs, so that none is left with the last of them.
+        // As many rows of ends as jobs, so that none is left with the last of them.
         self.sql.delete_ends(batch.ordinal, rows.len())?;
         if self.expire_some(&rows, portion, |_passed| {})? || rows.len() == wanted {
             return Ok(true);

@@ -38,7 +38,6 @@ impl Group<'_> {
         }
         let mut counts = Counts::default();
         let first = Ordinal(place.0 + 1);
-        self.gathers = true;
         for (index, call) in (0..).zip(&mut it.calls) {
             stand(call, Membership { batch: it.id, place, index });
             let job = self.submit(call, None)?.map_err(|refused| {
@@ -46,7 +45,6 @@ impl Group<'_> {
             })?;
             counts.came(job.state);
         }
-        self.insert_all_gathered()?;
         if counts.total > 0 {
             let run = Run { index_from: 0, ordinal_from: first, count: counts.total };
             self.sql.keep_run(place, run)?;
@@ -84,7 +82,6 @@ impl Group<'_> {
         }
         let mut submitted = Vec::with_capacity(it.calls.len());
         let mut run: Option<Run> = None;
-        self.gathers = true;
         for call in &mut it.calls {
             let job = self.submit(call, None)?;
             if let Ok(job) = &job
@@ -102,23 +99,17 @@ impl Group<'_> {
             }
             submitted.push(job);
         }
-        self.insert_all_gathered()?;
         if let (Some(batch), Some(run)) = (it.batch, run) {
             self.sql.keep_run(batch, run)?;
         }
         Ok(Ok(submitted))
     }
 
-    /// Inserts what was gathered of jobs that come together.
-    pub(super) fn insert_gathered(&mut self) -> Result<(), Error> {
-        self.sql.insert_many(&self.gathered)?;
-        self.gathered.clear();
+    /// Inserts the jobs that have come and are not inserted yet.
+    pub(super) fn insert_arrivals(&mut self) -> Result<(), Error> {
+        self.sql.insert(&self.arrivals)?;
+        self.arrivals.clear();
         Ok(())
-    }
-
-    fn insert_all_gathered(&mut self) -> Result<(), Error> {
-        self.gathers = false;
-        self.insert_gathered()
     }
 
     /// Does what the change asks of a batch, if it is one of these.
@@ -206,7 +197,7 @@ impl Group<'_> {
         let Some(batch) = batch else { return Ok(()) };
         self.tallies.entry(batch).or_default().moved(from, to);
         if to.is_done() {
-            self.sql.keep_end(batch, seq, job)?;
+            self.has_ended(batch, (job, seq))?;
         }
         if to == State::Failed && self.sql.cancels_rest(batch)? {
             self.cancel_batch(batch)?;

@@ -127,6 +127,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ends_of_batches_that_stand_alone_are_taken_along() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        let first = MIGRATIONS.iter().filter(|it| it.version < 8).cloned().collect();
+        let first = Migrator { migrations: first, ..Migrator::DEFAULT };
+        let options = super::super::options(&path)
+            .pragma("foreign_keys", "off")
+            .pragma("auto_vacuum", "incremental");
+        let pool =
+            SqlitePool::connect_with(options.create_if_missing(true)).await.expect("a database");
+        first.run(&pool).await.expect("a schema");
+        let ends = "insert into batch_ends (batch, seq, job) values (7, 12, 9), (7, 10, 8)";
+        sqlx::query(ends).execute(&pool).await.expect("two ends");
+        pool.close().await;
+        migrate(&path).await.expect("the newest schema");
+        let writer = open_writer(&path).expect("a writer");
+        let ends = "select group_concat(batch || ' ' || seq || ' ' || jobs, ', ')
+            from (select * from batch_ends order by seq)";
+        let ends: String = writer.query_row(ends, (), |row| row.get(0)).expect("the ends");
+        assert_eq!(ends, "7 10 [8], 7 12 [9]");
+    }
+
+    #[tokio::test]
     async fn a_connection_that_is_opened_writes_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = DatabasePath::from(directory.path().join("futurity.db"));

@@ -8,6 +8,7 @@ pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
 mod idempotency;
 pub(in crate::store) mod indexing;
+pub(in crate::store) mod insert;
 pub(in crate::store) mod jobs;
 pub(in crate::store) mod logs;
 mod manual;
@@ -60,7 +61,7 @@ const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
 /// [`Held`], but for how long the statements live: what uses them need not be tied to it.
 trait Hot: std::fmt::Debug {
     fn run(&self, which: Which, values: &[&dyn ToSql]) -> Result<usize>;
-    fn insert_sixteen(&self, rows: &[jobs::Waiting]) -> Result<()>;
+    fn insert(&self, arrivals: &[insert::Arrival]) -> Result<()>;
 }
 
 /// The writer's statements, prepared once for its connection.

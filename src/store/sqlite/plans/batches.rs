@@ -56,6 +56,9 @@ async fn e5_the_jobs_of_a_batch_are_found_in_either_order_without_those_of_other
     let completed = plan(statement(READ, completed)).await;
     let steps = [
         "SEARCH e USING PRIMARY KEY (batch=? AND seq>?)",
+        "SCALAR SUBQUERY 1",
+        "SEARCH f USING PRIMARY KEY (batch=? AND seq<?)",
+        "SCAN o VIRTUAL TABLE INDEX 1:",
         "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)",
     ];
     assert_eq!(completed, steps);

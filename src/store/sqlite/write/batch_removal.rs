@@ -87,7 +87,7 @@ impl Statements<'_> {
         Ok(rows)
     }
 
-    /// Deletes so many of the ends of a batch, the first ones.
+    /// Deletes so many rows of the ends of a batch, the first ones.
     pub(in crate::store) fn delete_ends(self, batch: Ordinal, count: usize) -> Result<()> {
         self.run(DELETE_ENDS, [batch.0, limit_of(count)]).map(drop)
     }

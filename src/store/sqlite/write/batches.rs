@@ -36,7 +36,7 @@ const SELECT_CANCELS_REST: &str =
 const SELECT_TAKES: &str =
     "select closed = 0 and cancel_requested_at is null from batches where ordinal = ?";
 const SELECT_IS_OF: &str = "select exists (select 1 from jobs where ordinal = ? and batch = ?)";
-const KEEP_END: &str = "insert into batch_ends (batch, seq, job) values (?, ?, ?)";
+const KEEP_ENDS: &str = "insert into batch_ends (batch, seq, jobs) values (?, ?, ?)";
 const INSERT_CALLBACK: &str =
     "insert into callbacks (id, batch, at_event, url, host, sealed, created_at)
 select ?2, b.ordinal, ?3, ?4, ?5, ?6, ?7 from batches as b where b.ordinal = ?1";
@@ -95,9 +95,9 @@ impl Statements<'_> {
         Ok(())
     }
 
-    /// Notes that a job of a batch has ended, in the order of all changes.
-    pub(in crate::store) fn keep_end(self, batch: Ordinal, seq: i64, job: Ordinal) -> Result<()> {
-        self.run(KEEP_END, [batch.0, seq, job.0]).map(drop)
+    /// Notes which jobs of a batch have ended, a JSON array in the order of all changes, from `seq` on.
+    pub(in crate::store) fn keep_ends(self, batch: Ordinal, seq: i64, jobs: &str) -> Result<()> {
+        self.run(KEEP_ENDS, params![batch.0, seq, jobs]).map(drop)
     }
 
     /// Moves the counts of a batch; none if there is no such batch.
