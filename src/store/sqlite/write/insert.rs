@@ -13,10 +13,11 @@ use crate::domain::{
 };
 use crate::store::sqlite::rows;
 
-/// The first are each job's own; the others most jobs have in common with the one before.
+/// The first are each job's own; the others most jobs have in common with the one before. What fails here rolls its
+/// group back whatever it says, and so need not keep a copy of each page to take back itself alone.
 macro_rules! columns {
     () => {
-        "insert into jobs (ordinal, id, seq, created_at, started_at, arguments, arguments_bytes, arguments_sum, batch_index,
+        "insert or rollback into jobs (ordinal, id, seq, created_at, started_at, arguments, arguments_bytes, arguments_sum, batch_index,
     function, queue, priority, on_interrupt, labels, options, batch, state, attempt, epoch, indexed,
     arguments_payload, run_at, run_at_is_wall, deadline_at, version)
 values "
