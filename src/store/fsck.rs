@@ -99,7 +99,9 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "batches have other ends than their jobs",
         "select count(*) from batches as b where b.going = 0
-            and (select coalesce(sum(json_array_length(e.jobs)), 0) from batch_ends as e where e.batch = b.ordinal) <> b.succeeded + b.failed + b.cancelled",
+            and (select count(*) from batch_ends as e, json_each(iif(json_valid(e.jobs), e.jobs, '[]')) as o
+                join jobs as j on j.ordinal = o.value and j.batch = b.ordinal and j.finished_seq is not null
+                where e.batch = b.ordinal) <> b.succeeded + b.failed + b.cancelled",
     ),
     (
         "batches have other runs than jobs",

@@ -132,6 +132,28 @@ async fn g3_a_mark_that_is_altered_is_noticed_and_a_blank_one_is_a_power_cut() {
 }
 
 #[tokio::test]
+async fn the_order_of_the_ends_of_a_batch_that_was_altered_is_found() {
+    for altered in [
+        "update batch_ends set jobs = replace(jobs, ']', '')",
+        "update batch_ends set jobs = replace(jobs, '3', '9')",
+    ] {
+        let home = Home::new();
+        let server = home.start(&[]).await;
+        let batch = json!({"function": "echo", "iterables": [[1, 2, 3]]});
+        let batch = server.post("/v1/batches", &batch).await.expect(202).json();
+        let path = batch["urls"]["self"].as_str().expect("a path");
+        let done = server.get(&format!("{path}?wait=60")).await.expect(200).json();
+        assert_eq!(done["counts"]["succeeded"], 3);
+        server.stop().await;
+        assert_eq!(home.run(&["fsck"]).await.code, Some(0));
+        execute(&home.database(), altered).await;
+        let found = home.run(&["fsck"]).await;
+        assert_eq!(found.code, Some(65), "{found:?}");
+        assert!(found.errors.contains("batches have other ends than their jobs"), "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn g3_a_value_that_does_not_read_back_is_told_and_never_shown_or_run() {
     let home = Home::new();
     let server = home.start(&[]).await;

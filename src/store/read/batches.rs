@@ -42,7 +42,7 @@ const SELECT_AS_COMPLETED: &str = "select j.id, j.ordinal, j.state, j.finished_s
 from batch_ends as e cross join json_each(e.jobs) as o cross join jobs as j on j.ordinal = o.value
 where e.batch = ?1 and e.seq >= coalesce((select max(f.seq) from batch_ends as f
         where f.batch = ?1 and f.seq <= ?2 + 1), 0)
-    and j.finished_seq > ?2
+    and j.finished_seq > ?2 and j.batch = ?1
 order by e.seq limit ?3";
 const SELECT_IDS: &str = "select j.id from batch_runs as r cross join jobs as j
     on j.ordinal >= r.ordinal_from and j.ordinal < r.ordinal_from + r.count
