@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Invalid, JobError, Json, Membership, Options, RunAt, State, Timestamp};
+use super::{Invalid, JobError, Json, RunAt, Spec, State, Timestamp};
 
 /// A job's name for the rest of its life: a UUID, of version 7 where we make it, so that new rows
 /// stand together on disk.
@@ -252,35 +252,6 @@ impl Metadata {
     pub fn as_slice(&self) -> &[(String, String)] {
         &self.0
     }
-}
-
-/// What was asked for: the part of a job that never changes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Spec {
-    /// The job's name.
-    pub id: JobId,
-    /// The function to call.
-    pub function: FunctionName,
-    /// Positional arguments, a JSON array; none where a view leaves large arguments out.
-    pub args: Option<Json>,
-    /// Keyword arguments, a JSON object; left out together with `args`.
-    pub kwargs: Option<Json>,
-    /// The queue it waits in.
-    pub queue: QueueName,
-    /// How urgent it is there.
-    pub priority: Priority,
-    /// What becomes of it when the server does not survive an attempt.
-    pub on_interrupt: OnInterrupt,
-    /// Words to find it by.
-    pub tags: Tags,
-    /// The client's notes.
-    pub metadata: Metadata,
-    /// What most jobs leave out.
-    pub options: Options,
-    /// The batch that it belongs to.
-    pub batch: Option<Membership>,
-    /// When it was submitted.
-    pub created_at: Timestamp,
 }
 
 /// An attempt that failed, as it is remembered.

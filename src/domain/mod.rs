@@ -17,6 +17,7 @@ pub mod queue;
 pub mod receiver;
 pub mod settle;
 pub mod signature;
+mod spec;
 pub mod state;
 pub mod timestamp;
 
@@ -30,7 +31,7 @@ pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 pub use invalid::Invalid;
 pub use job::{
     Damage, FailedAttempt, FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool,
-    Priority, Progress, QueueName, Spec, Tags,
+    Priority, Progress, QueueName, Tags,
 };
 pub use json::Json;
 pub use log::{LogLine, LogPlace, LogStream};
@@ -40,5 +41,6 @@ pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
 pub use receiver::{Pace, Share};
 pub use settle::{CRASHES_SUSPECT, cancel_pending, complete, is_completed_so, settle};
 pub use signature::{Parameter, Signature};
+pub use spec::Spec;
 pub use state::State;
 pub use timestamp::Timestamp;

@@ -137,7 +137,7 @@ impl Map {
         self.is_open
     }
 
-    /// How many calls are submitted and not given back.
+    /// How many calls are sent and not given back.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.buffered.len()

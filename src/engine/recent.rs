@@ -30,8 +30,7 @@ impl Recent {
     /// Keeps a job whose end is committed; the oldest makes room.
     pub(super) fn keep(&self, job: &Arc<Job>) {
         let spec = &job.spec;
-        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
-        if bytes(&spec.args) + bytes(&spec.kwargs) + bytes(&job.result) > BYTES_MAX {
+        if spec.arguments_bytes() + job.result.as_ref().map_or(0, Json::len) > BYTES_MAX {
             return;
         }
         let mut table = self.lock();

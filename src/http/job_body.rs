@@ -63,14 +63,14 @@ impl<'a> JobBody<'a> {
         let Self { job, view, members: _, callbacks } = self;
         let spec = &job.spec;
         let small = |bytes: usize| *view == View::Whole || bytes <= BRIEF_BYTES_MAX;
-        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
-        let arguments_bytes = bytes(&spec.args) + bytes(&spec.kwargs);
+        let arguments_bytes = spec.arguments_bytes();
         let (args, kwargs) = match small(arguments_bytes) {
             true => (spec.args.as_ref(), spec.kwargs.as_ref()),
             false => (None, None),
         };
         let result = job.result.as_ref().filter(|result| small(result.len()));
-        let mut out = String::with_capacity(MEMBERS_BYTES + arguments_bytes + bytes(&job.result));
+        let result_bytes = job.result.as_ref().map_or(0, Json::len);
+        let mut out = String::with_capacity(MEMBERS_BYTES + arguments_bytes + result_bytes);
         let mut it = Object::begin(&mut out);
         let mut buffer = Uuid::encode_buffer();
         let id: &str = spec.id.0.hyphenated().encode_lower(&mut buffer);

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::domain::{
     Batch, BatchId, FunctionName, Identity, Job, NewCallback, OnError, Ordinal, Timestamp, When,
 };
 
-use super::change::{Change, Reply, Submission};
+use super::change::{Change, Submission};
 use super::{Answer, Error, Store};
 
 /// A batch to be written, with its calls: all of them, or none.
@@ -69,9 +67,7 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub async fn send_many(&self, many: Many) -> Result<Answer<Submitted>, Error> {
-        let (sender, receiver) = oneshot::channel();
-        self.send(Change::SubmitMany { many, reply: Reply::new(sender) }).await?;
-        Ok(Answer(receiver))
+        self.ask(|reply| Change::SubmitMany { many, reply }).await
     }
 
     /// No more calls come: the batch is done when its jobs are.

@@ -268,7 +268,7 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         const ROW: usize = 256;
         match self {
-            Self::Submit { submission, .. } => ROW + arguments_bytes(&submission.spec),
+            Self::Submit { submission, .. } => ROW + submission.spec.arguments_bytes(),
             Self::SubmitMany { many: Many { calls, .. }, .. } => all_bytes(ROW, calls),
             Self::SubmitBatch { it, .. } => ROW + all_bytes(ROW, &it.calls),
             Self::Settle { settlement, .. } => {
@@ -314,14 +314,8 @@ impl Change {
     }
 }
 
-/// Bytes of the arguments, as they were sent.
-pub(super) fn arguments_bytes(spec: &Spec) -> usize {
-    let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
-    bytes(&spec.args) + bytes(&spec.kwargs)
-}
-
 fn all_bytes(row: usize, calls: &[Submission]) -> usize {
-    calls.iter().map(|call| row + arguments_bytes(&call.spec)).sum()
+    calls.iter().map(|call| row + call.spec.arguments_bytes()).sum()
 }
 
 fn log_bytes(lines: &[LogLine]) -> usize {

@@ -30,10 +30,11 @@ impl Store {
         submission: Submission,
         failed: impl FnOnce() + Send + 'static,
     ) -> Result<Answer<Arc<Job>>, Error> {
-        let (sender, receiver) = oneshot::channel();
-        let reply = Reply::new(sender).and_failed(Box::new(|_as_answered| failed()));
-        self.send(Change::Submit { submission, written_ahead: None, reply }).await?;
-        Ok(Answer(receiver))
+        let submit = |reply: Reply<_>| {
+            let reply = reply.and_failed(Box::new(|_as_answered| failed()));
+            Change::Submit { submission, written_ahead: None, reply }
+        };
+        self.ask(submit).await
     }
 
     /// Makes an attempt's outcome durable, with its deliveries, and claims the next job for its slot.

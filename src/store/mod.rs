@@ -363,9 +363,14 @@ impl Store {
     /// Sends one change and waits for the commit that it was part of. The writer owns the change: a
     /// caller that goes away changes nothing of it (G4).
     async fn write<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Result<T, Error> {
+        self.ask(change).await?.get().await
+    }
+
+    /// Sends one change, whose answer may be asked for later.
+    async fn ask<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Result<Answer<T>, Error> {
         let (sender, receiver) = oneshot::channel();
         self.send(change(Reply::new(sender))).await?;
-        Answer(receiver).get().await
+        Ok(Answer(receiver))
     }
 
     async fn send(&self, change: Change) -> Result<(), Error> {

@@ -77,10 +77,9 @@ impl Drop for Follow {
 
 /// The job without what is large.
 pub(super) fn slim(job: &Arc<Job>) -> Arc<Job> {
-    let bytes = |json: &Option<Json>| json.as_ref().map_or(0, |it| it.len());
     let spec = &job.spec;
-    let result_omitted = bytes(&job.result) > KEPT_BYTES_MAX;
-    let omits_arguments = bytes(&spec.args) + bytes(&spec.kwargs) > KEPT_BYTES_MAX;
+    let result_omitted = job.result.as_ref().map_or(0, Json::len) > KEPT_BYTES_MAX;
+    let omits_arguments = spec.arguments_bytes() > KEPT_BYTES_MAX;
     if !result_omitted && !omits_arguments {
         return Arc::clone(job);
     }

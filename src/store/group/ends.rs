@@ -41,8 +41,7 @@ impl Group<'_> {
         if ends.count < TOGETHER {
             return Ok(());
         }
-        let full = std::mem::take(ends);
-        self.keep(batch, full)
+        self.ends.remove(&batch).map_or(Ok(()), |full| self.keep(batch, full))
     }
 
     /// Writes what is not written yet.
@@ -54,11 +53,8 @@ impl Group<'_> {
     fn keep(
         &mut self,
         batch: Ordinal,
-        Ends { first_seq, count, mut jobs }: Ends,
+        Ends { first_seq, mut jobs, .. }: Ends,
     ) -> Result<(), Error> {
-        if count == 0 {
-            return Ok(());
-        }
         jobs.push(']');
         Ok(self.sql.keep_ends(batch, first_seq, &jobs)?)
     }

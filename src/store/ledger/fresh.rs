@@ -2,7 +2,6 @@
 
 use crate::domain::{Job, Json, Ordinal, Spec};
 use crate::store::Arc;
-use crate::store::change::arguments_bytes;
 
 use super::Ledger;
 
@@ -66,7 +65,7 @@ impl Ledger {
 fn bytes(spec: &Spec) -> usize {
     let tags: usize = spec.tags.as_slice().iter().map(String::len).sum();
     let metadata = spec.metadata.as_slice().iter().map(|(name, value)| name.len() + value.len());
-    arguments_bytes(spec) + tags + metadata.sum::<usize>()
+    spec.arguments_bytes() + tags + metadata.sum::<usize>()
 }
 
 #[cfg(test)]

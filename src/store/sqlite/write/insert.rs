@@ -13,6 +13,8 @@ use crate::domain::{
 };
 use crate::store::sqlite::rows;
 
+use super::Statements;
+
 /// The first are each job's own; the others most jobs have in common with the one before. What fails here rolls its
 /// group back whatever it says, and so need not keep a copy of each page to take back itself alone.
 macro_rules! columns {
@@ -211,5 +213,12 @@ impl<'c> Inserts<'c> {
         sixteens.iter().try_for_each(|arrivals| self.sixteen.borrow_mut().run(arrivals))?;
         fours.iter().try_for_each(|arrivals| self.four.borrow_mut().run(arrivals))?;
         ones.chunks(1).try_for_each(|arrival| self.one.borrow_mut().run(arrival))
+    }
+}
+
+impl Statements<'_> {
+    /// Inserts jobs as they come.
+    pub(in crate::store) fn insert(self, arrivals: &[Arrival]) -> Result<()> {
+        self.hot.insert(arrivals)
     }
 }

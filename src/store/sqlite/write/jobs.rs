@@ -79,11 +79,6 @@ impl Hot for Held<'_> {
 }
 
 impl Statements<'_> {
-    /// Inserts jobs as they come.
-    pub(in crate::store) fn insert(self, arrivals: &[Arrival]) -> Result<()> {
-        self.hot.insert(arrivals)
-    }
-
     /// Makes of a job whose attempt gave a value what `next` is; false if that attempt does not run.
     pub(in crate::store) fn succeed(
         self,

@@ -1,0 +1,44 @@
+//! What was asked for.
+
+use super::{
+    FunctionName, JobId, Json, Membership, Metadata, OnInterrupt, Options, Priority, QueueName,
+    Tags, Timestamp,
+};
+
+/// What was asked for: the part of a job that never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The job's name.
+    pub id: JobId,
+    /// The function to call.
+    pub function: FunctionName,
+    /// Positional arguments, a JSON array; none where a view leaves large arguments out.
+    pub args: Option<Json>,
+    /// Keyword arguments, a JSON object; left out together with `args`.
+    pub kwargs: Option<Json>,
+    /// The queue it waits in.
+    pub queue: QueueName,
+    /// How urgent it is there.
+    pub priority: Priority,
+    /// What becomes of it when the server does not survive an attempt.
+    pub on_interrupt: OnInterrupt,
+    /// Words to find it by.
+    pub tags: Tags,
+    /// The client's notes.
+    pub metadata: Metadata,
+    /// What most jobs leave out.
+    pub options: Options,
+    /// The batch that it belongs to.
+    pub batch: Option<Membership>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+}
+
+impl Spec {
+    /// Bytes of its arguments, as they were sent; none where a view leaves them out.
+    #[must_use]
+    pub fn arguments_bytes(&self) -> usize {
+        let bytes = |json: &Option<Json>| json.as_ref().map_or(0, Json::len);
+        bytes(&self.args) + bytes(&self.kwargs)
+    }
+}
