@@ -25,15 +25,17 @@ macro_rules! meant {
 pub(super) use meant;
 
 const SELECT_INDEXED_TO: &str = "select indexed_to from counters";
+/// It ends behind those that it may examine, or as soon as it has found enough.
 const SELECT_UNFINISHED: &str = concat!(
-    "select ordinal, state from (select * from jobs
-    where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?9 order by ordinal limit ?10)
-where ",
+    "select c.ordinal, c.state from unfinished as u cross join calls as c on c.ordinal = u.job
+where u.job > ?1
+    and u.job <= min(?9, coalesce((select x.job from unfinished as x where x.job > ?1 order by x.job limit 1 offset ?10 - 1), ?9))
+    and ",
     meant!(),
-    " order by ordinal limit ?11"
+    " order by u.job limit ?11"
 );
-const SELECT_EXAMINED: &str = "select max(ordinal), count(*) from (select ordinal from jobs
-    where finished_seq is null and indexed = 1 and ordinal > ? and ordinal <= ? order by ordinal limit ?)";
+const SELECT_EXAMINED: &str = "select max(job), count(*) from (select job from unfinished
+    where job > ? and job <= ? order by job limit ?)";
 /// The same behind the end of the index.
 const SELECT_UNFINISHED_LATER: &str = concat!(
     "select ordinal, state from (select * from jobs

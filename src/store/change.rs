@@ -229,6 +229,11 @@ impl Change {
         matches!(self, Self::Submit { .. } | Self::SubmitMany { .. } | Self::SubmitBatch { .. })
     }
 
+    /// Whether it asks for nothing that another member of its group may have written.
+    pub(super) fn is_of_one_run(&self) -> bool {
+        matches!(self, Self::Settle { .. } | Self::Release { .. })
+    }
+
     /// Tells whoever asked: what was decided, or that the commit failed.
     pub(super) fn answer(self, failure: Option<&Error>) {
         match self {

@@ -9,6 +9,7 @@ mod cancels;
 mod changes;
 mod claims;
 mod clocks;
+mod ends;
 mod indexing;
 mod logs;
 mod manual;

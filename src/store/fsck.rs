@@ -18,9 +18,10 @@ const TOLD_MAX: usize = 100;
 const INTEGRITY_CHECK: &str = "pragma integrity_check(100)";
 const FOREIGN_KEYS: &str =
     "select \"table\", rowid, parent from pragma_foreign_key_check limit 100";
-const SELECT_ORDINALS: &str = "select ordinal from jobs where ordinal > ? order by ordinal limit ?";
+const SELECT_ORDINALS: &str =
+    "select ordinal from calls where ordinal > ? order by ordinal limit ?";
 const SELECT_SEALED: &str = "select id, sealed from callbacks where sealed is not null";
-const SELECT_COUNTS: &str = "select (select count(*) from jobs), (select count(*) from batches),
+const SELECT_COUNTS: &str = "select (select count(*) from calls), (select count(*) from batches),
     (select count(*) from callbacks), (select count(*) from deliveries)";
 
 /// What must never be found, in words, and the rows for which it is.
@@ -41,9 +42,30 @@ const INVARIANTS: &[(&str, &str)] = &[
             or exists (select 1 from changes as d where d.first_seq > c.first_seq and d.first_seq <= c.last_seq)",
     ),
     (
-        "jobs are not done and in no index",
-        "select count(*) from jobs, counters as c
-        where jobs.finished_seq is null and jobs.indexed = 0 and jobs.ordinal <= c.indexed_to",
+        "jobs are not done and not among the unfinished",
+        "select count(*) from calls, counters as c
+        where (calls.ordinal <= c.indexed_to or calls.state = 'pending')
+            and not exists (select 1 from ends as e where e.job = calls.ordinal)
+            and not exists (select 1 from unfinished as u where u.job = calls.ordinal)",
+    ),
+    (
+        "jobs are among the unfinished, and are done or not there",
+        "select count(*) from unfinished as u where exists (select 1 from ends as e where e.job = u.job)
+            or not exists (select 1 from calls where calls.ordinal = u.job)",
+    ),
+    (
+        "jobs are done and have no end",
+        "select count(*) from calls
+        where calls.state = 'done' and not exists (select 1 from ends as e where e.job = calls.ordinal)",
+    ),
+    (
+        "jobs have an end that does not follow from how far they had come",
+        "select count(*) from calls join ends as e on e.job = calls.ordinal
+        where calls.state <> 'done' and (calls.state <> 'running' or e.state <> 'succeeded')",
+    ),
+    (
+        "ends are of jobs that are not there",
+        "select count(*) from ends as e where not exists (select 1 from calls where calls.ordinal = e.job)",
     ),
     (
         "jobs that are done have no time to expire and no batch",
@@ -67,8 +89,8 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "callbacks of jobs that are done have no delivery",
-        "select count(*) from callbacks as c join jobs as j on j.ordinal = c.job
-        where j.finished_seq is not null and not exists (select 1 from deliveries as d where d.callback = c.ordinal)",
+        "select count(*) from callbacks as c join ends as e on e.job = c.job
+        where not exists (select 1 from deliveries as d where d.callback = c.ordinal)",
     ),
     (
         "deliveries tell of jobs that are not done",

@@ -1,5 +1,6 @@
 //! One group: what its members change, as one transaction.
 
+mod batch_ends;
 mod batch_removal;
 mod batches;
 mod cancel_many;
@@ -29,10 +30,12 @@ use crate::domain::{Counts, Job, JobId, Ordinal, Pool, State, Timestamp, settle}
 
 use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
 use super::ledger::{Ledger, Running, Slot};
-use super::payload::{self, Stored};
+use super::payload;
 use super::sqlite::write::Statements;
-use super::sqlite::write::insert::{Arrival, SIXTEEN};
+use super::sqlite::write::ends::EndOfVersion;
+use super::sqlite::write::insert::Arrival;
 use super::sqlite::write::jobs::Guard;
+use super::sqlite::write::together::SIXTEEN;
 use super::{Cause, Claimed, Ended, Error, Event};
 
 pub(super) use counters::Counters;
@@ -55,12 +58,16 @@ pub(super) struct Group<'a> {
     /// By how much the counts of batches have moved.
     tallies: BTreeMap<Ordinal, Counts>,
     /// Jobs of batches that have ended and are not noted yet.
-    ends: BTreeMap<Ordinal, ends::Ends>,
+    batch_ends: BTreeMap<Ordinal, batch_ends::Ends>,
     log: changes::Log,
     /// Rows that the connection had changed before.
     rows_before: u64,
     /// Jobs that have come and are not inserted yet: many go together.
     arrivals: Vec<Arrival>,
+    /// Those of them that wait, while they are inserted.
+    unfinished: Vec<Ordinal>,
+    /// Ends of jobs that are not inserted yet, likewise.
+    ends: Vec<EndOfVersion>,
     /// Rows that may still be looked at to cancel them.
     portion_left: usize,
     makes_due: bool,
@@ -98,10 +105,12 @@ impl<'a> Group<'a> {
             cancelled: Vec::new(),
             startable: Vec::new(),
             tallies: BTreeMap::new(),
-            ends: BTreeMap::new(),
+            batch_ends: BTreeMap::new(),
             log: changes::Log::default(),
             rows_before: sql.connection().total_changes(),
             arrivals: Vec::new(),
+            unfinished: Vec::new(),
+            ends: Vec::new(),
             portion_left: doomed::PORTION,
             makes_due: false,
         })
@@ -113,9 +122,13 @@ impl<'a> Group<'a> {
         // The first group of a server has no members: it starts what waited when the last one ended.
         self.claim()?;
         for change in members.iter_mut() {
+            if !change.is_of_one_run() {
+                self.insert_ends()?;
+            }
             self.change(change)?;
             self.claim()?;
         }
+        self.insert_ends()?;
         let alone = members.len() == 1;
         for change in members {
             match change {
@@ -137,7 +150,8 @@ impl<'a> Group<'a> {
 
     /// Makes it durable; gives what it did. `kept` is how far the counters are reserved.
     pub(super) fn commit(mut self, kept: &mut Counters) -> Result<Done, Error> {
-        self.keep_ends()?;
+        self.insert_ends()?;
+        self.keep_batch_ends()?;
         self.count_batches()?;
         self.index_some()?;
         self.keep_log()?;
@@ -215,12 +229,13 @@ impl<'a> Group<'a> {
             // It may be that of a job that came with this one.
             self.insert_arrivals()?;
         }
-        if let Err(refusal) = self.admit(it)? {
-            if let Some(payload) = written_ahead {
-                self.sql.delete_payload(payload)?;
+        let starts = match self.admit(it)? {
+            Ok(starts) => starts,
+            Err(refusal) => {
+                written_ahead.map_or(Ok(()), |payload| self.sql.delete_payload(payload))?;
+                return Ok(Err(refusal));
             }
-            return Ok(Err(refusal));
-        }
+        };
         self.counters.ordinal += 1;
         self.now = self.now.max(it.spec.created_at);
         let ordinal = Ordinal(self.counters.ordinal);
@@ -229,10 +244,11 @@ impl<'a> Group<'a> {
         let mut job = Job { run_at: it.run_at, may_have_callbacks, ..new };
         // Whatever could start has started, so if anything can now, it is this job.
         let may_start = job.run_at.is_none() && !it.spec.options.manual;
-        if may_start && self.next_claim() == Some(ordinal) {
+        if starts || may_start && self.next_claim() == Some(ordinal) {
             job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
-            let running = Running { attempt: 1, may_have_callbacks, ..Running::default() };
-            self.ledger.set_running(ordinal, Some(running));
+            if !starts {
+                self.ledger.set_running(ordinal, Some(Running::at_once(may_have_callbacks)));
+            }
         }
         let job = Arc::new(job);
         if may_start && job.state == State::Pending && it.pool != Pool::Absent {
@@ -277,20 +293,25 @@ impl<'a> Group<'a> {
         Ok(Arrival { job, deadline, seq, epoch, arguments, arguments_bytes, arguments_sum })
     }
 
-    /// Gives a job its place in its queue, unless its request has made one before.
-    fn admit(&mut self, it: &Submission) -> Result<Result<(), Error>, Error> {
+    /// Gives a job its slot, which is true, or its place in its queue, unless its request has made one before.
+    fn admit(&mut self, it: &Submission) -> Result<Result<bool, Error>, Error> {
         let known = it.identity.as_ref().map(|identity| self.look_up(&it.spec, identity));
         if let Some(refusal) = known.transpose()?.flatten() {
             return Ok(Err(refusal));
         }
         if it.spec.options.manual {
-            return Ok(Ok(()));
+            return Ok(Ok(false));
         }
         if it.run_at.is_some() {
-            return Ok(self.ledger.admit_scheduled(&it.spec.queue));
+            return Ok(self.ledger.admit_scheduled(&it.spec.queue).map(|()| false));
         }
         let slot = Slot { queue: it.spec.queue.clone(), pool: it.pool };
-        Ok(self.ledger.admit(slot, it.spec.priority, Ordinal(self.counters.ordinal + 1)))
+        let ordinal = Ordinal(self.counters.ordinal + 1);
+        let running = Running::at_once(!it.callbacks.is_empty());
+        if self.ledger.start_at_once(&slot, ordinal, running) {
+            return Ok(Ok(true));
+        }
+        Ok(self.ledger.admit(slot, it.spec.priority, ordinal).map(|()| false))
     }
 
     fn settle(
@@ -334,44 +355,6 @@ impl<'a> Group<'a> {
         }
         self.events.push(Event::Changed(Arc::new(next)));
         Ok(Ok(()))
-    }
-
-    /// Writes the end of an attempt, or of the waiting.
-    fn end(
-        &mut self,
-        next: &mut Job,
-        guard: Guard,
-        result: Option<&Stored<'_>>,
-    ) -> Result<(), Error> {
-        let (from, to) = (guard.from, next.state);
-        debug_assert!(from.may_become(to), "{from} may not become {to}");
-        let seq = self.change_of(next.ordinal);
-        next.finished_seq = next.is_done().then_some(seq);
-        let indexed = self.is_indexed(next);
-        let deadline = next.deadline(self.now);
-        let is_as_assumed = match result {
-            Some(result) if from == State::Running => {
-                self.sql.succeed(next, (seq, indexed), result)?
-            }
-            _ => self.sql.end_job(next, deadline, (guard, seq, indexed), result)?,
-        };
-        if !is_as_assumed {
-            let attempt = guard.attempt;
-            return Err(disagree(format!("job {} is not {from} in {attempt:?}", next.ordinal.0)));
-        }
-        self.waits_for(next, deadline);
-        let batch = next.spec.batch.map(|of| of.place);
-        self.moved(batch, (next.ordinal, seq), (from, to))
-    }
-
-    /// Makes the deliveries of a job that is done due.
-    fn make_due(&mut self, next: &mut Job) -> Result<(), Error> {
-        if let Some(finished_at) = next.finished_at {
-            let is_due = self.sql.make_due(next.ordinal, self.now.max(finished_at))?;
-            next.may_have_callbacks |= is_due;
-            self.makes_due |= is_due;
-        }
-        Ok(())
     }
 }
 

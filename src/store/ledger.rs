@@ -1,5 +1,6 @@
 //! The ledger: free slots, and who is next. One owner, the writer; a rolled-back group restores it.
 
+mod claims;
 mod fresh;
 mod marks;
 mod queues;
@@ -18,7 +19,7 @@ use fresh::Fresh;
 use marks::Marks;
 use queues::Lanes;
 pub(super) use queues::{Cancelling, KeptQueue};
-use suspects::{Next, Suspects};
+use suspects::Suspects;
 
 /// A waiting job's place: high priority first, then the order of submission. Packed into one number,
 /// so that a million waiting jobs cost some 12 MB.
@@ -59,11 +60,20 @@ pub(super) struct Running {
     pub(super) cancel_requested_at: Option<Timestamp>,
     /// Whether its end may make deliveries due; false only where it is known to have no callback.
     pub(super) may_have_callbacks: bool,
+    /// Whether it is in the index of those that are not done: if it waited, or has run for long.
+    pub(super) indexed: bool,
+}
+
+impl Running {
+    /// The first attempt of a job that starts as it comes.
+    pub(super) fn at_once(may_have_callbacks: bool) -> Self {
+        Self { attempt: 1, cancel_requested_at: None, may_have_callbacks, indexed: false }
+    }
 }
 
 impl Default for Running {
     fn default() -> Self {
-        Self { attempt: 0, cancel_requested_at: None, may_have_callbacks: true }
+        Self { attempt: 0, cancel_requested_at: None, may_have_callbacks: true, indexed: true }
     }
 }
 
@@ -232,47 +242,6 @@ impl Ledger {
         waited
     }
 
-    /// Claims the next job that has a free slot in its queue and in its pool: the most urgent, then the
-    /// oldest, of all that could run. None when nothing can.
-    pub(super) fn claim(&mut self) -> Option<Ordinal> {
-        if !self.claiming {
-            return None;
-        }
-        let (place, slot) = match self.next_of_suspects() {
-            Next::Suspect(place, slot) => {
-                self.has_its_turn(place, &slot);
-                (place, slot)
-            }
-            Next::Nobody => return None,
-            Next::Anybody => self.first_that_can_start()?,
-        };
-        self.withdraw_place(slot.clone(), place);
-        self.take(&slot);
-        self.undo.push(Undo::GiveBack(slot));
-        self.set_running(place.ordinal(), Some(Running::default()));
-        Some(place.ordinal())
-    }
-
-    fn first_that_can_start(&self) -> Option<(Place, Slot)> {
-        let heads =
-            self.queues.iter().filter(|(_, queue)| queue.may_claim()).flat_map(|(name, queue)| {
-                let heads = queue.lanes.iter().filter(|(pool, _)| self.pool_has_room(**pool));
-                heads.filter_map(move |(pool, lane)| Some((*lane.first()?, name, *pool)))
-            });
-        let (place, queue, pool) = heads.min_by_key(|(place, ..)| *place)?;
-        Some((place, Slot { queue: queue.clone(), pool }))
-    }
-
-    fn pool_has_room(&self, pool: Pool) -> bool {
-        self.pools.get(&pool).is_some_and(|(slots, taken)| taken < slots)
-    }
-
-    /// Gives a slot back.
-    pub(super) fn release(&mut self, slot: Slot) {
-        self.give_back(&slot);
-        self.undo.push(Undo::TakeAgain(slot));
-    }
-
     /// Gives a pool so many slots.
     pub(super) fn resize(&mut self, pool: Pool, slots: usize) {
         let (before, _) = self.pools.entry(pool).or_default();
@@ -283,6 +252,12 @@ impl Ledger {
     /// What is known of a running job; none if it does not run.
     pub(super) fn running(&self, ordinal: Ordinal) -> Option<Running> {
         self.running.get(&ordinal).copied()
+    }
+
+    /// The jobs up to that place that run and are in no index.
+    pub(super) fn running_unindexed(&self, to: Ordinal) -> Vec<(Ordinal, Running)> {
+        let running = self.running.iter().filter(|(job, it)| **job <= to && !it.indexed);
+        running.map(|(job, it)| (*job, *it)).collect()
     }
 
     /// Changes what is known of a job; none when it no longer runs.
@@ -347,24 +322,6 @@ impl Ledger {
                 | Undo::Cancelling(..)
                 | Undo::Scheduled(..) => self.take_back_of_queue(step),
             }
-        }
-    }
-
-    fn take(&mut self, slot: &Slot) {
-        if let Some(queue) = self.queues.get_mut(&slot.queue) {
-            queue.running += 1;
-        }
-        if let Some((_, taken)) = self.pools.get_mut(&slot.pool) {
-            *taken += 1;
-        }
-    }
-
-    fn give_back(&mut self, slot: &Slot) {
-        if let Some(queue) = self.queues.get_mut(&slot.queue) {
-            queue.running = queue.running.saturating_sub(1);
-        }
-        if let Some((_, taken)) = self.pools.get_mut(&slot.pool) {
-            *taken = taken.saturating_sub(1);
         }
     }
 }

@@ -38,13 +38,6 @@ impl Stored<'_> {
         }
     }
 
-    pub(super) fn inline(&self) -> Option<&str> {
-        match self {
-            Self::Inline(text) => Some(text),
-            Self::Payload { .. } => None,
-        }
-    }
-
     pub(super) fn payload(&self) -> Option<i64> {
         match self {
             Self::Inline(_) => None,

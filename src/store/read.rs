@@ -58,7 +58,7 @@ where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is nu
 order by ordinal desc limit ?9"
 );
 const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
-from (select ordinal from jobs where ordinal < ? and ordinal >= ? order by ordinal desc limit ?)";
+from (select ordinal from calls where ordinal < ? and ordinal >= ? order by ordinal desc limit ?)";
 const SELECT_CHUNKS: &str = "select bytes from chunks where payload = ? order by number";
 const SELECT_FAILED: &str =
     "select started_at, finished_at, error from attempts where job = ? order by attempt";

@@ -17,11 +17,14 @@ const PORTION: usize = 500;
 const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 1
 returning epoch, ordinal, seq, payload, indexed_to, quiet,
     coalesce((select last_seq from changes order by first_seq desc limit 1), 0)";
-const SELECT_RUNNING: &str = "select ordinal from jobs where finished_seq is null and indexed = 1 and state = 'running' order by ordinal";
+const SELECT_RUNNING: &str =
+    "select u.job from unfinished as u cross join calls as c on c.ordinal = u.job
+where c.state = 'running' order by u.job";
 /// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str =
-    "select ordinal, function, queue, priority, seq, run_at is not null, crashes from jobs
-where finished_seq is null and indexed = 1 and state = 'pending' and queue <> '' order by ordinal";
+    "select c.ordinal, c.function, c.queue, c.priority, c.seq, c.run_at is not null, c.crashes
+from unfinished as u cross join calls as c on c.ordinal = u.job
+where c.state = 'pending' and c.queue <> '' order by u.job";
 const SELECT_QUEUES: &str =
     "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
 const SWEEP_CHUNKS: &str =
@@ -48,7 +51,7 @@ pub(super) async fn recover(
 ) -> Result<Found, OpenError> {
     let counters = new_epoch(connection)?;
     let mut found = Found { counters, kept: counters, recovered: 0, has_culprit: false };
-    found.commit(connection, (ledger, now), |group| group.index_all())?;
+    found.commit(connection, (ledger, now), |group| group.index_what_is_left())?;
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let running = ordinals_running(connection)?;
     for portion in running.chunks(PORTION) {
@@ -92,6 +95,7 @@ fn new_epoch(connection: &Connection) -> rusqlite::Result<Counters> {
             indexed_to: row.get(4)?,
             quiet: row.get(5)?,
             logged_to: row.get(6)?,
+            ..Counters::default()
         })
     })
 }

@@ -149,7 +149,7 @@ async fn g8_a_chosen_id_outlives_its_server_and_is_410_once_it_has_expired() {
     assert_eq!((again.header(REPLAYED), again.json()), (Some("true"), job));
     server.kill_nine();
     execute(&home.database(), KEEP_TRACES).await;
-    execute(&home.database(), "delete from jobs").await;
+    execute(&home.database(), "delete from calls").await;
     let server = home.start(&[]).await;
     for value in [1, 2] {
         let gone = server.post("/v1/jobs", &echo(ID, value)).await.expect(410);

@@ -154,6 +154,28 @@ async fn the_order_of_the_ends_of_a_batch_that_was_altered_is_found() {
 }
 
 #[tokio::test]
+async fn an_end_without_its_call_and_a_call_without_its_end_are_found() {
+    for (altered, found) in [
+        ("delete from calls where ordinal = 1", "ends are of jobs that are not there"),
+        ("delete from ends where job = 2", "jobs are done and have no end"),
+        ("insert into unfinished (job) values (1)", "are among the unfinished, and are done"),
+        ("update calls set state = 'pending' where ordinal = 1", "does not follow from how far"),
+    ] {
+        let home = Home::new();
+        let server = home.start(&[]).await;
+        server.post("/v1/jobs?wait=10", &json!({"function": "echo"})).await.expect(200);
+        let raises = json!({"function": "raise", "args": ["ValueError", "no"]});
+        server.post("/v1/jobs?wait=10", &raises).await.expect(200);
+        server.stop().await;
+        assert_eq!(home.run(&["fsck"]).await.code, Some(0));
+        execute(&home.database(), altered).await;
+        let told = home.run(&["fsck"]).await;
+        assert_eq!(told.code, Some(65), "{told:?}");
+        assert!(told.errors.contains(found), "{altered}: {told:?}");
+    }
+}
+
+#[tokio::test]
 async fn g3_a_value_that_does_not_read_back_is_told_and_never_shown_or_run() {
     let home = Home::new();
     let server = home.start(&[]).await;
@@ -171,10 +193,10 @@ async fn g3_a_value_that_does_not_read_back_is_told_and_never_shown_or_run() {
     server.stop().await;
 
     for statement in [
-        "update jobs set result = replace(result, 'small', 'smelt')",
+        "update ends set result = replace(result, 'small', 'smelt')",
         "update chunks set bytes = cast(replace(cast(bytes as text), 'xxxx', 'xxyx') as blob)",
-        "update jobs set error = replace(error, 'what was', 'what is ')",
-        "update jobs set arguments = replace(arguments, 'to be run', 'to be ran')",
+        "update ends set error = replace(error, 'what was', 'what is ')",
+        "update calls set arguments = replace(arguments, 'to be run', 'to be ran')",
     ] {
         execute(&home.database(), statement).await;
     }

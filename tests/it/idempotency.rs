@@ -214,7 +214,7 @@ async fn g8_the_key_of_a_job_that_is_gone_is_410_with_its_id() {
     let job = keyed_at(&server, "k", &call).await.json();
     server.done(&job).await;
     server.kill_nine();
-    execute(&home.database(), "delete from jobs").await;
+    execute(&home.database(), "delete from calls").await;
     let server = home.start(&[]).await;
     let gone = keyed_at(&server, "k", &call).await.expect(410);
     assert_eq!((gone.code().as_str(), &gone.json()["id"]), ("expired", &job["id"]));

@@ -118,7 +118,7 @@ async fn g3_a_row_that_does_not_read_back_is_refused_by_name() {
     let server = home.start(&[]).await;
     server.submit(&json!({"function": "sleep", "args": [3600]})).await;
     server.kill_nine();
-    execute(&home.database(), "update jobs set function = ''").await;
+    execute(&home.database(), "update calls set function = ''").await;
     let refused = home.run(&LOOPBACK).await;
     expect(&refused, 65, &["damaged"]);
 }

@@ -89,7 +89,7 @@ async fn f22_a_job_is_kept_until_it_expires_then_410_for_a_day_then_404() {
     tokio::time::timeout(REQUEST_LIMIT, delivered).await.expect("it is delivered");
 
     let dir = it.stop(NOW).await;
-    change(&dir, "update jobs set expires_at = finished_at where ordinal = 1").await;
+    change(&dir, "update ends set expires_at = finished_at where job = 1").await;
     let it = again(dir).await;
     until(&it, &job, 410).await;
     is_answered(&it, &job, 410, "expired").await;
@@ -119,7 +119,7 @@ async fn g20_a_job_goes_by_itself_when_its_retention_is_over() {
     let job = it.submit(&json!({"function": "echo", "args": ["brief"]})).await;
     assert_eq!(job["state"], "pending");
     let dir = it.stop(NOW).await;
-    change(&dir, "update jobs set options = '{\"retention_ms\":700}' where function = 'echo'")
+    change(&dir, "update calls set options = '{\"retention_ms\":700}' where function = 'echo'")
         .await;
     gate.open();
     let build = |builder: futurity::Builder| builder.function("hold", gate.hold());
@@ -149,7 +149,7 @@ async fn g20_a_job_stays_while_a_delivery_of_it_is_open_and_goes_when_none_is() 
     let free = it.done(&json!({"function": "echo"})).await;
     receiver.next().await;
     let dir = it.stop(NOW).await;
-    change(&dir, "update jobs set expires_at = ordinal").await;
+    change(&dir, "update ends set expires_at = job").await;
     let it = again(dir).await;
     // It expired first, so the cleaner has looked at it when the other one is gone.
     until(&it, &free, 410).await;
@@ -163,12 +163,14 @@ async fn g20_a_job_stays_while_a_delivery_of_it_is_open_and_goes_when_none_is() 
 
 /// 30,000 copies of the one job that is there, with a result each, and all of them expired.
 const MANY_EXPIRED: &str = "with recursive n (value) as (select 1 union all select value + 1 from n where value < 30000)
-insert into jobs (ordinal, id, function, queue, priority, on_interrupt, state, version, seq, finished_seq, attempt,
-    created_at, started_at, finished_at, expires_at, arguments, arguments_bytes, result, result_bytes)
-select n.value + 1000, unhex(printf('%032x', n.value)), j.function, j.queue, j.priority, j.on_interrupt, j.state,
-    j.version, j.seq, j.finished_seq, j.attempt, j.created_at, j.started_at, j.finished_at, j.finished_at,
-    j.arguments, j.arguments_bytes, '\"' || printf('%0800d', 1) || '\"', 802
-from n, jobs as j where j.ordinal = 1";
+insert into calls (ordinal, id, function, queue, priority, on_interrupt, state, version, seq, attempt, created_at,
+    started_at, arguments, arguments_bytes)
+select n.value + 1000, unhex(printf('%032x', n.value)), c.function, c.queue, c.priority, c.on_interrupt, 'done',
+    c.version, c.seq, c.attempt, c.created_at, c.started_at, c.arguments, c.arguments_bytes
+from n, calls as c where c.ordinal = 1;
+insert into ends (job, state, version, seq, finished_at, expires_at, result, result_bytes, indexed)
+select c.ordinal, e.state, e.version, e.seq, e.finished_at, e.finished_at, '\"' || printf('%0800d', 1) || '\"', 802, 1
+from calls as c, ends as e where c.ordinal > 1000 and e.job = 1";
 
 #[tokio::test]
 async fn heavy_g20_submits_are_answered_while_many_jobs_go_and_the_file_shrinks() {

@@ -64,7 +64,7 @@ async fn each_of_many_jobs_that_come_together_reads_back_as_it_was_sent() {
     }
     let running = "select count(*) from jobs where state = 'running' and epoch is not null";
     assert_eq!(it.number(running).await, 50);
-    let waiting = "select count(*) from jobs where state = 'pending' and epoch is null and indexed";
+    let waiting = "select count(*) from calls join unfinished on job = ordinal where state = 'pending' and epoch is null";
     assert_eq!(it.number(waiting).await, 100);
 }
 
@@ -78,7 +78,7 @@ async fn a_row_that_is_refused_leaves_nothing_to_the_next() {
     let many =
         |from: u64, to: u64| Many { calls: (from..=to).map(labelled).collect(), batch: None };
     it.execute(
-        "create trigger no before insert on jobs when new.ordinal = 9
+        "create trigger no before insert on calls when new.ordinal = 9
         begin select raise(abort, 'no'); end;",
     );
     it.store.submit_many(many(1, 16)).await.expect_err("the database refuses the ninth");

@@ -103,7 +103,7 @@ async fn e4_a_batch_that_cannot_be_taken_whole_leaves_nothing() {
     let full = it.store.submit_batch(many).await;
     assert!(matches!(full, Err(Error::QueueFull { max_pending: 1_000, .. })), "{full:?}");
     it.execute(
-        "create trigger no before insert on jobs when new.ordinal = 4
+        "create trigger no before insert on calls when new.ordinal = 4
         begin select raise(abort, 'no'); end;",
     );
     it.store.submit_batch(batch(5)).await.expect_err("the database refuses the third call");

@@ -119,7 +119,7 @@ async fn g13_what_is_not_known_any_more_lies_below_a_floor() {
 async fn a_group_that_is_rolled_back_leaves_no_change_behind() {
     let it = Shelf::of_workers(1).await;
     it.execute(
-        "create trigger no before insert on jobs when new.ordinal = 3
+        "create trigger no before insert on calls when new.ordinal = 3
         begin select raise(abort, 'no'); end;",
     );
     it.store.submit_batch(batch(3)).await.expect_err("the database refuses");

@@ -79,7 +79,7 @@ async fn e2_a_job_that_is_not_in_memory_or_was_changed_is_claimed_to_be_read() {
     let args = Some(Json::kept(format!("[{text}]")).expect("JSON"));
     let large = submission(Spec { args, ..example::spec(3) });
     let large = it.put(large).await.expect("a job");
-    it.execute("update jobs set version = 7 where ordinal = 2");
+    it.execute("update calls set version = 7 where ordinal = 2");
     it.settle(&first, returned()).await.expect("a running job");
     let changed = it.job(&changed).await;
     assert_eq!((changed.state, changed.version), (State::Running, 8));

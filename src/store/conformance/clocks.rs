@@ -77,7 +77,7 @@ async fn g24_what_comes_due_in_a_group_that_fails_waits_as_before_and_comes_due_
     let jobs = it.submit_all((1..=2).map(|number| counted(number, LATER))).await;
     // The first has its slot already when the second one fails.
     it.execute(
-        "create trigger no before update of run_at on jobs when new.ordinal = 2
+        "create trigger no before update of run_at on calls when new.ordinal = 2
         begin select raise(abort, 'no'); end",
     );
     let refused = it.store.come_due(at(LATER)).await;

@@ -12,6 +12,8 @@ const MANY: u64 = 4_200;
 /// When a job goes that says nothing of its retention.
 const OVER: Timestamp = Timestamp(NOW.0 + Options::RETENTION_MS);
 
+const UNFINISHED: &str = "select count(*) from unfinished";
+
 impl Shelf {
     /// A queue on which `count` jobs have been done, with examples numbered from 1,000 on.
     async fn after_many(&self, count: u64) {
@@ -54,11 +56,11 @@ impl Shelf {
 async fn g24_a_job_that_thousands_have_overtaken_is_found_by_the_next_server_too() {
     let mut it = Shelf::of_workers(700).await;
     let old = it.submit(1).await;
-    assert_eq!(it.number("select indexed from jobs").await, 0, "most never have to be");
+    assert_eq!(it.number(UNFINISHED).await, 0, "most never have to be");
     it.after_many(MANY).await;
     let young = it.submit(2).await;
     assert!(it.number("select indexed_to from counters").await >= old.ordinal.0);
-    assert_eq!(it.number("select count(*) from jobs where indexed = 1").await, 1, "the old one");
+    assert_eq!(it.number(UNFINISHED).await, 1, "the old one");
     it = it.reopened().await;
     assert_eq!(it.recovered, 2);
     assert_eq!(it.tells().await, [format!("claimed [1, {}]", young.ordinal.0)]);
@@ -111,7 +113,7 @@ async fn a_job_that_waits_again_is_in_the_index() {
     it.store.stop_claiming().await.expect("an answer");
     it.settle(&job, Outcome::Stopped).await.expect("a running job");
     assert_eq!(it.state(&job).await, State::Pending);
-    assert_eq!(it.number("select indexed from jobs").await, 1);
+    assert_eq!(it.number(UNFINISHED).await, 1);
 }
 
 #[tokio::test]
@@ -122,7 +124,7 @@ async fn a_group_that_fails_leaves_the_indexes_where_they_were() {
     let aside = rusqlite::Connection::open(&it.config.path.file).expect("a connection");
     aside
         .execute_batch(
-            "create table foreign_rows (job integer references jobs (ordinal));
+            "create table foreign_rows (job integer references calls (ordinal));
              insert into foreign_rows select ordinal from jobs",
         )
         .expect("a table");

@@ -299,7 +299,7 @@ async fn g20_a_group_that_fails_removes_nothing_and_the_next_one_does() {
     let aside = it.aside();
     aside
         .execute_batch(
-            "create table foreign_rows (job integer references jobs (ordinal));
+            "create table foreign_rows (job integer references calls (ordinal));
              insert into foreign_rows select ordinal from jobs",
         )
         .expect("a table");

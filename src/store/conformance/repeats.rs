@@ -48,7 +48,7 @@ impl Shelf {
     fn loses(&self, job: &Job, leaves_a_tombstone: bool) {
         let other = crate::store::sqlite::open_writer(&self.config.path).expect("a connection");
         let id = job.spec.id.0.as_bytes();
-        other.execute("delete from jobs where id = ?", [id]).expect("it goes");
+        other.execute("delete from calls where id = ?", [id]).expect("it goes");
         if leaves_a_tombstone {
             let keep = "insert into tombstones (id, gone_at) values (?, 1)";
             other.execute(keep, [id]).expect("a trace");

@@ -8,6 +8,7 @@ use crate::store::cancel_many::Mark;
 use crate::store::change::{Change, Submission};
 use crate::store::ledger::Slot;
 use crate::store::sqlite::write::batches::Run;
+use crate::store::sqlite::write::insert::Arrival;
 use crate::store::{Arc, Error, Event, Many, NewBatch};
 
 use super::{Group, disagree};
@@ -108,7 +109,10 @@ impl Group<'_> {
     /// Inserts the jobs that have come and are not inserted yet.
     pub(super) fn insert_arrivals(&mut self) -> Result<(), Error> {
         self.sql.insert(&self.arrivals)?;
-        self.arrivals.clear();
+        let waits = |it: &Arrival| (it.job.state == State::Pending).then_some(it.job.ordinal);
+        self.unfinished.extend(self.arrivals.drain(..).filter_map(|it| waits(&it)));
+        self.sql.insert_unfinished(&self.unfinished)?;
+        self.unfinished.clear();
         Ok(())
     }
 
@@ -197,7 +201,7 @@ impl Group<'_> {
         let Some(batch) = batch else { return Ok(()) };
         self.tallies.entry(batch).or_default().moved(from, to);
         if to.is_done() {
-            self.has_ended(batch, (job, seq))?;
+            self.has_ended_of(batch, (job, seq))?;
         }
         if to == State::Failed && self.sql.cancels_rest(batch)? {
             self.cancel_batch(batch)?;

@@ -3,6 +3,7 @@
 use crate::domain::{JobId, Ordinal, State};
 use crate::store::cancel_many::{CancelCounts, CancelPortion, Mark};
 use crate::store::ledger::Running;
+use crate::store::sqlite::write::ends::End;
 use crate::store::{Ended, Error, Event};
 
 use super::{Group, disagree};
@@ -78,11 +79,17 @@ impl Group<'_> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
         let seq = self.change_of(job);
         let Some(row) = self.sql.cancel_unstarted(job, seq, self.now)? else { return Ok(false) };
+        let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
+        let end = End::of_cancelled(job, seq, (self.now, expires_at));
+        self.end_waiting(end, Some(row.version))?;
         // One that was about to be claimed has left its queue already, and one whose time has not come is in none.
         if !self.ledger.withdraw_anywhere(&row.queue, row.priority, job) && !is_claimed {
             self.ledger.unschedule(&row.queue);
         }
-        self.makes_due |= self.sql.make_due(job, self.now)?;
+        if row.has_callbacks {
+            self.insert_ends()?;
+            self.makes_due |= self.sql.make_due(job, self.now)?;
+        }
         self.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
         self.moved(row.batch, (job, seq), (State::Pending, State::Cancelled))?;
         Ok(true)

@@ -4,6 +4,7 @@ use crate::domain::{Due, Job, JobError, RunAt, State, Timestamp};
 use crate::store::ledger::Slot;
 use crate::store::sqlite::write::clocks::DueRow;
 use crate::store::sqlite::write::doomed::WaitingRow;
+use crate::store::sqlite::write::ends::End;
 use crate::store::{Alarm, Ended, Error, Event, Moment};
 
 use super::{Group, disagree};
@@ -87,9 +88,10 @@ impl Group<'_> {
         let error = JobError { attempt: row.attempt, ..error };
         let retention_ms = row.options.retention_ms;
         let expires_at = row.batch.is_none().then(|| self.now.plus_millis(retention_ms));
-        if !self.sql.fail_waiting(row.ordinal, seq, (self.now, expires_at), &error)? {
+        if !self.sql.fail_waiting(row.ordinal, seq)? {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
         }
+        self.end_waiting(End::of_failed(row.ordinal, seq, (self.now, expires_at), &error), None)?;
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Failed, seq });

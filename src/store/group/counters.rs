@@ -1,5 +1,9 @@
 //! The counters, and how far they are reserved.
 
+use crate::domain::{Ordinal, Timestamp};
+
+use super::indexing::STEP;
+
 /// Numbers that are reserved at once. They are kept so that none is ever given twice; to keep each one when
 /// it is given would write a page more at every commit. What a dead server had reserved is left out.
 const RESERVE: i64 = 65_536;
@@ -17,6 +21,9 @@ pub(in crate::store) struct Counters {
     pub(in crate::store) logged_to: i64,
     /// Commits that changed no job.
     pub(in crate::store) quiet: i64,
+    /// When the first job is over that has ended and that no index knows yet, or earlier: of those that the index reaches
+    /// next, and of all behind them.
+    pub(in crate::store) first_expiries: [Option<Timestamp>; 2],
 }
 
 impl Counters {
@@ -31,6 +38,21 @@ impl Counters {
             ..self
         };
         (!within).then_some(reserved)
+    }
+
+    /// A job has ended that no index knows, and is over then.
+    pub(super) fn expires(&mut self, job: Ordinal, at: Timestamp) {
+        let of = usize::from(job.0 > self.indexed_to + STEP);
+        let first = &mut self.first_expiries[of];
+        *first = Some(first.map_or(at, |first| first.min(at)));
+    }
+
+    /// The indexes reach further; gives when the first job is over of those that they have reached, or earlier.
+    pub(super) fn indexes_reach(&mut self, to: Ordinal) -> Option<Timestamp> {
+        self.indexed_to = to.0;
+        let [near, far] = self.first_expiries;
+        self.first_expiries = [far, None];
+        near.into_iter().chain(far).min()
     }
 
     pub(super) fn next_seq(&mut self) -> i64 {

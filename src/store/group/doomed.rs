@@ -3,6 +3,7 @@
 use crate::domain::{QueueName, State};
 use crate::store::ledger::Cancelling;
 use crate::store::sqlite::write::doomed::WaitingRow;
+use crate::store::sqlite::write::ends::End;
 use crate::store::{Ended, Error};
 
 use super::{Group, disagree};
@@ -53,9 +54,10 @@ impl Group<'_> {
         debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
         let seq = self.change_of(row.ordinal);
         let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
-        if !self.sql.cancel_waiting(row.ordinal, seq, self.now, expires_at)? {
+        if !self.sql.cancel_waiting(row.ordinal, seq, self.now)? {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
         }
+        self.end_waiting(End::of_cancelled(row.ordinal, seq, (self.now, expires_at)), None)?;
         self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Cancelled, seq });

@@ -6,14 +6,15 @@
 //! them expires. So a start finds what is not done through the index once it has looked at the few jobs that
 //! the index does not reach yet (docs/decisions/0028).
 
-use crate::domain::{Job, Ordinal, State, Timestamp};
+use crate::domain::{Job, Ordinal, Timestamp};
 use crate::store::Error;
+use crate::store::ledger::Running;
 use crate::store::sqlite::write::indexing::Range;
 
 use super::Group;
 
 /// The indexes take so many ordinals at once, and leave at least as many out.
-const STEP: i64 = 2_048;
+pub(super) const STEP: i64 = 2_048;
 /// What is kept for less than an hour is indexed by its expiry: it goes when it is over. The rest may take
 /// [`LOOK_AGAIN_MS`] longer.
 const SHORT_RETENTION_MS: i64 = 3_600_000;
@@ -29,40 +30,48 @@ impl Group<'_> {
         self.index_up_to(Ordinal(self.counters.ordinal - STEP))
     }
 
-    /// Lets the indexes reach every job that there is.
-    pub(in crate::store) fn index_all(&mut self) -> Result<(), Error> {
-        self.index_up_to(Ordinal(self.counters.ordinal))
+    /// Lets the indexes reach every job that another server has left.
+    pub(in crate::store) fn index_what_is_left(&mut self) -> Result<(), Error> {
+        let range = self.range_up_to(Ordinal(self.counters.ordinal));
+        self.sql.insert_left(range)?;
+        let first = self.sql.next_expiry_in(range)?;
+        self.counters.indexes_reach(range.to);
+        self.reach(range, first)
     }
 
+    /// What is not done and in no index runs: what waits is entered when it comes.
     fn index_up_to(&mut self, to: Ordinal) -> Result<(), Error> {
-        let range = Range { after: Ordinal(self.counters.indexed_to), to };
-        self.sql.index_unfinished(range)?;
-        if let Some(first) = self.sql.next_expiry_in(range)? {
-            self.sql.keep_range(range, first)?;
+        let range = self.range_up_to(to);
+        for (job, running) in self.ledger.running_unindexed(range.to) {
+            self.sql.insert_unfinished(&[job])?;
+            self.ledger.set_running(job, Some(Running { indexed: true, ..running }));
         }
-        self.sql.keep_indexed_to(to)?;
-        self.counters.indexed_to = to.0;
-        Ok(())
+        // What ends of them from here on is indexed when it does.
+        let first = self.counters.indexes_reach(range.to);
+        self.reach(range, first)
     }
 
-    /// Whether a job is in the index that belongs to its state.
-    pub(super) fn is_indexed(&self, job: &Job) -> bool {
+    fn range_up_to(&self, to: Ordinal) -> Range {
+        Range { after: Ordinal(self.counters.indexed_to), to }
+    }
+
+    /// Notes how far they reach, and when the range is to be looked through for what is over.
+    fn reach(&self, range: Range, first: Option<Timestamp>) -> Result<(), Error> {
+        first.map_or(Ok(()), |first| self.sql.keep_range(range, first))?;
+        Ok(self.sql.keep_indexed_to(range.to)?)
+    }
+
+    /// Whether a job that is done is in the index of what expires.
+    pub(super) fn expires_by_index(&self, job: &Job) -> bool {
         let is_reached = job.ordinal.0 <= self.counters.indexed_to;
-        match job.state {
-            State::Pending => true,
-            State::Running => is_reached,
-            State::Succeeded | State::Failed | State::Cancelled => {
-                is_reached || job.spec.options.retention_ms < SHORT_RETENTION_MS
-            }
-        }
+        is_reached || job.spec.options.retention_ms < SHORT_RETENTION_MS
     }
 
     /// Lets the indexes reach every job, if one that they do not reach is over.
     pub(super) fn index_what_is_over(&mut self, now: Timestamp) -> Result<(), Error> {
-        let after = Ordinal(self.counters.indexed_to);
-        let range = Range { after, to: Ordinal(self.counters.ordinal) };
-        let first = self.sql.next_expiry_in(range)?;
-        if first.is_some_and(|first| first <= now) { self.index_all() } else { Ok(()) }
+        let newest = Ordinal(self.counters.ordinal);
+        let first = self.sql.next_expiry_in(self.range_up_to(newest))?;
+        if first.is_some_and(|first| first <= now) { self.index_up_to(newest) } else { Ok(()) }
     }
 
     /// A range was looked through to its end.

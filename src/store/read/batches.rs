@@ -32,19 +32,19 @@ where b.id = ?";
 /// In the order of the calls; a run is a range of the table. The runs before the one in which it begins are passed by.
 const SELECT_IN_ORDER: &str = "select j.id, j.ordinal, j.state, j.finished_seq, j.batch_index
 from batch_runs as r cross join jobs as j
-    on j.ordinal >= r.ordinal_from + max(0, ?2 + 1 - r.index_from) and j.ordinal < r.ordinal_from + r.count
-where r.batch = ?1 and r.index_from >= coalesce((select max(e.index_from) from batch_runs as e
+where j.ordinal >= r.ordinal_from + max(0, ?2 + 1 - r.index_from) and j.ordinal < r.ordinal_from + r.count
+    and r.batch = ?1 and r.index_from >= coalesce((select max(e.index_from) from batch_runs as e
         where e.batch = ?1 and e.index_from <= ?2 + 1), 0)
 order by r.index_from, j.ordinal limit ?3";
 /// In the order of their ends; those that ended together stand in one row. The rows before the one in which it begins are
 /// passed by. An array is gone through from its front, and to ask for that order too would sort all that is left.
 const SELECT_AS_COMPLETED: &str = "select j.id, j.ordinal, j.state, j.finished_seq, j.batch_index
-from batch_ends as e cross join json_each(e.jobs) as o cross join jobs as j on j.ordinal = o.value
-where e.batch = ?1 and e.seq >= coalesce((select max(f.seq) from batch_ends as f
+from batch_ends as e cross join json_each(e.jobs) as o cross join jobs as j
+where j.ordinal = o.value and e.batch = ?1 and e.seq >= coalesce((select max(f.seq) from batch_ends as f
         where f.batch = ?1 and f.seq <= ?2 + 1), 0)
     and j.finished_seq > ?2 and j.batch = ?1
 order by e.seq limit ?3";
-const SELECT_IDS: &str = "select j.id from batch_runs as r cross join jobs as j
+const SELECT_IDS: &str = "select j.id from batch_runs as r cross join calls as j
     on j.ordinal >= r.ordinal_from and j.ordinal < r.ordinal_from + r.count
 where r.batch = ?1 order by r.index_from, j.ordinal limit ?2";
 

@@ -10,7 +10,7 @@ use crate::store::{Ended, Error, Store};
 use super::{View, at};
 
 const SELECT_ENDS: &str = "select j.id, j.ordinal, j.state, j.finished_seq
-from json_each(?) as e cross join jobs as j on j.id = unhex(e.value)";
+from json_each(?) as e cross join jobs as j where j.id = unhex(e.value)";
 
 /// How one of many jobs stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

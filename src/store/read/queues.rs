@@ -8,7 +8,8 @@ use crate::domain::{Ordinal, Timestamp};
 use crate::store::{Error, Store};
 
 /// A job that was not to start at once has waited only since it might have started.
-const SELECT_SINCE: &str = "select ordinal, max(created_at, coalesce(run_at, created_at)) from jobs
+const SELECT_SINCE: &str =
+    "select ordinal, max(created_at, coalesce(run_at, created_at)) from calls
 where ordinal in (select e.value from json_each(?) as e)";
 
 impl Store {

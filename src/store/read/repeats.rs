@@ -4,9 +4,9 @@ use crate::domain::{Identity, JobId};
 use crate::store::sqlite::rows;
 use crate::store::{Error, Store};
 
-const SELECT_BY_KEY: &str = "select j.id from idempotency_keys as k join jobs as j on j.id = k.job
+const SELECT_BY_KEY: &str = "select j.id from idempotency_keys as k join calls as j on j.id = k.job
 where k.owner = ? and k.idempotency_key = ? and k.fingerprint = ?";
-const SELECT_BY_ID: &str = "select j.id from jobs as j where j.id = ? and j.fingerprint = ?";
+const SELECT_BY_ID: &str = "select j.id from calls as j where j.id = ? and j.fingerprint = ?";
 
 impl Store {
     /// The job that the same request made before, if it did; `id` is the one that it chooses. What it

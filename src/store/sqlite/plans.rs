@@ -5,7 +5,7 @@ mod batches;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::write::insert::{INSERT, INSERT_FOUR, INSERT_SIXTEEN};
+use super::write::{ends, indexing, insert};
 use super::{migrate, open_writer};
 
 /// The statements stand in the source as they are sent; only what is between quotes is SQL.
@@ -53,7 +53,9 @@ async fn searches(source: &str, begin: &str, expected: &[&str]) {
         assert!(plan.iter().any(|line| line.starts_with(step)), "no {step:?} in {plan:#?}");
     }
     let tables = [
-        "jobs",
+        "calls",
+        "ends",
+        "e",
         "j",
         "c",
         "d",
@@ -76,11 +78,20 @@ async fn searches(source: &str, begin: &str, expected: &[&str]) {
 
 #[tokio::test]
 async fn a_group_finds_its_jobs_by_their_place() {
-    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(WRITE, "update jobs set state = 'running'", &by_place).await;
-    searches(WRITE, "update jobs set version = version + 1", &by_place).await;
-    searches(JOBS, "update jobs set state = 'succeeded'", &by_place).await;
-    searches(JOBS, "update jobs set state = ?4", &by_place).await;
+    const ENDS: &str = include_str!("write/ends.rs");
+    const INDEXING: &str = include_str!("write/indexing.rs");
+    let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(WRITE, "update calls set state = 'running'", &by_place).await;
+    searches(WRITE, "update calls set version = version + 1", &by_place).await;
+    searches(JOBS, "update calls set state = ?4", &by_place).await;
+    searches(ENDS, "insert into ends", &by_place).await;
+    let by_job = ["SEARCH unfinished USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(INDEXING, "delete from unfinished", &by_job).await;
+    let left = [
+        "SEARCH c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+    ];
+    searches(INDEXING, "insert into unfinished (job)\nselect", &left).await;
     searches(WRITE, "insert into callbacks", &["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"])
         .await;
 }
@@ -89,7 +100,7 @@ async fn a_group_finds_its_jobs_by_their_place() {
 async fn a_group_finds_deliveries_by_their_job_and_their_callback() {
     let by_job = [
         "SEARCH c USING INDEX callbacks_job (job=?)",
-        "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
     ];
     searches(WRITE, "insert into deliveries (", &by_job).await;
     let by_callback = ["SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)"];
@@ -99,10 +110,13 @@ async fn a_group_finds_deliveries_by_their_job_and_their_callback() {
 
 #[tokio::test]
 async fn what_is_to_be_cancelled_is_found_among_what_is_not_done() {
-    let steps = ["SEARCH jobs USING INDEX jobs_unfinished (ordinal>? AND ordinal<?)"];
-    searches(DOOMED, "select ordinal, id, priority", &steps).await;
-    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(DOOMED, "update jobs set state", &by_place).await;
+    let steps = [
+        "SEARCH u USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
+    ];
+    searches(DOOMED, "select c.ordinal, c.id, c.priority", &steps).await;
+    let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(DOOMED, "update calls set state", &by_place).await;
     searches(READ_QUEUES, "select ordinal, max", &by_place).await;
 }
 
@@ -114,10 +128,12 @@ async fn no_write_of_a_job_fills_a_table_of_its_own() {
     migrate(&path).await.expect("a database");
     let connection = open_writer(&path).expect("a connection");
     let mut hot: Vec<_> =
-        JOBS.split('"').filter(|text| text.starts_with("update jobs set")).collect();
-    assert_eq!(hot.len(), 2);
-    hot.extend([INSERT, INSERT_FOUR, INSERT_SIXTEEN]);
-    hot.push(statement(WRITE, "update jobs set state = 'running'"));
+        JOBS.split('"').filter(|text| text.starts_with("update calls set")).collect();
+    assert_eq!(hot.len(), 1);
+    for sql in [insert::INSERT, ends::INSERT, indexing::INSERT] {
+        hot.extend([sql.one, sql.four, sql.sixteen]);
+    }
+    hot.push(statement(WRITE, "update calls set state = 'running'"));
     for sql in hot {
         let explain = format!("explain {sql}");
         let mut explain = connection.prepare(&explain).expect("it is a statement");
@@ -138,39 +154,38 @@ async fn one_job_is_found_by_its_id() {
     let select = "select ordinal from jobs where id = ?";
     assert!(READ.contains(r#"" from jobs where id = ?""#), "the statement that this stands for");
     let plan = plan(select).await;
-    assert!(plan[0].starts_with("SEARCH jobs USING"), "{plan:?}");
-    assert!(plan[0].contains("INDEX sqlite_autoindex_jobs_1 (id=?)"), "{plan:?}");
+    assert_eq!(plan, ["SEARCH c USING COVERING INDEX sqlite_autoindex_calls_1 (id=?)"]);
 }
 
 #[tokio::test]
 async fn g8_a_repeated_request_is_found_by_its_key_and_by_its_id() {
     let by_key = ["SEARCH idempotency_keys USING PRIMARY KEY (owner=? AND idempotency_key=?)"];
     searches(IDEMPOTENCY, "select fingerprint, job from", &by_key).await;
-    let by_id = ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"];
-    searches(IDEMPOTENCY, "select fingerprint from jobs", &by_id).await;
-    let by_id = ["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id=?)"];
-    searches(IDEMPOTENCY, "select exists (select 1 from jobs", &by_id).await;
+    let by_id = ["SEARCH calls USING INDEX sqlite_autoindex_calls_1 (id=?)"];
+    searches(IDEMPOTENCY, "select fingerprint from calls", &by_id).await;
+    let by_id = ["SEARCH calls USING COVERING INDEX sqlite_autoindex_calls_1 (id=?)"];
+    searches(IDEMPOTENCY, "select exists (select 1 from calls", &by_id).await;
     let by_id = ["SEARCH tombstones USING PRIMARY KEY (id=?)"];
     searches(IDEMPOTENCY, "select exists (select 1 from tombstones", &by_id).await;
-    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(IDEMPOTENCY, "update jobs set fingerprint", &by_place).await;
+    let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(IDEMPOTENCY, "update calls set fingerprint", &by_place).await;
 }
 
 #[tokio::test]
 async fn g8_a_reader_finds_a_repeated_request_by_its_key_and_by_its_id() {
     let by_key = [
         "SEARCH k USING PRIMARY KEY (owner=? AND idempotency_key=?)",
-        "SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        "SEARCH j USING COVERING INDEX sqlite_autoindex_calls_1 (id=?)",
     ];
     searches(REPEATS, "select j.id from idempotency_keys", &by_key).await;
-    let by_id = ["SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)"];
-    searches(REPEATS, "select j.id from jobs", &by_id).await;
+    let by_id = ["SEARCH j USING INDEX sqlite_autoindex_calls_1 (id=?)"];
+    searches(REPEATS, "select j.id from calls", &by_id).await;
 }
 
 #[tokio::test]
 async fn a_manual_job_is_found_by_its_place() {
     let by_place = ["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(MANUAL, "select exists (select 1 from jobs as j", &by_place).await;
+    searches(MANUAL, "select exists (select 1 from calls as j", &by_place).await;
 }
 
 #[tokio::test]
@@ -216,18 +231,18 @@ async fn failed_deliveries_are_found_among_all_others() {
 
 #[tokio::test]
 async fn g24_a_start_reads_only_what_is_not_done() {
-    for begin in ["select ordinal from jobs where finished_seq is null", "select ordinal, function"]
-    {
-        // Every job is in the index by then.
+    // Every job that is not done is among those by then.
+    for begin in ["select c.ordinal, c.function", "select u.job"] {
         let plan = plan(statement(RECOVERY, begin)).await;
-        assert_eq!(plan, ["SCAN jobs USING INDEX jobs_unfinished"], "{begin}");
+        assert_eq!(plan, ["SCAN u", "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)"], "{begin}");
     }
 }
 
 #[tokio::test]
 async fn w1_ten_thousand_jobs_are_found_by_their_ids_in_one_statement() {
     const ENDS: &str = include_str!("../read/ends.rs");
-    let by_id = ["SEARCH j USING INDEX sqlite_autoindex_jobs"];
+    let by_id =
+        ["SEARCH c USING INDEX sqlite_autoindex_calls", "SEARCH e USING INTEGER PRIMARY KEY"];
     searches(ENDS, "select j.id, j.ordinal, j.state", &by_id).await;
 }
 
@@ -240,16 +255,16 @@ fn joined(source: &str, begin: &str, pieces: &[&str]) -> String {
 
 #[tokio::test]
 async fn g20_a_job_that_is_over_is_found_by_its_time_its_place_or_its_id() {
-    let columns = "select j.ordinal, j.id, j.finished_seq is not null";
+    let columns = "select j.ordinal, j.id, e.job is not null";
     let open = "SEARCH d USING INDEX deliveries_job (job=?)";
     for (condition, step) in [
         (
-            "where j.indexed = 1 and j.expires_at <= ?1",
-            "SEARCH j USING INDEX jobs_expiry (expires_at>? AND expires_at<?)",
+            "where e.indexed = 1 and e.expires_at <= ?1",
+            "SEARCH e USING INDEX ends_expiry (expires_at>? AND expires_at<?)",
         ),
-        ("where j.ordinal > ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ("where e.job > ?1", "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         ("where j.ordinal = ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
-        ("where j.id = ?1", "SEARCH j USING INDEX sqlite_autoindex_jobs"),
+        ("where j.id = ?1", "SEARCH j USING INDEX sqlite_autoindex_calls"),
     ] {
         let plan = plan(&joined(REMOVAL, columns, &[condition])).await;
         for step in [step, open] {
@@ -278,7 +293,8 @@ async fn g20_what_belongs_to_a_job_is_found_by_it_and_what_is_left_of_it_by_its_
             &["SEARCH callbacks USING COVERING INDEX callbacks_job (job=?)"],
         ),
         ("delete from attempts", &["SEARCH attempts USING PRIMARY KEY (job=?)"]),
-        ("delete from jobs", &["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
+        ("delete from ends", &["SEARCH ends USING INTEGER PRIMARY KEY (rowid=?)"]),
+        ("delete from calls", &["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"]),
         (
             "delete from idempotency_keys where job",
             &["SEARCH idempotency_keys USING INDEX idempotency_keys_job (job=?)"],
@@ -294,12 +310,12 @@ async fn g20_what_belongs_to_a_job_is_found_by_it_and_what_is_left_of_it_by_its_
             "delete from idempotency_keys where created_at",
             &[
                 "SEARCH idempotency_keys USING INDEX idempotency_keys_age (created_at>? AND created_at<?)",
-                "SEARCH j USING COVERING INDEX sqlite_autoindex_jobs",
+                "SEARCH j USING COVERING INDEX sqlite_autoindex_calls",
             ],
         ),
         (
             "select min(expires_at)",
-            &["SEARCH jobs USING COVERING INDEX jobs_expiry (expires_at>?)"],
+            &["SEARCH ends USING COVERING INDEX ends_expiry (expires_at>?)"],
         ),
         ("select min(gone_at)", &["SEARCH tombstones USING COVERING INDEX tombstones_gone"]),
         (
@@ -313,32 +329,35 @@ async fn g20_what_belongs_to_a_job_is_found_by_it_and_what_is_left_of_it_by_its_
 
 #[tokio::test]
 async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_done() {
-    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(CANCELS, "update jobs set state = 'cancelled'", &by_place).await;
-    searches(CANCELS, "update jobs set version = version + 1", &by_place).await;
-    let pieces = ["(?2 is null or state = ?2)", " order by ordinal limit ?11"];
-    for (places, step) in [
+    let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(CANCELS, "update calls set state = 'done'", &by_place).await;
+    searches(CANCELS, "update calls set version = version + 1", &by_place).await;
+    let range = "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    for (begin, pieces, examines, table) in [
         (
-            "where finished_seq is null and indexed = 1 and ordinal > ?1",
-            "INDEX jobs_unfinished (ordinal>? AND ordinal<?)",
+            "select c.ordinal, c.state from unfinished",
+            ["(?2 is null or state = ?2)", " order by u.job limit ?11"],
+            "select max(job), count(*)",
+            ["u", "unfinished"],
         ),
         (
-            "where finished_seq is null and ordinal > ?1",
-            "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            "select ordinal, state from (select * from jobs",
+            ["(?2 is null or state = ?2)", " order by ordinal limit ?11"],
+            "select max(ordinal), count(*)",
+            ["c", "c"],
         ),
     ] {
-        let select = format!("select ordinal, state from (select * from jobs\n    {places}");
-        let found = plan(&joined(FOUND, &select, &pieces)).await;
-        assert!(found.contains(&format!("SEARCH jobs USING {step}")), "{found:#?}");
-        let places = places.replace("?1", "?");
-        let select =
-            format!("select max(ordinal), count(*) from (select ordinal from jobs\n    {places}");
-        let examined = plan(statement(FOUND, &select)).await;
-        assert!(examined.iter().any(|line| line.contains(step)), "{examined:#?}");
+        let found = plan(&joined(FOUND, begin, &pieces)).await;
+        let examined = plan(statement(FOUND, examines)).await;
+        for (plan, table) in [&found, &examined].into_iter().zip(table) {
+            let step = format!("SEARCH {table} {range}");
+            assert!(plan.contains(&step), "no {step} in {plan:#?}");
+        }
+        assert!(!found.iter().any(|line| line.contains("TEMP B-TREE")), "{found:#?}");
     }
     let by_id = plan(statement(FOUND, "select ordinal, state from jobs\nwhere id in")).await;
     assert!(
-        by_id.iter().any(|line| line.starts_with("SEARCH jobs USING INDEX sqlite_autoindex_jobs")),
+        by_id.iter().any(|line| line.starts_with("SEARCH c USING INDEX sqlite_autoindex_calls")),
         "{by_id:#?}"
     );
 }
@@ -348,19 +367,19 @@ async fn g19_what_is_due_is_found_by_its_time_however_many_jobs_wait() {
     const CLOCKS: &str = include_str!("write/clocks.rs");
     let due = CLOCKS.split('"').filter(|text| text.starts_with("select ordinal, id, function"));
     let due: Vec<&str> = due.collect();
-    let indexes = ["jobs_deadline (deadline_at<?)", "jobs_wall (run_at<?)"];
+    let indexes = ["calls_deadline (deadline_at<?)", "calls_wall (run_at<?)"];
     assert_eq!(due.len(), indexes.len());
     for (statement, index) in due.into_iter().zip(indexes) {
-        assert_eq!(plan(statement).await, [format!("SEARCH jobs USING INDEX {index}")]);
+        assert_eq!(plan(statement).await, [format!("SEARCH calls USING INDEX {index}")]);
     }
     for (begin, index) in
-        [("select min(deadline_at)", "jobs_deadline"), ("select min(run_at)", "jobs_wall")]
+        [("select min(deadline_at)", "calls_deadline"), ("select min(run_at)", "calls_wall")]
     {
         let plan = plan(statement(CLOCKS, begin)).await;
         assert!(plan[0].contains(index) && plan.len() == 1, "{plan:?}");
     }
-    let by_place = ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(CLOCKS, "update jobs set run_at = null", &by_place).await;
-    searches(CLOCKS, "update jobs set state = 'failed'", &by_place).await;
+    let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
+    searches(CLOCKS, "update calls set run_at = null", &by_place).await;
+    searches(CLOCKS, "update calls set state = 'done'", &by_place).await;
     searches(CLOCKS, "select run_at is not null", &by_place).await;
 }

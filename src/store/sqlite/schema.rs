@@ -20,6 +20,10 @@ const MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const SELECT_SCHEMA: &str =
     "select coalesce(max(version), 0) from _sqlx_migrations where success = 1";
 const SELECT_VERSION: &str = "select sqlite_version()";
+/// Plans are what they are tested to be: by key. Whoever has looked at a database while it was small, as with `pragma optimize`,
+/// has left statistics by which SQLite goes through whole tables once it is large.
+const FORGET_STATISTICS: &str =
+    "drop table if exists sqlite_stat1; drop table if exists sqlite_stat4";
 const SELECT_STRAYS: &str = "select 1 from pragma_foreign_key_check limit 1000";
 
 /// Makes the database if need be, and brings its schema up to date.
@@ -31,6 +35,7 @@ pub(in crate::store) async fn migrate(path: &DatabasePath) -> Result<(), OpenErr
     let options = super::options(path).pragma("foreign_keys", "off");
     let mut connection = SqliteConnection::connect_with(&options).await?;
     bring_up_to_date(&mut connection).await?;
+    sqlx::query(FORGET_STATISTICS).execute(&mut connection).await?;
     let strays = sqlx::query(SELECT_STRAYS).fetch_all(&mut connection).await?;
     if !strays.is_empty() {
         return Err(OpenError::Damaged(format!("{} rows belong to no job", strays.len())));
@@ -126,27 +131,91 @@ mod tests {
         migrate(&path).await.expect("a schema that is up to date");
     }
 
-    #[tokio::test]
-    async fn ends_of_batches_that_stand_alone_are_taken_along() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = DatabasePath::from(directory.path().join("futurity.db"));
-        let first = MIGRATIONS.iter().filter(|it| it.version < 8).cloned().collect();
+    /// Makes a database of an older schema, and changes it.
+    async fn older(path: &DatabasePath, version: i64, change: &'static str) {
+        let first = MIGRATIONS.iter().filter(|it| it.version <= version).cloned().collect();
         let first = Migrator { migrations: first, ..Migrator::DEFAULT };
-        let options = super::super::options(&path)
+        let options = super::super::options(path)
             .pragma("foreign_keys", "off")
             .pragma("auto_vacuum", "incremental");
         let pool =
             SqlitePool::connect_with(options.create_if_missing(true)).await.expect("a database");
         first.run(&pool).await.expect("a schema");
-        let ends = "insert into batch_ends (batch, seq, job) values (7, 12, 9), (7, 10, 8)";
-        sqlx::query(ends).execute(&pool).await.expect("two ends");
+        sqlx::query(change).execute(&pool).await.expect("rows");
         pool.close().await;
+    }
+
+    #[tokio::test]
+    async fn ends_of_batches_that_stand_alone_are_taken_along() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        let ends = "insert into batch_ends (batch, seq, job) values (7, 12, 9), (7, 10, 8)";
+        older(&path, 7, ends).await;
         migrate(&path).await.expect("the newest schema");
         let writer = open_writer(&path).expect("a writer");
         let ends = "select group_concat(batch || ' ' || seq || ' ' || jobs, ', ')
             from (select * from batch_ends order by seq)";
         let ends: String = writer.query_row(ends, (), |row| row.get(0)).expect("the ends");
         assert_eq!(ends, "7 10 [8], 7 12 [9]");
+    }
+
+    /// One of each state, and what a reader of the older schema saw of them.
+    const JOBS: &str =
+        "insert into jobs (ordinal, id, function, queue, priority, on_interrupt, state, version, seq, finished_seq, attempt, epoch,
+    created_at, started_at, finished_at, expires_at, arguments, arguments_bytes, result, result_bytes, error, indexed)
+values (1, randomblob(16), 'f', 'q', 0, 'rerun', 'pending', 1, 11, null, 0, null, 5, null, null, null, '[]', 2, null, null, null, 1),
+    (2, randomblob(16), 'f', 'q', 0, 'rerun', 'running', 1, 12, null, 1, 1, 5, 6, null, null, '[]', 2, null, null, null, 0),
+    (3, randomblob(16), 'f', 'q', 0, 'rerun', 'succeeded', 2, 13, 13, 1, 1, 5, 6, 7, 9, '[]', 2, '31', 2, null, 0),
+    (4, randomblob(16), 'f', 'q', 0, 'rerun', 'failed', 2, 14, 14, 1, 1, 5, 6, 7, null, '[]', 2, null, null, '{}', 1),
+    (5, randomblob(16), 'f', 'q', 0, 'rerun', 'cancelled', 2, 15, 15, 0, null, 5, null, 7, 9, '[]', 2, null, null, null, 1);
+insert into callbacks (ordinal, id, job, url, host, created_at) values (1, randomblob(16), 2, 'u', 'h', 5)";
+    const SEEN: &str = "select group_concat(concat_ws(' ', ordinal, length(id), state, version, seq, coalesce(finished_seq, '-'),
+    coalesce(finished_at, '-'), coalesce(expires_at, '-'), coalesce(result, '-'), coalesce(error, '-')), ', ')
+from (select * from jobs order by ordinal)";
+
+    #[tokio::test]
+    async fn jobs_keep_their_ends_when_those_become_rows_of_their_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        older(&path, 8, JOBS).await;
+        let seen = |when: &str| -> String {
+            let writer = open_writer(&path).expect("a writer");
+            writer.query_row(SEEN, (), |row| row.get(0)).expect(when)
+        };
+        let before = seen("the jobs");
+        migrate(&path).await.expect("the newest schema");
+        assert_eq!(seen("the same jobs"), before);
+        let writer = open_writer(&path).expect("a writer");
+        let calls = "select group_concat(state || iif(job is null, '', '*'), ' ')
+            from calls left join unfinished on job = ordinal";
+        let calls: String = writer.query_row(calls, (), |row| row.get(0)).expect("the calls");
+        assert_eq!(calls, "pending* running done done done");
+        let ends = "select group_concat(job || ' ' || indexed, ', ') from ends";
+        let ends: String = writer.query_row(ends, (), |row| row.get(0)).expect("the ends");
+        assert_eq!(ends, "3 0, 4 1, 5 1");
+        writer.execute("delete from calls where ordinal = 2", ()).expect_err("it has a callback");
+    }
+
+    #[tokio::test]
+    async fn statistics_of_a_database_that_was_small_lead_nobody_through_a_large_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        migrate(&path).await.expect("a database");
+        let plan = || -> String {
+            let writer = open_writer(&path).expect("a writer");
+            let explain = "explain query plan select * from jobs where id = x'00'";
+            let mut explain = writer.prepare(explain).expect("a statement");
+            let steps = explain.query_map((), |row| row.get("detail")).expect("a plan");
+            steps.collect::<Result<Vec<String>, _>>().expect("steps").join(", ")
+        };
+        let by_key = plan();
+        assert!(!by_key.contains("SCAN"), "{by_key}");
+        let small = "insert into ends (job, state, version, seq, finished_at, indexed) values (1, 'cancelled', 1, 1, 1, 0);
+            analyze";
+        open_writer(&path).expect("a writer").execute_batch(small).expect("statistics");
+        assert!(plan().contains("SCAN e"), "SQLite takes them to heart");
+        migrate(&path).await.expect("a schema that is up to date");
+        assert_eq!(plan(), by_key);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod cancel_many;
 mod changes;
 pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;
+pub(in crate::store) mod ends;
 mod idempotency;
 pub(in crate::store) mod indexing;
 pub(in crate::store) mod insert;
@@ -16,6 +17,7 @@ mod outbox;
 mod queues;
 mod redelivery;
 pub(in crate::store) mod removal;
+pub(in crate::store) mod together;
 
 use rusqlite::{
     CachedStatement, Connection, OptionalExtension as _, Params, Result, ToSql, params,
@@ -25,7 +27,6 @@ use crate::domain::{NewCallback, Ordinal, Timestamp};
 use crate::store::group::Counters;
 
 pub(in crate::store) use jobs::Held;
-use jobs::Which;
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -35,21 +36,22 @@ const KEEP_COUNTERS: &str =
 const KEEP_QUIET: &str = "update counters set quiet = ? where only_row = 1";
 
 const CLAIM_JOB: &str =
-    "update jobs set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
+    "update calls set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
     started_at = max(?4, created_at), deadline_at = null
 where ordinal = ?1 and state = 'pending'
 returning attempt, batch, version";
 const REQUEST_CANCEL: &str =
-    "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
-where ordinal = ?1 and state = 'running' and cancel_requested_at is null";
+    "update calls set version = version + 1, seq = ?2, cancel_requested_at = ?3
+where ordinal = ?1 and state = 'running' and cancel_requested_at is null
+    and not exists (select 1 from ends as e where e.job = ?1)";
 /// A callback reaches only a job that is there.
 const INSERT_CALLBACK: &str = "insert into callbacks (id, job, url, host, sealed, created_at)
-select ?2, j.ordinal, ?3, ?4, ?5, ?6 from jobs as j where j.ordinal = ?1";
+select ?2, j.ordinal, ?3, ?4, ?5, ?6 from calls as j where j.ordinal = ?1";
 /// The outbox: a row for each callback of a job that is done and has none yet.
 const MAKE_DUE: &str = "insert into deliveries (callback, job, host, state, next_at)
 select c.ordinal, c.job, c.host, 'pending', ?2
-from callbacks as c join jobs as j on j.ordinal = c.job
-where c.job = ?1 and j.finished_seq is not null
+from callbacks as c join ends as e on e.job = c.job
+where c.job = ?1
 order by c.ordinal
 on conflict (callback) do nothing";
 const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
@@ -60,8 +62,10 @@ const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
 
 /// [`Held`], but for how long the statements live: what uses them need not be tied to it.
 trait Hot: std::fmt::Debug {
-    fn run(&self, which: Which, values: &[&dyn ToSql]) -> Result<usize>;
     fn insert(&self, arrivals: &[insert::Arrival]) -> Result<()>;
+    fn insert_ends(&self, ends: &[ends::EndOfVersion]) -> Result<()>;
+    fn insert_unfinished(&self, jobs: &[Ordinal]) -> Result<()>;
+    fn leave(&self, values: &[&dyn ToSql]) -> Result<usize>;
 }
 
 /// The writer's statements, prepared once for its connection.

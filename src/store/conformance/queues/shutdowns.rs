@@ -217,7 +217,7 @@ async fn e14_a_mark_is_honoured_at_the_next_start() {
     let seq = it.number("select max(seq) from jobs").await;
     // As a server leaves it that died right after the commit of the mark.
     it.execute(&format!("insert into queues values ('default', 5, 1000, 0, 1, {seq})"));
-    it.execute(&format!("update jobs set seq = {seq} + 1 where ordinal = 2"));
+    it.execute(&format!("update calls set seq = {seq} + 1 where ordinal = 2"));
     let mut it = it.reopened().await;
     let shown = it.queue("default").await;
     assert!(shown.shutdown);
@@ -236,7 +236,7 @@ async fn a_group_that_is_rolled_back_restores_queues_and_lanes() {
     let mut it = Shelf::of_workers(1).await;
     let jobs = it.submit_many(3).await;
     it.execute(
-        "create trigger no before update on jobs when old.ordinal = 3 and new.state = 'cancelled'
+        "create trigger no before update on calls when old.ordinal = 3 and new.state = 'done'
         begin select raise(abort, 'no'); end;",
     );
     it.told();

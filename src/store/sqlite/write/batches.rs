@@ -35,7 +35,7 @@ const SELECT_CANCELS_REST: &str =
     "select on_error = 'cancel' and cancel_requested_at is null from batches where ordinal = ?";
 const SELECT_TAKES: &str =
     "select closed = 0 and cancel_requested_at is null from batches where ordinal = ?";
-const SELECT_IS_OF: &str = "select exists (select 1 from jobs where ordinal = ? and batch = ?)";
+const SELECT_IS_OF: &str = "select exists (select 1 from calls where ordinal = ? and batch = ?)";
 const KEEP_ENDS: &str = "insert into batch_ends (batch, seq, jobs) values (?, ?, ?)";
 const INSERT_CALLBACK: &str =
     "insert into callbacks (id, batch, at_event, url, host, sealed, created_at)

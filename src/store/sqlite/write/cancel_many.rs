@@ -1,6 +1,6 @@
 //! Jobs that wait, and are cancelled many at a time.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use crate::domain::{FunctionName, JobId, Options, Ordinal, Priority, QueueName, State, Timestamp};
@@ -12,17 +12,18 @@ use super::Statements;
 
 /// What [`crate::domain::cancel_pending`] makes of a job, without reading it first.
 const CANCEL_UNSTARTED: &str =
-    "update jobs set state = 'cancelled', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
-    expires_at = iif(batch is null, ?3 + coalesce(options ->> '$.retention_ms', ?4), null),
+    "update calls set state = 'done', version = version + 1, seq = ?2,
     cancel_requested_at = coalesce(cancel_requested_at, ?3), run_at = null, run_at_is_wall = 0, deadline_at = null
 where ordinal = ?1 and state = 'pending'
-returning id, queue, priority, batch";
+returning id, queue, priority, batch, coalesce(options ->> '$.retention_ms', ?4), version,
+    exists (select 1 from callbacks as k where k.job = ?1)";
 const ASK_TO_STOP: &str =
-    "update jobs set version = version + 1, seq = ?2, cancel_requested_at = ?3
+    "update calls set version = version + 1, seq = ?2, cancel_requested_at = ?3
 where ordinal = ?1 and state = 'running' and cancel_requested_at is null
+    and not exists (select 1 from ends as e where e.job = ?1)
 returning id";
 const SELECT_MEANT: &str =
-    concat!("select exists (select 1 from jobs where ordinal = ?1 and ", meant!(), ")");
+    concat!("select exists (select 1 from calls where ordinal = ?1 and ", meant!(), ")");
 
 /// A job that waited and is cancelled.
 #[derive(Debug)]
@@ -31,10 +32,13 @@ pub(in crate::store) struct UnstartedRow {
     pub(in crate::store) queue: QueueName,
     pub(in crate::store) priority: Priority,
     pub(in crate::store) batch: Option<Ordinal>,
+    pub(in crate::store) retention_ms: i64,
+    pub(in crate::store) version: i64,
+    pub(in crate::store) has_callbacks: bool,
 }
 
 impl Statements<'_> {
-    /// Cancels a job that waits; none if it does not.
+    /// Notes that a job that waits is cancelled, and its end is kept beside it; none if it does not wait.
     pub(in crate::store) fn cancel_unstarted(
         self,
         job: Ordinal,
@@ -43,18 +47,8 @@ impl Statements<'_> {
     ) -> Result<Option<UnstartedRow>, Error> {
         let mut statement = self.prepared(CANCEL_UNSTARTED)?;
         let values = [job.0, seq, now.0, Options::RETENTION_MS];
-        let row = statement.query_row(values, |row| {
-            let (id, queue): ([u8; 16], String) = (row.get(0)?, row.get(1)?);
-            let batch: Option<i64> = row.get(3)?;
-            Ok((id, queue, row.get::<_, i64>(2)?, batch.map(Ordinal)))
-        });
-        let Some((id, queue, priority, batch)) = row.optional()? else { return Ok(None) };
-        Ok(Some(UnstartedRow {
-            id: JobId(Uuid::from_bytes(id)),
-            queue: rows::queue(&queue)?,
-            priority: Priority::new(priority).map_err(rows::damaged)?,
-            batch,
-        }))
+        let mut found = statement.query(values)?;
+        found.next()?.map(unstarted).transpose()
     }
 
     /// Notes that a job that runs is asked to stop; none if it does not, or was asked before.
@@ -83,4 +77,17 @@ impl Statements<'_> {
         ];
         Ok(self.prepared(SELECT_MEANT)?.query_row(values, |row| row.get(0))?)
     }
+}
+
+fn unstarted(row: &Row<'_>) -> Result<UnstartedRow, Error> {
+    let (id, queue): ([u8; 16], String) = (row.get(0)?, row.get(1)?);
+    Ok(UnstartedRow {
+        id: JobId(Uuid::from_bytes(id)),
+        queue: rows::queue(&queue)?,
+        priority: Priority::new(row.get(2)?).map_err(rows::damaged)?,
+        batch: row.get::<_, Option<i64>>(3)?.map(Ordinal),
+        retention_ms: row.get(4)?,
+        version: row.get(5)?,
+        has_callbacks: row.get(6)?,
+    })
 }

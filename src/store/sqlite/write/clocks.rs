@@ -3,33 +3,32 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::domain::{
-    FailedAttempt, FunctionName, JobError, JobId, Options, Ordinal, Priority, QueueName, RunAt,
-    Timestamp,
+    FailedAttempt, FunctionName, JobId, Options, Ordinal, Priority, QueueName, RunAt, Timestamp,
 };
+use crate::store::Error;
 use crate::store::sqlite::rows;
-use crate::store::{Error, payload};
 
 use super::Statements;
 
 const SELECT_DUE: &str =
     "select ordinal, id, function, queue, priority, options, attempt, created_at, run_at, run_at_is_wall, seq,
     deadline_at, batch
-from jobs where deadline_at <= ?1 order by deadline_at limit ?2";
+from calls where deadline_at <= ?1 order by deadline_at limit ?2";
 const SELECT_DUE_ON_THE_WALL: &str =
     "select ordinal, id, function, queue, priority, options, attempt, created_at, run_at, run_at_is_wall, seq,
     deadline_at, batch
-from jobs where run_at_is_wall = 1 and run_at <= ?1 order by run_at limit ?2";
+from calls where run_at_is_wall = 1 and run_at <= ?1 order by run_at limit ?2";
 const SELECT_NEXT_DEADLINE: &str =
-    "select min(deadline_at) from jobs where deadline_at is not null";
-const SELECT_NEXT_ON_THE_WALL: &str = "select min(run_at) from jobs where run_at_is_wall = 1";
+    "select min(deadline_at) from calls where deadline_at is not null";
+const SELECT_NEXT_ON_THE_WALL: &str = "select min(run_at) from calls where run_at_is_wall = 1";
 const SELECT_SCHEDULED: &str =
-    "select run_at is not null and state = 'pending' from jobs where ordinal = ?";
+    "select run_at is not null and state = 'pending' from calls where ordinal = ?";
 const MAY_START: &str =
-    "update jobs set run_at = null, run_at_is_wall = 0, deadline_at = ?3, version = version + 1, seq = ?2
+    "update calls set run_at = null, run_at_is_wall = 0, deadline_at = ?3, version = version + 1, seq = ?2
 where ordinal = ?1 and state = 'pending' and run_at is not null";
 const FAIL_WAITING: &str =
-    "update jobs set state = 'failed', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
-    expires_at = ?4, error = ?5, run_at = null, run_at_is_wall = 0, deadline_at = null, outcome_sum = ?6
+    "update calls set state = 'done', version = version + 1, seq = ?2, run_at = null, run_at_is_wall = 0,
+    deadline_at = null
 where ordinal = ?1 and state = 'pending'";
 const KEEP_ATTEMPT: &str = "insert into attempts (job, attempt, started_at, finished_at, error)
 values (?, ?, ?, ?, ?)";
@@ -111,19 +110,13 @@ impl Statements<'_> {
         self.run(MAY_START, values).map(|rows| rows == 1)
     }
 
-    /// Ends a job that waited too long; false if it does not wait.
+    /// Notes that a job has waited too long, and its end is kept beside it; false if it does not wait.
     pub(in crate::store) fn fail_waiting(
         self,
         ordinal: Ordinal,
         seq: i64,
-        (now, expires_at): (Timestamp, Option<Timestamp>),
-        error: &JobError,
     ) -> rusqlite::Result<bool> {
-        let expires_at = expires_at.map(|at| at.0);
-        let text = rows::error_text(error);
-        let sum = payload::sum(&text);
-        let values = params![ordinal.0, seq, now.0, expires_at, text, sum];
-        self.run(FAIL_WAITING, values).map(|rows| rows == 1)
+        self.run(FAIL_WAITING, [ordinal.0, seq]).map(|rows| rows == 1)
     }
 
     /// Keeps an attempt that failed.

@@ -10,13 +10,13 @@ use crate::store::sqlite::rows;
 use super::Statements;
 
 /// A job that is not done, and whether a shutdown has marked it: it waits, and has not changed since.
-const SELECT_UNFINISHED: &str = "select ordinal, id, priority, options,
-    queue = ?3 and state = 'pending' and seq <= ?4, run_at is not null, batch
-from jobs where finished_seq is null and indexed = 1 and ordinal > ?1 and ordinal <= ?2 order by ordinal limit ?5";
+const SELECT_UNFINISHED: &str = "select c.ordinal, c.id, c.priority, c.options,
+    c.queue = ?3 and c.state = 'pending' and c.seq <= ?4, c.run_at is not null, c.batch
+from unfinished as u cross join calls as c on c.ordinal = u.job
+where u.job > ?1 and u.job <= ?2 order by u.job limit ?5";
 const CANCEL_WAITING: &str =
-    "update jobs set state = 'cancelled', version = version + 1, seq = ?2, finished_seq = ?2, finished_at = ?3,
-    expires_at = ?4, cancel_requested_at = coalesce(cancel_requested_at, ?3), run_at = null, run_at_is_wall = 0,
-    deadline_at = null
+    "update calls set state = 'done', version = version + 1, seq = ?2,
+    cancel_requested_at = coalesce(cancel_requested_at, ?3), run_at = null, run_at_is_wall = 0, deadline_at = null
 where ordinal = ?1 and state = 'pending'";
 
 /// What is to be known of a waiting job to cancel it.
@@ -53,16 +53,14 @@ impl Statements<'_> {
         Ok(rows)
     }
 
-    /// Cancels a job that waits; false if it does not.
+    /// Notes that a job that waits is cancelled, and its end is kept beside it; false if it does not wait.
     pub(in crate::store) fn cancel_waiting(
         self,
         ordinal: Ordinal,
         seq: i64,
         now: Timestamp,
-        expires_at: Option<Timestamp>,
     ) -> rusqlite::Result<bool> {
-        let values = params![ordinal.0, seq, now.0, expires_at.map(|at| at.0)];
-        self.run(CANCEL_WAITING, values).map(|rows| rows == 1)
+        self.run(CANCEL_WAITING, [ordinal.0, seq, now.0]).map(|rows| rows == 1)
     }
 }
 

@@ -9,13 +9,13 @@ use super::Statements;
 
 const SELECT_REQUEST: &str =
     "select fingerprint, job from idempotency_keys where owner = ? and idempotency_key = ?";
-const SELECT_EXISTS: &str = "select exists (select 1 from jobs where id = ?1)
+const SELECT_EXISTS: &str = "select exists (select 1 from calls where id = ?1)
     or exists (select 1 from batches as b where b.id = ?1)";
-const SELECT_FINGERPRINT: &str = "select fingerprint from jobs where id = ?";
+const SELECT_FINGERPRINT: &str = "select fingerprint from calls where id = ?";
 const SELECT_GONE: &str = "select exists (select 1 from tombstones where id = ?)";
 /// Apart from the insert of the job, as hardly any has one.
 const KEEP_FINGERPRINT: &str =
-    "update jobs set fingerprint = ?2 where ordinal = ?1 and fingerprint is null";
+    "update calls set fingerprint = ?2 where ordinal = ?1 and fingerprint is null";
 const INSERT_KEY: &str =
     "insert into idempotency_keys (owner, idempotency_key, fingerprint, job, created_at)
 values (?, ?, ?, ?, ?)";

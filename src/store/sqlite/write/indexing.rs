@@ -1,16 +1,32 @@
-//! Jobs that no index knows yet, and the ranges of their ordinals that are looked through for what is over.
+//! Which jobs are not done, as far as it is kept, and the ranges of their ordinals that are looked through for what is over.
 
-use rusqlite::{OptionalExtension as _, Result, params};
+use rusqlite::{OptionalExtension as _, Result, Statement, params};
 
 use crate::domain::{Ordinal, Timestamp};
 
+use super::together::{Sizes, sizes};
 use super::{Statements, removal};
 
 const KEEP_INDEXED_TO: &str = "update counters set indexed_to = ? where only_row = 1";
-const INDEX_UNFINISHED: &str = "update jobs set indexed = 1
-where ordinal > ? and ordinal <= ? and finished_seq is null and indexed = 0";
+macro_rules! columns {
+    () => {
+        "insert or rollback into unfinished (job) values "
+    };
+}
+macro_rules! row {
+    () => {
+        "(?)"
+    };
+}
+pub(in crate::store) const INSERT: Sizes = sizes!(columns, row);
+const DELETE: &str = "delete from unfinished where job = ?";
+/// Of jobs that another server has left.
+const INSERT_LEFT: &str = "insert into unfinished (job)
+select c.ordinal from calls as c where c.ordinal > ?1 and c.ordinal <= ?2
+    and not exists (select 1 from ends as e where e.job = c.ordinal)
+on conflict (job) do nothing";
 const SELECT_NEXT_EXPIRY_BETWEEN: &str =
-    "select min(expires_at) from jobs where ordinal > ? and ordinal <= ? and indexed = 0";
+    "select min(expires_at) from ends where job > ? and job <= ? and indexed = 0";
 const KEEP_RANGE: &str =
     "insert into expiry_ranges (after_ordinal, to_ordinal, look_at) values (?, ?, ?)";
 const SELECT_DUE_RANGE: &str = "select after_ordinal, to_ordinal from expiry_ranges
@@ -31,9 +47,19 @@ impl Statements<'_> {
         self.run(KEEP_INDEXED_TO, [to.0]).map(drop)
     }
 
-    /// Enters the jobs of a range that are not done in the index of those.
-    pub(in crate::store) fn index_unfinished(self, range: Range) -> Result<()> {
-        self.run(INDEX_UNFINISHED, [range.after.0, range.to.0]).map(drop)
+    /// Enters jobs among those that are not done.
+    pub(in crate::store) fn insert_unfinished(self, jobs: &[Ordinal]) -> Result<()> {
+        self.hot.insert_unfinished(jobs)
+    }
+
+    /// Takes a job out of those that are not done; false if it is not among them.
+    pub(in crate::store) fn delete_unfinished(self, job: Ordinal) -> Result<bool> {
+        self.run(DELETE, [job.0]).map(|rows| rows == 1)
+    }
+
+    /// Enters those jobs of a range that are not done.
+    pub(in crate::store) fn insert_left(self, range: Range) -> Result<()> {
+        self.run(INSERT_LEFT, [range.after.0, range.to.0]).map(drop)
     }
 
     /// When the first job of a range expires that no index knows.
@@ -67,4 +93,14 @@ impl Statements<'_> {
             None => self.run(DELETE_RANGE, [range.after.0]).map(drop),
         }
     }
+}
+
+/// See [`super::together::Bind`].
+pub(super) fn bind(
+    job: &Ordinal,
+    statement: &mut Statement<'_>,
+    first: usize,
+    _: &mut (),
+) -> Result<()> {
+    statement.raw_bind_parameter(first, job.0)
 }

@@ -3,10 +3,9 @@
 //! Each value that is given to a statement is felt at the rate of all jobs. So what no job has at such a moment is in
 //! neither of them, and what the job before had too is not given again: a statement keeps its values.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Result, Statement, ToSql, params};
+use rusqlite::{Result, Statement, ToSql, params};
 
 use crate::domain::{
     FunctionName, Job, OnInterrupt, Options, Ordinal, Priority, QueueName, RunAt, Timestamp,
@@ -14,38 +13,27 @@ use crate::domain::{
 use crate::store::sqlite::rows;
 
 use super::Statements;
+use super::together::{Numbers, Sizes, bind, sizes};
 
-/// The first are each job's own; the others most jobs have in common with the one before. What fails here rolls its
+/// The first are each job's own; the others most jobs have in common with the one before, numbers one by one. What fails here rolls its
 /// group back whatever it says, and so need not keep a copy of each page to take back itself alone.
 macro_rules! columns {
     () => {
-        "insert or rollback into jobs (ordinal, id, seq, created_at, started_at, arguments, arguments_bytes, arguments_sum, batch_index,
-    function, queue, priority, on_interrupt, labels, options, batch, state, attempt, epoch, indexed,
+        "insert or rollback into calls (ordinal, id, seq, arguments, arguments_sum, batch_index,
+    created_at, started_at, arguments_bytes, function, queue, priority, on_interrupt, labels, options, batch, state, attempt, epoch,
     arguments_payload, run_at, run_at_is_wall, deadline_at, version)
 values "
     };
 }
 macro_rules! row {
     () => {
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
     };
 }
-macro_rules! four_rows {
-    () => {
-        concat!(row!(), ", ", row!(), ", ", row!(), ", ", row!())
-    };
-}
-pub(in crate::store) const INSERT: &str = concat!(columns!(), row!());
-/// To run a statement costs as much as a quarter of a row.
-pub(in crate::store) const INSERT_FOUR: &str = concat!(columns!(), four_rows!());
-pub(in crate::store) const INSERT_SIXTEEN: &str =
-    concat!(columns!(), four_rows!(), ", ", four_rows!(), ", ", four_rows!(), ", ", four_rows!());
-/// As many as [`INSERT_FOUR`] and [`INSERT_SIXTEEN`] have.
-const FOUR: usize = 4;
-pub(in crate::store) const SIXTEEN: usize = 16;
-/// Values of a row, and those among them that are its own.
-const VALUES: usize = 24;
-const OWN_VALUES: usize = 9;
+pub(in crate::store) const INSERT: Sizes = sizes!(columns, row);
+/// Of its values, those that are its own, and numbers that may be.
+const OWN_VALUES: usize = 6;
+const NUMBERS: usize = 3;
 
 /// A job as it comes.
 #[derive(Debug)]
@@ -61,8 +49,15 @@ pub(in crate::store) struct Arrival {
     pub(in crate::store) arguments_sum: i64,
 }
 
+/// What a row has still.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    numbers: Numbers<NUMBERS>,
+    common: Option<Common>,
+}
+
 /// What jobs that follow each other mostly have in common.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Common {
     function: FunctionName,
     queue: QueueName,
@@ -110,36 +105,6 @@ impl Arrival {
             && self.epoch() == common.epoch
     }
 
-    /// Gives its values to a statement, those of its row from the parameter `first` on. What the row has of `common` it
-    /// has still.
-    fn bind(
-        &self,
-        statement: &mut Statement<'_>,
-        first: usize,
-        common: &mut Option<Common>,
-    ) -> Result<()> {
-        let spec = &self.job.spec;
-        let own: [&dyn ToSql; OWN_VALUES] = [
-            &self.job.ordinal.0,
-            spec.id.0.as_bytes(),
-            &self.seq,
-            &spec.created_at.0,
-            &self.job.started_at.map(|at| at.0),
-            &self.arguments.as_ref().ok(),
-            &self.arguments_bytes,
-            &self.arguments_sum,
-            &spec.batch.map(|it| it.index),
-        ];
-        bind(statement, first, &own)?;
-        if self.is_plain() && common.as_ref().is_some_and(|common| self.has(common)) {
-            return Ok(());
-        }
-        *common = None;
-        self.bind_rest(statement, first + OWN_VALUES)?;
-        *common = self.is_plain().then(|| self.common());
-        Ok(())
-    }
-
     fn bind_rest(&self, statement: &mut Statement<'_>, first: usize) -> Result<()> {
         let Job { spec, run_at, state, attempt, .. } = &*self.job;
         let rest = params![
@@ -153,7 +118,6 @@ impl Arrival {
             state.as_str(),
             attempt,
             self.epoch(),
-            *attempt == 0,
             self.arguments.as_ref().err(),
             run_at.map(|it| it.at().0),
             matches!(run_at, Some(RunAt::Wall(_))),
@@ -163,56 +127,37 @@ impl Arrival {
     }
 }
 
-fn bind(statement: &mut Statement<'_>, first: usize, values: &[&dyn ToSql]) -> Result<()> {
-    (first..).zip(values).try_for_each(|(place, value)| statement.raw_bind_parameter(place, value))
-}
+impl Arrival {
+    /// Values of a row.
+    pub(super) const VALUES: usize = 23;
 
-/// One of the statements, and what each of its rows has still.
-#[derive(Debug)]
-struct Insert<'c> {
-    statement: Statement<'c>,
-    commons: Vec<Option<Common>>,
-}
-
-impl<'c> Insert<'c> {
-    fn prepare(connection: &'c Connection, sql: &str, rows: usize) -> Result<RefCell<Self>> {
-        let statement = connection.prepare(sql)?;
-        Ok(RefCell::new(Self { statement, commons: vec![None; rows] }))
-    }
-
-    fn run(&mut self, arrivals: &[Arrival]) -> Result<()> {
-        debug_assert_eq!(arrivals.len(), self.commons.len(), "a job for each row of the statement");
-        for (place, (arrival, common)) in arrivals.iter().zip(&mut self.commons).enumerate() {
-            arrival.bind(&mut self.statement, place * VALUES + 1, common)?;
+    /// See [`super::together::Bind`].
+    pub(super) fn bind(
+        &self,
+        statement: &mut Statement<'_>,
+        first: usize,
+        kept: &mut Kept,
+    ) -> Result<()> {
+        let spec = &self.job.spec;
+        let own: [&dyn ToSql; OWN_VALUES] = [
+            &self.job.ordinal.0,
+            spec.id.0.as_bytes(),
+            &self.seq,
+            &self.arguments.as_ref().ok(),
+            &self.arguments_sum,
+            &spec.batch.map(|it| it.index),
+        ];
+        bind(statement, first, &own)?;
+        let started_at = self.job.started_at.map(|at| at.0);
+        let numbers = [Some(spec.created_at.0), started_at, Some(self.arguments_bytes)];
+        kept.numbers.bind(statement, first + OWN_VALUES, numbers)?;
+        if self.is_plain() && kept.common.as_ref().is_some_and(|common| self.has(common)) {
+            return Ok(());
         }
-        self.statement.raw_execute().map(drop)
-    }
-}
-
-/// All of them, ready to run.
-#[derive(Debug)]
-pub(super) struct Inserts<'c> {
-    one: RefCell<Insert<'c>>,
-    four: RefCell<Insert<'c>>,
-    sixteen: RefCell<Insert<'c>>,
-}
-
-impl<'c> Inserts<'c> {
-    pub(super) fn prepare(connection: &'c Connection) -> Result<Self> {
-        Ok(Self {
-            one: Insert::prepare(connection, INSERT, 1)?,
-            four: Insert::prepare(connection, INSERT_FOUR, FOUR)?,
-            sixteen: Insert::prepare(connection, INSERT_SIXTEEN, SIXTEEN)?,
-        })
-    }
-
-    /// Inserts jobs as they come.
-    pub(super) fn insert(&self, arrivals: &[Arrival]) -> Result<()> {
-        let (sixteens, rest) = arrivals.as_chunks::<SIXTEEN>();
-        let (fours, ones) = rest.as_chunks::<FOUR>();
-        sixteens.iter().try_for_each(|arrivals| self.sixteen.borrow_mut().run(arrivals))?;
-        fours.iter().try_for_each(|arrivals| self.four.borrow_mut().run(arrivals))?;
-        ones.chunks(1).try_for_each(|arrival| self.one.borrow_mut().run(arrival))
+        kept.common = None;
+        self.bind_rest(statement, first + OWN_VALUES + NUMBERS)?;
+        kept.common = self.is_plain().then(|| self.common());
+        Ok(())
     }
 }
 

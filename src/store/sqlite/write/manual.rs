@@ -7,7 +7,7 @@ use crate::domain::Ordinal;
 use super::Statements;
 
 /// Only what is in no queue waits to be completed; all else waits to be run.
-const SELECT_AWAITS: &str = "select exists (select 1 from jobs as j
+const SELECT_AWAITS: &str = "select exists (select 1 from calls as j
 where j.ordinal = ? and j.state = 'pending' and j.queue = '')";
 
 impl Statements<'_> {

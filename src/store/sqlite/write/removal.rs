@@ -10,11 +10,11 @@ use super::indexing::Range;
 
 macro_rules! done_columns {
     () => {
-        "select j.ordinal, j.id, j.finished_seq is not null, coalesce(j.expires_at, 0), j.arguments_payload,
-    j.result_payload, iif(j.arguments_payload is null, 0, j.arguments_bytes)
-        + iif(j.result_payload is null, 0, j.result_bytes) + coalesce(octet_length(j.error), 0),
+        "select j.ordinal, j.id, e.job is not null, coalesce(e.expires_at, 0), j.arguments_payload,
+    e.result_payload, iif(j.arguments_payload is null, 0, j.arguments_bytes)
+        + iif(e.result_payload is null, 0, e.result_bytes) + coalesce(octet_length(e.error), 0),
     exists (select 1 from deliveries as d where d.job = j.ordinal and d.state = 'pending'), j.batch is not null
-from jobs as j "
+from calls as j left join ends as e on e.job = j.ordinal "
     };
 }
 pub(super) use done_columns;
@@ -22,17 +22,17 @@ pub(super) use done_columns;
 /// From where the last portion ended, in the order of the index.
 const SELECT_EXPIRED: &str = concat!(
     done_columns!(),
-    "where j.indexed = 1 and j.expires_at <= ?1 and (j.expires_at, j.ordinal) > (?2, ?3)
-order by j.expires_at, j.ordinal limit ?4"
+    "where e.indexed = 1 and e.expires_at <= ?1 and (e.expires_at, e.job) > (?2, ?3)
+order by e.expires_at, e.job limit ?4"
 );
 /// Those of a range of ordinals that no index knows.
 const SELECT_EXPIRED_IN: &str = concat!(
     done_columns!(),
-    "where j.ordinal > ?1 and j.ordinal <= ?2 and j.indexed = 0 and j.expires_at <= ?3
-order by j.ordinal limit ?4"
+    "where e.job > ?1 and e.job <= ?2 and e.indexed = 0 and e.expires_at <= ?3
+order by e.job limit ?4"
 );
 const SELECT_EXPIRED_AT: &str =
-    concat!(done_columns!(), "where j.ordinal = ?1 and j.expires_at <= ?2");
+    concat!(done_columns!(), "where j.ordinal = ?1 and e.expires_at <= ?2");
 const SELECT_BY_ID: &str = concat!(done_columns!(), "where j.id = ?1");
 
 const DELETE_DELIVERY_ATTEMPTS: &str = "delete from delivery_attempts
@@ -41,7 +41,8 @@ const DELETE_DELIVERIES: &str = "delete from deliveries where job = ?";
 const DELETE_CALLBACKS: &str = "delete from callbacks where job = ?";
 const DELETE_ATTEMPTS: &str = "delete from attempts where job = ?";
 const DELETE_LOG: &str = "delete from log_pieces where job = ?";
-const DELETE_JOB: &str = "delete from jobs where ordinal = ? and finished_seq is not null";
+const DELETE_END: &str = "delete from ends where job = ?";
+const DELETE_CALL: &str = "delete from calls where ordinal = ?";
 const DELETE_KEYS: &str = "delete from idempotency_keys where job = ? and created_at <= ?";
 
 const KEEP_TOMBSTONE: &str = "insert into tombstones (id, gone_at) values (?1, ?2)
@@ -53,10 +54,10 @@ const SELECT_PORTION_OF_KEYS: &str =
     "select max(k.created_at) from (select created_at from idempotency_keys
     where created_at > ? and created_at <= ? order by created_at limit ?) as k";
 const PURGE_KEYS: &str = "delete from idempotency_keys where created_at > ? and created_at <= ?
-and not exists (select 1 from jobs as j where j.id = idempotency_keys.job)";
+and not exists (select 1 from calls as j where j.id = idempotency_keys.job)";
 
 const SELECT_NEXT_EXPIRY: &str =
-    "select min(expires_at) from jobs where indexed = 1 and expires_at > ?";
+    "select min(expires_at) from ends where indexed = 1 and expires_at > ?";
 const SELECT_OLDEST_TOMBSTONE: &str = "select min(gone_at) from tombstones";
 const SELECT_OLDEST_KEY: &str = "select min(created_at) from idempotency_keys where created_at > ?";
 
@@ -138,7 +139,7 @@ impl Statements<'_> {
 
     /// Deletes a job that is done; false if there is none.
     pub(in crate::store) fn delete_job(self, job: Ordinal) -> Result<bool> {
-        self.run(DELETE_JOB, [job.0]).map(|rows| rows == 1)
+        Ok(self.run(DELETE_END, [job.0])? == 1 && self.run(DELETE_CALL, [job.0])? == 1)
     }
 
     /// Deletes the idempotency keys of a job or batch that were made until then.

@@ -1,0 +1,160 @@
+//! Rows that are inserted many at a time: to run a statement costs as much as a quarter of a row.
+
+use std::cell::RefCell;
+
+use rusqlite::{Connection, Result, Statement, ToSql};
+
+/// Rows of the largest statement.
+pub(in crate::store) const SIXTEEN: usize = 16;
+const FOUR: usize = 4;
+
+/// Gives the values of a row to a statement, those from that parameter on. What the row has in common with the one that
+/// stood in its place before, of which `K` is known, it has still: a statement keeps its values when it has run.
+pub(super) type Bind<R, K> = fn(&R, &mut Statement<'_>, usize, &mut K) -> Result<()>;
+
+/// Numbers that a row has still, from a parameter on.
+#[derive(Debug)]
+pub(super) struct Numbers<const N: usize>([Option<Option<i64>>; N]);
+
+impl<const N: usize> Default for Numbers<N> {
+    fn default() -> Self {
+        Self([None; N])
+    }
+}
+
+impl<const N: usize> Numbers<N> {
+    /// Gives those to the statement that are others now.
+    pub(super) fn bind(
+        &mut self,
+        statement: &mut Statement<'_>,
+        first: usize,
+        numbers: [Option<i64>; N],
+    ) -> Result<()> {
+        for ((place, kept), number) in (first..).zip(&mut self.0).zip(numbers) {
+            if *kept != Some(number) {
+                *kept = None;
+                statement.raw_bind_parameter(place, number)?;
+                *kept = Some(number);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same insert of one row, of four, and of sixteen.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Sizes {
+    pub(in crate::store) one: &'static str,
+    pub(in crate::store) four: &'static str,
+    pub(in crate::store) sixteen: &'static str,
+}
+
+/// The insert that begins with `$columns`, with each number of rows, which are `$row`.
+macro_rules! sizes {
+    ($columns:ident, $row:ident) => {
+        $crate::store::sqlite::write::together::Sizes {
+            one: concat!($columns!(), $row!()),
+            four: concat!($columns!(), $row!(), ", ", $row!(), ", ", $row!(), ", ", $row!()),
+            sixteen: concat!(
+                $columns!(),
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!(),
+                ", ",
+                $row!()
+            ),
+        }
+    };
+}
+pub(super) use sizes;
+
+/// One of the statements, and what each of its rows has still.
+#[derive(Debug)]
+struct Insert<'c, K> {
+    statement: Statement<'c>,
+    kept: Vec<K>,
+}
+
+impl<'c, K: Default> Insert<'c, K> {
+    fn prepare(connection: &'c Connection, sql: &str, rows: usize) -> Result<RefCell<Self>> {
+        let kept = std::iter::repeat_with(K::default).take(rows).collect();
+        Ok(RefCell::new(Self { statement: connection.prepare(sql)?, kept }))
+    }
+
+    fn run<R>(&mut self, rows: &[R], (values, bind): (usize, Bind<R, K>)) -> Result<()> {
+        debug_assert_eq!(rows.len(), self.kept.len(), "as many as the statement has");
+        for (place, (row, kept)) in rows.iter().zip(&mut self.kept).enumerate() {
+            bind(row, &mut self.statement, place * values + 1, kept)?;
+        }
+        self.statement.raw_execute().map(drop)
+    }
+}
+
+/// All of them, ready to run.
+#[derive(Debug)]
+pub(super) struct Together<'c, R, K> {
+    one: RefCell<Insert<'c, K>>,
+    four: RefCell<Insert<'c, K>>,
+    sixteen: RefCell<Insert<'c, K>>,
+    /// Of a row, and how it gives them.
+    values: (usize, Bind<R, K>),
+}
+
+impl<'c, R, K: Default> Together<'c, R, K> {
+    pub(super) fn prepare(
+        connection: &'c Connection,
+        sql: Sizes,
+        values: (usize, Bind<R, K>),
+    ) -> Result<Self> {
+        Ok(Self {
+            one: Insert::prepare(connection, sql.one, 1)?,
+            four: Insert::prepare(connection, sql.four, FOUR)?,
+            sixteen: Insert::prepare(connection, sql.sixteen, SIXTEEN)?,
+            values,
+        })
+    }
+
+    pub(super) fn insert(&self, rows: &[R]) -> Result<()> {
+        let (sixteens, rest) = rows.as_chunks::<SIXTEEN>();
+        let (fours, ones) = rest.as_chunks::<FOUR>();
+        let values = self.values;
+        sixteens.iter().try_for_each(|rows| self.sixteen.borrow_mut().run(rows, values))?;
+        fours.iter().try_for_each(|rows| self.four.borrow_mut().run(rows, values))?;
+        ones.chunks(1).try_for_each(|row| self.one.borrow_mut().run(row, values))
+    }
+}
+
+/// Gives values to the parameters from `first` on.
+pub(super) fn bind(
+    statement: &mut Statement<'_>,
+    first: usize,
+    values: &[&dyn ToSql],
+) -> Result<()> {
+    (first..).zip(values).try_for_each(|(place, value)| statement.raw_bind_parameter(place, value))
+}
