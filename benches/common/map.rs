@@ -84,9 +84,7 @@ pub async fn read(mut receiver: wire::Receiver, slowly: Option<Duration>) -> Res
                 ensure!(line.contains(&format!("\"completed\":{read},\"unfinished\":0")), "{line}");
                 return Ok(read);
             }
-            let is_right = line.starts_with(&format!("{{\"index\":{read},"))
-                && line.ends_with(&format!("\"result\":{read}}}"));
-            ensure!(is_right, "result {read}: {line}");
+            ensure!(is_result(line, read), "result {read}: {line}");
             read += 1;
             if let Some(seconds) = slowly {
                 ticks.tick().await;
@@ -98,6 +96,16 @@ pub async fn read(mut receiver: wire::Receiver, slowly: Option<Duration>) -> Res
         rest.drain(..from);
     }
     anyhow::bail!("the stream ended without its end, after {read} results")
+}
+
+/// Whether the line is the result of that call, which is its own number.
+fn is_result(line: &str, number: u64) -> bool {
+    let mut digits = itoa::Buffer::new();
+    let number = digits.format(number);
+    let index = line.strip_prefix("{\"index\":").and_then(|rest| rest.strip_prefix(number));
+    let result = line.strip_suffix('}').and_then(|rest| rest.strip_suffix(number));
+    index.is_some_and(|rest| rest.starts_with(','))
+        && result.is_some_and(|rest| rest.ends_with("\"result\":"))
 }
 
 /// The most memory that a process has had.
