@@ -28,9 +28,10 @@ MUTANTS = {
          ("src/store/sqlite/mod.rs", "Self::Full => 2,", "Self::Full => 1,")]),
     "an attempt that is over may settle": (
         "test(/conformance/)",
-        [("src/store/group.rs", "running.filter(|running| running.attempt == it.job.attempt)", "running.filter(|_| true)"),
-         ("src/store/sqlite/write/jobs.rs", "where ordinal = ?1 and state = 'running' and attempt = ?2\"",
-          "where ordinal = ?1 and state = 'running' and ?2 > 0\"")]),
+        [("src/store/group.rs", "running.filter(|running| running.attempt == it.job.attempt)", "running.filter(|_| true)")]),
+    "a job that has ended stays among the unfinished": (
+        "test(/conformance/)",
+        [("src/store/group/ends.rs", "                if is_unfinished {\n                    self.is_finished(next.ordinal)?;\n                }\n", "")]),
     "no delivery is written with the end": (
         "test(/conformance::callbacks|it callbacks::/)",
         [("src/store/group.rs", "        if running.may_have_callbacks {\n            self.make_due(&mut next)?;\n        }\n", "")]),
@@ -46,7 +47,9 @@ MUTANTS = {
     "what does not read back is shown": (
         "test(g3_a_value_that_does_not_read_back)",
         [("src/store/sqlite/rows.rs", "Ok(written.is_none_or(|written| written == payload::sum(text)))",
-          "Ok(written.is_none_or(|written| written == payload::sum(text)) || true)")]),
+          "Ok(written.is_none_or(|written| written == payload::sum(text)) || true)"),
+         ("src/store/sqlite/rows.rs", "Ok(written.is_none_or(|written| payload::is_sum_of(written, job.ordinal, text)))",
+          "Ok(written.is_none_or(|written| payload::is_sum_of(written, job.ordinal, text)) || true)")]),
     "a log that is cut is taken": (
         "test(g3_a_log_of_commits_that_is_cut)",
         [("src/store/mark.rs", "    if let Some(whole) = whole.filter(|whole| *whole < mark.frames) {",

@@ -66,7 +66,8 @@ create table ends (
     result_payload integer,
     result_bytes integer,
     error text,
-    -- CRC-32 of the result as it is kept, or else of the error.
+    -- CRC-32 of the result as it is kept, or else of the error, and of the ordinal behind it, and 2^32 more, which says so: that
+    -- of an end from before this migration is of the value alone.
     sum integer,
     -- Whether it is in the index of what expires, or in a range that is looked through.
     indexed integer not null,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::{Json, Outcome, Spec};
+use crate::domain::{Json, Ordinal, Outcome, Spec};
 
 use super::change::Change;
 
@@ -49,6 +49,23 @@ impl Stored<'_> {
 /// CRC-32 of a value as it is kept: a row or a piece that was altered on the disk does not pass for what was written (G3).
 pub(super) fn sum(text: &str) -> i64 {
     i64::from(crc32fast::hash(text.as_bytes()))
+}
+
+/// Of whichever sum an end has: that it is this job's.
+const OF_JOB: i64 = 1 << 32;
+
+/// The sum of a value as the end of a job keeps it: CRC-32 of the value, and of the job's ordinal behind it. An end that stands
+/// elsewhere than it was written does not pass for that job's.
+pub(super) fn sum_of(job: Ordinal, value: i64) -> i64 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(u32::try_from(value).unwrap_or(0));
+    hasher.update(&job.0.to_be_bytes());
+    OF_JOB | i64::from(hasher.finalize())
+}
+
+/// Whether the end of a job has that value. Those of before the ends were rows of their own have the sum of the value alone.
+pub(super) fn is_sum_of(written: i64, job: Ordinal, text: &str) -> bool {
+    let value = sum(text);
+    if written & OF_JOB == 0 { written == value } else { written == sum_of(job, value) }
 }
 
 /// Positional and keyword arguments as one text, `[[…],{…}]`.

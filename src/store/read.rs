@@ -6,7 +6,8 @@ macro_rules! job_columns {
     interruptions, crashes, created_at, started_at, finished_at, cancel_requested_at, arguments, result, error,
     arguments_payload, arguments_bytes, result_payload, result_bytes, options, failures, run_at, run_at_is_wall,
     expires_at, finished_seq, batch, batch_index, (select b.id from batches as b where b.ordinal = batch),
-    exists (select 1 from callbacks as c where c.job = jobs.ordinal), arguments_sum, outcome_sum"
+    exists (select 1 from callbacks as c where c.job = jobs.ordinal), arguments_sum, outcome_sum,
+    case state when 'running' then epoch < (select k.epoch from counters as k) else 0 end"
     };
 }
 

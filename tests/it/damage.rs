@@ -176,6 +176,34 @@ async fn an_end_without_its_call_and_a_call_without_its_end_are_found() {
 }
 
 #[tokio::test]
+async fn g3_an_end_that_is_lost_or_stands_at_another_job_is_told_and_never_shown() {
+    for altered in [
+        &["update ends set job = -job", "update ends set job = 3 + job"][..],
+        &["delete from ends", "update counters set indexed_to = ordinal"],
+    ] {
+        let home = Home::new();
+        let server = home.start(&[]).await;
+        let mut jobs = Vec::new();
+        for value in ["one", "two"] {
+            let call = json!({"function": "echo", "args": [value]});
+            jobs.push(server.post("/v1/jobs?wait=10", &call).await.expect(200).json());
+        }
+        server.stop().await;
+        for statement in altered {
+            execute(&home.database(), statement).await;
+        }
+        let found = home.run(&["fsck"]).await;
+        assert_eq!(found.code, Some(65), "{found:?}");
+        let server = home.start(&[]).await;
+        for job in &jobs {
+            let shown = server.job(job).await;
+            assert_eq!((&shown["damaged"], &shown["result"]), (&json!(["outcome"]), &json!(null)));
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn g3_a_value_that_does_not_read_back_is_told_and_never_shown_or_run() {
     let home = Home::new();
     let server = home.start(&[]).await;

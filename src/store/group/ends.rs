@@ -61,8 +61,8 @@ impl Group<'_> {
     fn end_of(&self, next: &Job, result: Option<&Stored<'_>>) -> Option<End> {
         let (finished_at, seq) = (next.finished_at?, next.finished_seq?);
         let outcome = match (&next.result, result, &next.error) {
-            (Some(value), Some(stored), _) => Outcome::returned(value, stored),
-            (_, _, Some(error)) => Outcome::failed(error),
+            (Some(value), Some(stored), _) => Outcome::returned(next.ordinal, value, stored),
+            (_, _, Some(error)) => Outcome::failed(next.ordinal, error),
             _ => Outcome::default(),
         };
         let (job, state, expires_at) = (next.ordinal, next.state, next.expires_at);

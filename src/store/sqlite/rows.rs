@@ -27,16 +27,20 @@ pub(in crate::store) fn job(row: &SqliteRow) -> Result<Job, Error> {
         add_result(&mut job, row, text.to_owned())?;
     }
     if let Some(text) = error {
-        job.error = is_as_written(row, OUTCOME_SUM, text)?.then(|| read_error(text).ok()).flatten();
+        job.error = is_outcome_of(&job, row, text)?.then(|| read_error(text).ok()).flatten();
         let is_damaged = job.error.is_none();
         note(&mut job, |damage| &mut damage.outcome, is_damaged);
     }
+    let is_of_nobody: bool = row.try_get(OF_NOBODY)?;
+    note(&mut job, |damage| &mut damage.outcome, is_of_nobody);
     Ok(job)
 }
 
 /// The columns of the sums of what a job was given, and what came of it.
 const ARGUMENTS_SUM: usize = 33;
 const OUTCOME_SUM: usize = 34;
+/// Whether it ran for a server that is gone: a start ends all of those, so what came of it is lost.
+const OF_NOBODY: usize = 35;
 
 /// Gives the job its arguments, if they are what was written.
 pub(in crate::store) fn add_arguments(
@@ -44,8 +48,7 @@ pub(in crate::store) fn add_arguments(
     row: &SqliteRow,
     text: &str,
 ) -> Result<(), Error> {
-    let read =
-        is_as_written(row, ARGUMENTS_SUM, text)?.then(|| read_arguments(text).ok()).flatten();
+    let read = are_arguments(row, text)?.then(|| read_arguments(text).ok()).flatten();
     note(job, |damage| &mut damage.arguments, read.is_none());
     let (args, kwargs) = read.unzip();
     // Nobody else has it yet.
@@ -61,16 +64,22 @@ pub(in crate::store) fn add_result(
     row: &SqliteRow,
     text: String,
 ) -> Result<(), Error> {
-    let read = is_as_written(row, OUTCOME_SUM, &text)?.then(|| Json::kept(text).ok()).flatten();
+    let read = is_outcome_of(job, row, &text)?.then(|| Json::kept(text).ok()).flatten();
     note(job, |damage| &mut damage.outcome, read.is_none());
     job.result = read;
     Ok(())
 }
 
 /// A value of an older schema has no sum.
-fn is_as_written(row: &SqliteRow, sum: usize, text: &str) -> Result<bool, Error> {
-    let written: Option<i64> = row.try_get(sum)?;
+fn are_arguments(row: &SqliteRow, text: &str) -> Result<bool, Error> {
+    let written: Option<i64> = row.try_get(ARGUMENTS_SUM)?;
     Ok(written.is_none_or(|written| written == payload::sum(text)))
+}
+
+/// The same of a result or an error.
+fn is_outcome_of(job: &Job, row: &SqliteRow, text: &str) -> Result<bool, Error> {
+    let written: Option<i64> = row.try_get(OUTCOME_SUM)?;
+    Ok(written.is_none_or(|written| payload::is_sum_of(written, job.ordinal, text)))
 }
 
 fn note(job: &mut Job, part: impl Fn(&mut Damage) -> &mut bool, is_damaged: bool) {

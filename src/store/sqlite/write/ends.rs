@@ -60,17 +60,18 @@ pub(in crate::store) struct Outcome {
 
 impl Outcome {
     /// That of a job that has ended with this value.
-    pub(in crate::store) fn returned(value: &Json, stored: &Stored<'_>) -> Self {
-        let (bytes, sum) = (Some(stored.bytes()), Some(stored.sum()));
+    pub(in crate::store) fn returned(job: Ordinal, value: &Json, stored: &Stored<'_>) -> Self {
+        let (bytes, sum) = (Some(stored.bytes()), Some(payload::sum_of(job, stored.sum())));
         let payload = stored.payload();
         let result = payload.is_none().then(|| value.clone());
         Self { result, payload, bytes, error: None, sum }
     }
 
     /// That of a job that has failed.
-    pub(in crate::store) fn failed(error: &JobError) -> Self {
+    pub(in crate::store) fn failed(job: Ordinal, error: &JobError) -> Self {
         let error = rows::error_text(error);
-        Self { sum: Some(payload::sum(&error)), error: Some(error), ..Self::default() }
+        let sum = Some(payload::sum_of(job, payload::sum(&error)));
+        Self { sum, error: Some(error), ..Self::default() }
     }
 
     fn result(&self) -> Option<&str> {
@@ -96,7 +97,7 @@ impl End {
         (finished_at, expires_at): (Timestamp, Option<Timestamp>),
         error: &JobError,
     ) -> Self {
-        let (state, outcome) = (State::Failed, Outcome::failed(error));
+        let (state, outcome) = (State::Failed, Outcome::failed(job, error));
         Self { job, state, seq, finished_at, expires_at, indexed: true, outcome }
     }
 
