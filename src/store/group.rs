@@ -64,8 +64,6 @@ pub(super) struct Group<'a> {
     rows_before: u64,
     /// Jobs that have come and are not inserted yet: many go together.
     arrivals: Vec<Arrival>,
-    /// Those of them that wait, while they are inserted.
-    unfinished: Vec<Ordinal>,
     /// Ends of jobs that are not inserted yet, likewise.
     ends: Vec<EndOfVersion>,
     /// Rows that may still be looked at to cancel them.
@@ -109,7 +107,6 @@ impl<'a> Group<'a> {
             log: changes::Log::default(),
             rows_before: sql.connection().total_changes(),
             arrivals: Vec::new(),
-            unfinished: Vec::new(),
             ends: Vec::new(),
             portion_left: doomed::PORTION,
             makes_due: false,
@@ -246,9 +243,7 @@ impl<'a> Group<'a> {
         let may_start = job.run_at.is_none() && !it.spec.options.manual;
         if starts || may_start && self.next_claim() == Some(ordinal) {
             job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
-            if !starts {
-                self.ledger.set_running(ordinal, Some(Running::at_once(may_have_callbacks)));
-            }
+            self.ledger.set_running(ordinal, Some(Running::at_once(may_have_callbacks)));
         }
         let job = Arc::new(job);
         if may_start && job.state == State::Pending && it.pool != Pool::Absent {
@@ -306,11 +301,10 @@ impl<'a> Group<'a> {
             return Ok(self.ledger.admit_scheduled(&it.spec.queue).map(|()| false));
         }
         let slot = Slot { queue: it.spec.queue.clone(), pool: it.pool };
-        let ordinal = Ordinal(self.counters.ordinal + 1);
-        let running = Running::at_once(!it.callbacks.is_empty());
-        if self.ledger.start_at_once(&slot, ordinal, running) {
+        if self.ledger.take_at_once(&slot) {
             return Ok(Ok(true));
         }
+        let ordinal = Ordinal(self.counters.ordinal + 1);
         Ok(self.ledger.admit(slot, it.spec.priority, ordinal).map(|()| false))
     }
 

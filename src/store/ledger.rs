@@ -254,10 +254,17 @@ impl Ledger {
         self.running.get(&ordinal).copied()
     }
 
-    /// The jobs up to that place that run and are in no index.
-    pub(super) fn running_unindexed(&self, to: Ordinal) -> Vec<(Ordinal, Running)> {
-        let running = self.running.iter().filter(|(job, it)| **job <= to && !it.indexed);
-        running.map(|(job, it)| (*job, *it)).collect()
+    /// Notes of the jobs up to that place that run that they are indexed; gives those that were not.
+    pub(super) fn index_running(&mut self, to: Ordinal) -> Vec<Ordinal> {
+        let mut indexed = Vec::new();
+        for (job, running) in &mut self.running {
+            if *job <= to && !running.indexed {
+                self.undo.push(Undo::Running(*job, Some(*running)));
+                running.indexed = true;
+                indexed.push(*job);
+            }
+        }
+        indexed
     }
 
     /// Changes what is known of a job; none when it no longer runs.

@@ -8,7 +8,6 @@ use crate::store::cancel_many::Mark;
 use crate::store::change::{Change, Submission};
 use crate::store::ledger::Slot;
 use crate::store::sqlite::write::batches::Run;
-use crate::store::sqlite::write::insert::Arrival;
 use crate::store::{Arc, Error, Event, Many, NewBatch};
 
 use super::{Group, disagree};
@@ -109,11 +108,9 @@ impl Group<'_> {
     /// Inserts the jobs that have come and are not inserted yet.
     pub(super) fn insert_arrivals(&mut self) -> Result<(), Error> {
         self.sql.insert(&self.arrivals)?;
-        let waits = |it: &Arrival| (it.job.state == State::Pending).then_some(it.job.ordinal);
-        self.unfinished.extend(self.arrivals.drain(..).filter_map(|it| waits(&it)));
-        self.sql.insert_unfinished(&self.unfinished)?;
-        self.unfinished.clear();
-        Ok(())
+        let jobs = self.arrivals.drain(..).map(|it| it.job);
+        let waiting = jobs.filter(|job| job.state == State::Pending).map(|job| job.ordinal);
+        Ok(self.sql.insert_unfinished(&waiting.collect::<Vec<_>>())?)
     }
 
     /// Does what the change asks of a batch, if it is one of these.

@@ -3,6 +3,7 @@
 use crate::domain::{JobId, Ordinal, State};
 use crate::store::cancel_many::{CancelCounts, CancelPortion, Mark};
 use crate::store::ledger::Running;
+use crate::store::sqlite::write::cancel_many::UnstartedRow;
 use crate::store::sqlite::write::ends::End;
 use crate::store::{Ended, Error, Event};
 
@@ -76,23 +77,28 @@ impl Group<'_> {
 
     /// Cancels a job that waits, with its deliveries; false if it does not wait.
     fn cancel_unstarted(&mut self, job: Ordinal, is_claimed: bool) -> Result<bool, Error> {
-        debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
-        let seq = self.change_of(job);
-        let Some(row) = self.sql.cancel_unstarted(job, seq, self.now)? else { return Ok(false) };
-        let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
-        let end = End::of_cancelled(job, seq, (self.now, expires_at));
-        self.end_waiting(end, Some(row.version))?;
+        let Some(row) = self.write_cancel(job)? else { return Ok(false) };
         // One that was about to be claimed has left its queue already, and one whose time has not come is in none.
         if !self.ledger.withdraw_anywhere(&row.queue, row.priority, job) && !is_claimed {
             self.ledger.unschedule(&row.queue);
         }
+        Ok(true)
+    }
+
+    /// Writes that a job that waits is cancelled, and makes its deliveries due; none if it does not wait.
+    pub(super) fn write_cancel(&mut self, job: Ordinal) -> Result<Option<UnstartedRow>, Error> {
+        debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
+        let seq = self.change_of(job);
+        let Some(row) = self.sql.cancel_unstarted(job, seq, self.now)? else { return Ok(None) };
+        let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
+        let end = End::of_cancelled(job, seq, (self.now, expires_at));
+        self.end_waiting(end, Some(row.version))?;
         if row.has_callbacks {
-            self.insert_ends()?;
-            self.makes_due |= self.sql.make_due(job, self.now)?;
+            self.make_due_of(job, self.now)?;
         }
         self.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
         self.moved(row.batch, (job, seq), (State::Pending, State::Cancelled))?;
-        Ok(true)
+        Ok(Some(row))
     }
 
     fn ask_to_stop(&mut self, job: Ordinal, running: Running) -> Result<JobId, Error> {

@@ -3,7 +3,6 @@
 use crate::domain::{Due, Job, JobError, RunAt, State, Timestamp};
 use crate::store::ledger::Slot;
 use crate::store::sqlite::write::clocks::DueRow;
-use crate::store::sqlite::write::doomed::WaitingRow;
 use crate::store::sqlite::write::ends::End;
 use crate::store::{Alarm, Ended, Error, Event, Moment};
 
@@ -44,15 +43,7 @@ impl Group<'_> {
     /// A shutdown has marked it, and its time comes before the portion that it belongs to.
     fn cancel_due(&mut self, row: &DueRow) -> Result<(), Error> {
         self.withdraw_due(row)?;
-        self.cancel_row(&WaitingRow {
-            ordinal: row.ordinal,
-            id: row.id,
-            priority: row.priority,
-            retention_ms: row.options.retention_ms,
-            batch: row.batch,
-            is_marked: true,
-            is_scheduled: row.run_at.is_some(),
-        })
+        self.cancel_withdrawn(row.ordinal)
     }
 
     fn withdraw_due(&mut self, row: &DueRow) -> Result<(), Error> {
@@ -92,7 +83,7 @@ impl Group<'_> {
             return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
         }
         self.end_waiting(End::of_failed(row.ordinal, seq, (self.now, expires_at), &error), None)?;
-        self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
+        self.make_due_of(row.ordinal, self.now)?;
         let (id, ordinal) = (row.id, row.ordinal);
         self.cancelled.push(Ended { id, ordinal, state: State::Failed, seq });
         self.moved(row.batch, (ordinal, seq), (State::Pending, State::Failed))

@@ -1,10 +1,8 @@
 //! Waiting jobs that are cancelled many at a time, in portions: no group is held up by a million of them.
 
-use crate::domain::{QueueName, State};
+use crate::domain::{Ordinal, QueueName};
+use crate::store::Error;
 use crate::store::ledger::Cancelling;
-use crate::store::sqlite::write::doomed::WaitingRow;
-use crate::store::sqlite::write::ends::End;
-use crate::store::{Ended, Error};
 
 use super::{Group, disagree};
 
@@ -41,7 +39,7 @@ impl Group<'_> {
             } else if !self.ledger.withdraw_anywhere(queue, row.priority, row.ordinal) {
                 return Err(disagree(format!("job {} waits nowhere", row.ordinal.0)));
             }
-            self.cancel_row(row)?;
+            self.cancel_withdrawn(row.ordinal)?;
         }
         self.portion_left -= rows.len();
         let next = last.map(|after| Cancelling { after, ..at });
@@ -49,18 +47,11 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Cancels one job that waited, and makes its callbacks due. The ledger has let go of it before.
-    pub(super) fn cancel_row(&mut self, row: &WaitingRow) -> Result<(), Error> {
-        debug_assert!(State::Pending.may_become(State::Cancelled), "the table of transitions");
-        let seq = self.change_of(row.ordinal);
-        let expires_at = row.batch.is_none().then(|| self.now.plus_millis(row.retention_ms));
-        if !self.sql.cancel_waiting(row.ordinal, seq, self.now)? {
-            return Err(disagree(format!("job {} does not wait", row.ordinal.0)));
+    /// Cancels one job that waited. The ledger has let go of it before.
+    pub(super) fn cancel_withdrawn(&mut self, job: Ordinal) -> Result<(), Error> {
+        match self.write_cancel(job)? {
+            Some(_) => Ok(()),
+            None => Err(disagree(format!("job {} does not wait", job.0))),
         }
-        self.end_waiting(End::of_cancelled(row.ordinal, seq, (self.now, expires_at)), None)?;
-        self.makes_due |= self.sql.make_due(row.ordinal, self.now)?;
-        let (id, ordinal) = (row.id, row.ordinal);
-        self.cancelled.push(Ended { id, ordinal, state: State::Cancelled, seq });
-        self.moved(row.batch, (ordinal, seq), (State::Pending, State::Cancelled))
     }
 }

@@ -1,6 +1,6 @@
 //! How jobs end: what was written of a job stays, and its end is added. Those that one group brings are inserted together.
 
-use crate::domain::{Job, Ordinal, State};
+use crate::domain::{Job, Ordinal, State, Timestamp};
 use crate::store::Error;
 use crate::store::payload::Stored;
 use crate::store::sqlite::write::ends::{End, EndOfVersion, Outcome};
@@ -96,11 +96,16 @@ impl Group<'_> {
     /// Makes the deliveries of a job that is done due.
     pub(super) fn make_due(&mut self, next: &mut Job) -> Result<(), Error> {
         if let Some(finished_at) = next.finished_at {
-            self.insert_ends()?;
-            let is_due = self.sql.make_due(next.ordinal, self.now.max(finished_at))?;
-            next.may_have_callbacks |= is_due;
-            self.makes_due |= is_due;
+            next.may_have_callbacks |= self.make_due_of(next.ordinal, self.now.max(finished_at))?;
         }
         Ok(())
+    }
+
+    /// Makes the deliveries of a job due, if it is done; whether there are any.
+    pub(super) fn make_due_of(&mut self, job: Ordinal, at: Timestamp) -> Result<bool, Error> {
+        self.insert_ends()?;
+        let is_due = self.sql.make_due(job, at)?;
+        self.makes_due |= is_due;
+        Ok(is_due)
     }
 }

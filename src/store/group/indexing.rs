@@ -8,7 +8,6 @@
 
 use crate::domain::{Job, Ordinal, Timestamp};
 use crate::store::Error;
-use crate::store::ledger::Running;
 use crate::store::sqlite::write::indexing::Range;
 
 use super::Group;
@@ -42,10 +41,7 @@ impl Group<'_> {
     /// What is not done and in no index runs: what waits is entered when it comes.
     fn index_up_to(&mut self, to: Ordinal) -> Result<(), Error> {
         let range = self.range_up_to(to);
-        for (job, running) in self.ledger.running_unindexed(range.to) {
-            self.sql.insert_unfinished(&[job])?;
-            self.ledger.set_running(job, Some(Running { indexed: true, ..running }));
-        }
+        self.sql.insert_unfinished(&self.ledger.index_running(range.to))?;
         // What ends of them from here on is indexed when it does.
         let first = self.counters.indexes_reach(range.to);
         self.reach(range, first)

@@ -41,14 +41,9 @@ impl Ledger {
         self.pools.get(&pool).is_some_and(|(slots, taken)| taken < slots)
     }
 
-    /// Gives a job that is just submitted the slot that is free for it; false if it must wait. All that waits and could start
-    /// has started before, so it overtakes nobody.
-    pub(in crate::store) fn start_at_once(
-        &mut self,
-        slot: &Slot,
-        ordinal: Ordinal,
-        running: Running,
-    ) -> bool {
+    /// Takes a slot that is free for a job that is just submitted; false if it must wait. All that waits and could start has
+    /// started before, so it overtakes nobody.
+    pub(in crate::store) fn take_at_once(&mut self, slot: &Slot) -> bool {
         let is_open = |queue: &Queue| queue.kept.is_some_and(|kept| !kept.shutdown);
         let is_free = |queue: &Queue| queue.pending == 0 && queue.has_room() && is_open(queue);
         let may_start = self.claiming
@@ -59,7 +54,6 @@ impl Ledger {
         if may_start {
             self.take(slot);
             self.undo.push(Undo::GiveBack(slot.clone()));
-            self.set_running(ordinal, Some(running));
         }
         may_start
     }

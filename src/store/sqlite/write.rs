@@ -2,7 +2,7 @@
 
 pub(in crate::store) mod batch_removal;
 pub(in crate::store) mod batches;
-mod cancel_many;
+pub(in crate::store) mod cancel_many;
 mod changes;
 pub(in crate::store) mod clocks;
 pub(in crate::store) mod doomed;

@@ -7,23 +7,16 @@ use crate::store::payload::{self, Stored};
 use crate::store::sqlite::rows;
 
 use super::Statements;
-use super::together::{Numbers, Sizes, bind, sizes};
+use super::together::{Numbers, Rows, bind};
 
 /// The first are each end's own; the others most ends have in common with the one before, as
 /// with [`super::insert`].
-macro_rules! columns {
-    () => {
-        "insert or rollback into ends (job, seq, result, sum,
+pub(in crate::store) const INSERT: Rows = Rows {
+    into: "insert or rollback into ends (job, seq, result, sum,
     version, finished_at, expires_at, result_bytes, state, indexed, result_payload, error)
-values "
-    };
-}
-macro_rules! row {
-    () => {
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    };
-}
-pub(in crate::store) const INSERT: Sizes = sizes!(columns, row);
+values ",
+    row: "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+};
 /// Of its values, those that are its own, and numbers that may be.
 const OWN_VALUES: usize = 4;
 const NUMBERS: usize = 4;
@@ -120,9 +113,6 @@ pub(super) struct Kept {
 pub(in crate::store) struct EndOfVersion(pub(in crate::store) End, pub(in crate::store) i64);
 
 impl EndOfVersion {
-    /// Values of a row.
-    pub(super) const VALUES: usize = 12;
-
     /// See [`super::together::Bind`].
     pub(super) fn bind(
         &self,

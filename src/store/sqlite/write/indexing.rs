@@ -4,21 +4,12 @@ use rusqlite::{OptionalExtension as _, Result, Statement, params};
 
 use crate::domain::{Ordinal, Timestamp};
 
-use super::together::{Sizes, sizes};
+use super::together::Rows;
 use super::{Statements, removal};
 
 const KEEP_INDEXED_TO: &str = "update counters set indexed_to = ? where only_row = 1";
-macro_rules! columns {
-    () => {
-        "insert or rollback into unfinished (job) values "
-    };
-}
-macro_rules! row {
-    () => {
-        "(?)"
-    };
-}
-pub(in crate::store) const INSERT: Sizes = sizes!(columns, row);
+pub(in crate::store) const INSERT: Rows =
+    Rows { into: "insert or rollback into unfinished (job) values ", row: "(?)" };
 const DELETE: &str = "delete from unfinished where job = ?";
 /// Of jobs that another server has left.
 const INSERT_LEFT: &str = "insert into unfinished (job)

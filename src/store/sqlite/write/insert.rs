@@ -13,24 +13,17 @@ use crate::domain::{
 use crate::store::sqlite::rows;
 
 use super::Statements;
-use super::together::{Numbers, Sizes, bind, sizes};
+use super::together::{Numbers, Rows, bind};
 
 /// The first are each job's own; the others most jobs have in common with the one before, numbers one by one. What fails here rolls its
 /// group back whatever it says, and so need not keep a copy of each page to take back itself alone.
-macro_rules! columns {
-    () => {
-        "insert or rollback into calls (ordinal, id, seq, arguments, arguments_sum, batch_index,
+pub(in crate::store) const INSERT: Rows = Rows {
+    into: "insert or rollback into calls (ordinal, id, seq, arguments, arguments_sum, batch_index,
     created_at, started_at, arguments_bytes, function, queue, priority, on_interrupt, labels, options, batch, state, attempt, epoch,
     arguments_payload, run_at, run_at_is_wall, deadline_at, version)
-values "
-    };
-}
-macro_rules! row {
-    () => {
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
-    };
-}
-pub(in crate::store) const INSERT: Sizes = sizes!(columns, row);
+values ",
+    row: "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+};
 /// Of its values, those that are its own, and numbers that may be.
 const OWN_VALUES: usize = 6;
 const NUMBERS: usize = 3;
@@ -128,9 +121,6 @@ impl Arrival {
 }
 
 impl Arrival {
-    /// Values of a row.
-    pub(super) const VALUES: usize = 23;
-
     /// See [`super::together::Bind`].
     pub(super) fn bind(
         &self,

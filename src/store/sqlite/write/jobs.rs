@@ -44,17 +44,9 @@ pub(in crate::store) struct Held<'c> {
 impl<'c> Held<'c> {
     pub(in crate::store) fn prepare(connection: &'c Connection) -> Result<Self> {
         Ok(Self {
-            arrivals: Together::prepare(
-                connection,
-                insert::INSERT,
-                (Arrival::VALUES, Arrival::bind),
-            )?,
-            ends: Together::prepare(
-                connection,
-                ends::INSERT,
-                (EndOfVersion::VALUES, EndOfVersion::bind),
-            )?,
-            unfinished: Together::prepare(connection, indexing::INSERT, (1, indexing::bind))?,
+            arrivals: Together::prepare(connection, insert::INSERT, Arrival::bind)?,
+            ends: Together::prepare(connection, ends::INSERT, EndOfVersion::bind)?,
+            unfinished: Together::prepare(connection, indexing::INSERT, indexing::bind)?,
             leave: RefCell::new(connection.prepare(LEAVE)?),
         })
     }

@@ -41,58 +41,26 @@ impl<const N: usize> Numbers<N> {
     }
 }
 
-/// The same insert of one row, of four, and of sixteen.
+/// An insert, but for how many rows it has.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Sizes {
-    pub(in crate::store) one: &'static str,
-    pub(in crate::store) four: &'static str,
-    pub(in crate::store) sixteen: &'static str,
+pub(in crate::store) struct Rows {
+    /// Up to `values`.
+    pub(super) into: &'static str,
+    /// One row, in brackets.
+    pub(super) row: &'static str,
 }
 
-/// The insert that begins with `$columns`, with each number of rows, which are `$row`.
-macro_rules! sizes {
-    ($columns:ident, $row:ident) => {
-        $crate::store::sqlite::write::together::Sizes {
-            one: concat!($columns!(), $row!()),
-            four: concat!($columns!(), $row!(), ", ", $row!(), ", ", $row!(), ", ", $row!()),
-            sixteen: concat!(
-                $columns!(),
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!(),
-                ", ",
-                $row!()
-            ),
-        }
-    };
+impl Rows {
+    /// Each of the statements: of one row, of four and of sixteen.
+    pub(in crate::store) fn statements(self) -> [String; 3] {
+        [1, FOUR, SIXTEEN].map(|rows| [self.into, &vec![self.row; rows].join(", ")].concat())
+    }
+
+    /// Values that are given to a row.
+    fn values(self) -> usize {
+        self.row.matches('?').count()
+    }
 }
-pub(super) use sizes;
 
 /// One of the statements, and what each of its rows has still.
 #[derive(Debug)]
@@ -129,14 +97,15 @@ pub(super) struct Together<'c, R, K> {
 impl<'c, R, K: Default> Together<'c, R, K> {
     pub(super) fn prepare(
         connection: &'c Connection,
-        sql: Sizes,
-        values: (usize, Bind<R, K>),
+        rows: Rows,
+        bind: Bind<R, K>,
     ) -> Result<Self> {
+        let [one, four, sixteen] = rows.statements();
         Ok(Self {
-            one: Insert::prepare(connection, sql.one, 1)?,
-            four: Insert::prepare(connection, sql.four, FOUR)?,
-            sixteen: Insert::prepare(connection, sql.sixteen, SIXTEEN)?,
-            values,
+            one: Insert::prepare(connection, &one, 1)?,
+            four: Insert::prepare(connection, &four, FOUR)?,
+            sixteen: Insert::prepare(connection, &sixteen, SIXTEEN)?,
+            values: (rows.values(), bind),
         })
     }
 
