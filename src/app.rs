@@ -123,8 +123,8 @@ impl Builder {
         self
     }
 
-    /// Looks at another clock than the machine's for what clients ask for by its moment; `look` gives
-    /// milliseconds since the Unix epoch.
+    /// Looks at another wall clock than the machine's; `look` gives milliseconds since the Unix epoch. It may jump:
+    /// what others compare with their clocks follows it, and limits of time do not.
     #[must_use]
     pub fn wall_clock(mut self, look: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         self.wall = Wall::new(move || Timestamp(look()));
@@ -163,7 +163,7 @@ impl Builder {
         let (runtime, resizes) = Runtime::start(config.runtime()?)
             .map_err(Failure::io("cannot start threads and processes"))?;
         let registry = functions::registry(&config, &client, functions, &runtime).await?;
-        let clock = Clock::anchored(wall.now());
+        let clock = Clock::anchored(wall);
         let courier = config.courier()?;
         let opened = open_store(&config, &registry, &clock, &courier).await?;
         let failure = Failure::io("the secrets cannot be kept");
@@ -180,17 +180,8 @@ impl Builder {
                 change: http::change_event,
             },
         };
-        let parts = engine::Parts {
-            opened,
-            registry,
-            runtime,
-            resizes,
-            client,
-            clock,
-            wall,
-            secrets,
-            seal_key,
-        };
+        let parts =
+            engine::Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key };
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
         let app = http::App::new(engine.clone(), keys, config.http());
@@ -293,7 +284,7 @@ impl Server {
     }
 }
 
-/// The only look at the machine's wall clock: from here on time is an argument.
+/// The only look at the machine's wall clock: it is handed to the clock of the engine.
 #[must_use]
 pub fn wall_clock() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the roof builds the one clock")]

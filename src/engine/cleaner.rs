@@ -47,6 +47,11 @@ impl Due {
         }
     }
 
+    /// More time has passed than sleepers know.
+    pub(super) fn look_again(&self) {
+        self.sooner.notify_one();
+    }
+
     /// Something may be over soon, nobody knows when.
     pub(super) fn soon(&self, now: Timestamp) {
         self.at(now.plus_millis(1_000));

@@ -128,8 +128,8 @@ impl Engine {
         // A delivery that was asked for again has its whole schedule before it.
         let tried = number.saturating_sub(due.schedule_from);
         let schedule = &self.shared.config.courier.schedule;
-        let (state, next_at) =
-            schedule.after(tried, sent.answer, self.now(), rand::random::<f64>());
+        let now = self.now();
+        let (state, next_at) = schedule.after(tried, sent.answer, now, rand::random::<f64>());
         if state == DeliveryState::Failed {
             tracing::warn!(callback.id = %id, host = due.host, attempts = number, "a delivery has failed");
         }
@@ -138,6 +138,7 @@ impl Engine {
             host: due.host,
             pace: sent.pace(),
             number,
+            now,
             attempt: sent.attempt,
             state,
             next_at,

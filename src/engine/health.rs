@@ -1,5 +1,7 @@
 //! How the service fares.
 
+use std::borrow::Cow;
+
 use super::Engine;
 
 impl Engine {
@@ -11,7 +13,15 @@ impl Engine {
 
     /// What is wrong though the service goes on, each in a sentence.
     #[must_use]
-    pub fn troubles(&self) -> Vec<&'static str> {
-        self.shared.store.troubles()
+    pub fn troubles(&self) -> Vec<Cow<'static, str>> {
+        let store = self.shared.store.troubles().into_iter().map(Cow::Borrowed);
+        store.chain(self.shared.clock.trouble().map(Cow::Owned)).collect()
+    }
+
+    /// Looks at everything anew that is to be done at some moment: more time has passed than timers know.
+    pub(super) fn wake_all(&self) {
+        self.shared.timer.look_again();
+        self.shared.due.look_again();
+        self.shared.deliveries_due.notify_one();
     }
 }

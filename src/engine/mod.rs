@@ -116,8 +116,6 @@ pub struct Parts {
     pub client: Client,
     /// What time it is.
     pub clock: Clock,
-    /// What a client takes for the time.
-    pub wall: Wall,
     /// Sign deliveries whose callback gave no secret of its own.
     pub secrets: WebhookSecrets,
     /// Seals what callbacks give in confidence.
@@ -138,7 +136,6 @@ struct Shared {
     runtime: Runtime,
     client: Client,
     clock: Clock,
-    wall: Wall,
     timer: timers::Timer,
     secrets: WebhookSecrets,
     seal: Seal,
@@ -179,8 +176,7 @@ impl Engine {
     /// Starts the dispatcher, the courier and the cleaner. Jobs that waited when the last server ended start now.
     #[must_use]
     pub fn start(config: Config, parts: Parts) -> Self {
-        let Parts { opened, registry, runtime, resizes, client, clock, wall, secrets, seal_key } =
-            parts;
+        let Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key } = parts;
         let waiters = Waiters::new(config.waiters_max, config.watched_max);
         let shared = Arc::new(Shared {
             config,
@@ -189,7 +185,6 @@ impl Engine {
             runtime,
             client,
             clock,
-            wall,
             timer: timers::Timer::default(),
             secrets,
             seal: Seal::new(&seal_key),
@@ -224,6 +219,7 @@ impl Engine {
         engine.shared.timer.set(store::Alarm { deadline: long_ago, wall: long_ago });
         engine.shared.tasks.spawn(timers::run(engine.clone()));
         engine.shared.tasks.spawn(cleaner::run(engine.clone()));
+        engine.shared.tasks.spawn(clock::watch(engine.clone()));
         engine.shared.tasks.spawn(workers::resize(engine.clone(), resizes));
         engine.shared.tasks.spawn(batches::resume_cancels(engine.clone()));
         engine
@@ -294,12 +290,13 @@ impl Engine {
         !self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// The one clock.
+    /// What time it is.
     #[must_use]
-    pub fn clock(&self) -> Clock {
-        self.shared.clock
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
+    /// By the server's own clock.
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }

@@ -179,7 +179,7 @@ impl Engine {
             Start::After(milliseconds) => {
                 Some(RunAt::Counted(created_at.plus_millis(milliseconds)))
             }
-            Start::At(at) => (at > self.shared.wall.now()).then_some(RunAt::Wall(at)),
+            Start::At(at) => (at > self.shared.clock.wall_now()).then_some(RunAt::Wall(at)),
         }
     }
 

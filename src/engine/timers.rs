@@ -42,6 +42,11 @@ impl Timer {
         }
     }
 
+    /// Looks again at what the clocks show.
+    pub(super) fn look_again(&self) {
+        self.rings.notify_one();
+    }
+
     /// Takes what is set; what is set from now on is added to what the writer says.
     fn take(&self) -> Alarm {
         std::mem::take(&mut self.armed.lock().unwrap_or_else(PoisonError::into_inner))
@@ -60,7 +65,7 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 pub(super) async fn run(engine: Engine) {
     let shared = &engine.shared;
     loop {
-        let moment = Moment { now: engine.now(), wall: shared.wall.now() };
+        let moment = Moment { now: engine.now(), wall: shared.clock.wall_now() };
         let armed = shared.timer.armed();
         let is_due = |at: Option<Timestamp>, now| at.is_some_and(|at| at <= now);
         let sleep = if is_due(armed.deadline, moment.now) || is_due(armed.wall, moment.wall) {

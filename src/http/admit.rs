@@ -84,7 +84,7 @@ fn while_key_holds(answer: Response, desk: &Arc<Desk>, owner: KeyOwner) -> Respo
     let desk = Arc::clone(desk);
     answer.map(|body| {
         Body::from_stream(body.into_data_stream().map(move |piece| {
-            let holds = desk.keys.still_holds(&owner.0, desk.engine.clock().now());
+            let holds = desk.keys.still_holds(&owner.0, desk.engine.clock().wall_now());
             if holds { piece } else { Err(axum::Error::new("the key does not hold any more")) }
         }))
     })
@@ -136,7 +136,7 @@ impl Desk {
             let problem = Problem::new(Code::Unauthenticated, detail);
             Err(problem.with_header(header::WWW_AUTHENTICATE, bearer))
         };
-        match self.keys.verdict(token, needed, self.engine.clock().now()) {
+        match self.keys.verdict(token, needed, self.engine.clock().wall_now()) {
             Ok(Verdict::Key(id)) => Ok(Some(KeyOwner(id))),
             Ok(Verdict::Open) if self.config.open_without_keys => Ok(None),
             Ok(Verdict::Open | Verdict::Missing) => {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::Job;
+use crate::domain::{Job, RunAt};
 
 use super::job_body::{JobBody, View};
 use super::wait::Wait;
@@ -113,7 +113,11 @@ pub(super) fn located(response: &mut Response, job: &Job) {
 fn retry_after_of(job: &Job, wait: &Wait) -> HeaderValue {
     match job.run_at {
         Some(run_at) => {
-            let seconds = (run_at.at().millis_since(wait.clock.now()) + 999) / 1_000;
+            let left = match run_at {
+                RunAt::Wall(at) => at.millis_since(wait.clock.wall_now()),
+                RunAt::Counted(at) => at.millis_since(wait.clock.now()),
+            };
+            let seconds = left.saturating_add(999) / 1_000;
             HeaderValue::from(seconds.clamp(1, SCHEDULED_SECONDS_MAX))
         }
         None => retry_after(wait.is_wanted()),

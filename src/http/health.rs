@@ -1,5 +1,6 @@
 //! Whether the server lives and is ready, and its contract.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
@@ -32,7 +33,7 @@ pub(super) async fn livez(query: Query) -> Result<Response, Problem> {
 struct ReadyBody {
     status: &'static str,
     /// What is wrong though the server goes on, each in a sentence.
-    degraded: Vec<&'static str>,
+    degraded: Vec<Cow<'static, str>>,
     workers: Vec<WorkerBody>,
     /// Callbacks of jobs and batches that are done: how many are to be sent, and what became of the others.
     deliveries: DeliveriesBody,
@@ -107,10 +108,10 @@ pub(super) async fn readyz(
 }
 
 impl Desk {
-    fn degraded(&self) -> Vec<&'static str> {
+    fn degraded(&self) -> Vec<Cow<'static, str>> {
         let mut troubles = self.engine.troubles();
         if self.keys.list().is_err() {
-            troubles.push("the file of keys cannot be read: nobody is let in");
+            troubles.push(Cow::Borrowed("the file of keys cannot be read: nobody is let in"));
         }
         troubles
     }

@@ -12,7 +12,7 @@ use super::preferences::Preferences;
 use super::problem::{Code, FieldError, Problem};
 
 /// A wait, clamped to what the server allows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wait {
     /// How long.
     pub(super) duration: Duration,
@@ -30,7 +30,7 @@ impl Wait {
         preferences: Preferences,
         desk: &Desk,
     ) -> Result<Self, Problem> {
-        let (clock, wait_max) = (desk.engine.clock(), desk.config.wait_max);
+        let (clock, wait_max) = (desk.engine.clock().clone(), desk.config.wait_max);
         if let Some(text) = query.get("wait") {
             let duration = seconds(text).ok_or_else(|| {
                 let detail = format!("'{text}' is not a number of seconds");
@@ -50,7 +50,7 @@ impl Wait {
 
     /// One that is asked for in the body.
     pub(super) fn of(duration: Duration, desk: &Desk) -> Self {
-        Self { duration, clock: desk.engine.clock(), preferred_seconds: None }
+        Self { duration, clock: desk.engine.clock().clone(), preferred_seconds: None }
     }
 
     /// Whether the request waits at all.

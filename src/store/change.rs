@@ -128,6 +128,8 @@ pub struct DeliveryReport {
     pub pace: Pace,
     /// The number of this attempt, from 1.
     pub number: usize,
+    /// When it ended, by the server's own clock; the attempt itself tells of the wall's.
+    pub now: Timestamp,
     /// What was sent and answered.
     pub attempt: DeliveryAttempt,
     /// What becomes of the delivery.

@@ -75,7 +75,7 @@ impl Engine {
         match self.prepare_post(due, bodies).await {
             Ok(prepared) => Ok(self.send(prepared, due).await),
             // Trying again does not mend it, but the schedule ends, and the log of the delivery says why.
-            Err(store::Error::Damaged(detail)) => Ok(Sent::failed(self.now(), detail)),
+            Err(store::Error::Damaged(detail)) => Ok(Sent::failed(self.clock().wall_now(), detail)),
             Err(error) => Err(error),
         }
     }
@@ -105,7 +105,7 @@ impl Engine {
         let given = confidence.secret.as_deref().and_then(|secret| Secret::parse(secret).ok());
         let secrets = match given {
             Some(given) => vec![given],
-            None => self.shared.secrets.active(self.now()),
+            None => self.shared.secrets.active(self.clock().wall_now()),
         };
         Ok(Prepared { body, secrets, headers: confidence.headers })
     }
@@ -144,7 +144,8 @@ impl Engine {
     }
 
     async fn send(&self, prepared: Prepared, due: &DueDelivery) -> Sent {
-        let (now, started) = (self.now(), Instant::now());
+        // What the receiver compares with its own clock.
+        let (now, started) = (self.clock().wall_now(), Instant::now());
         let client = &self.shared.client;
         let answered = match client.policy().check_url(&due.url) {
             Ok(url) => {

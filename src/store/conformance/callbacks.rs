@@ -81,6 +81,7 @@ pub(super) fn report(
         host: due.host.clone(),
         pace: Pace::Quick,
         number: due.attempts + 1,
+        now: NOW,
         attempt,
         state,
         next_at,

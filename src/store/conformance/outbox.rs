@@ -37,9 +37,7 @@ async fn record(it: &Shelf, report: DeliveryReport) {
 }
 
 fn at(pace: Pace, ended_at: Timestamp, report: DeliveryReport) -> DeliveryReport {
-    let mut report = DeliveryReport { pace, ..report };
-    (report.attempt.at, report.attempt.duration_ms) = (ended_at, 0);
-    report
+    DeliveryReport { pace, now: ended_at, ..report }
 }
 
 async fn due_to(it: &Shelf, host: &str, held_from: Timestamp) -> Vec<DueDelivery> {

@@ -152,8 +152,7 @@ impl Group<'_> {
 
     /// Records one POST. A job that has expired meanwhile goes with the last delivery that was open.
     pub(super) fn delivered(&mut self, report: &DeliveryReport) -> Result<(), Error> {
-        let ended_at = report.attempt.at.plus_millis(report.attempt.duration_ms);
-        self.now = self.now.max(ended_at);
+        self.now = self.now.max(report.now);
         self.sql.record_delivery(report, self.now)?;
         // A first attempt may be what a later callback of the same job waits for.
         self.makes_due = true;
