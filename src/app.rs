@@ -1,19 +1,19 @@
 //! The roof: builds every floor, and takes them down in the right order.
 
 mod check;
+mod data_dir;
 mod functions;
 mod listen;
 mod upkeep;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -33,7 +33,6 @@ pub(crate) use check::check;
 pub(crate) use listen::{Listen, Reaction, listen};
 pub(crate) use upkeep::{backup, fsck, restore};
 
-const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "futurity.db";
 const ADDRESS_FILE: &str = "address";
 
@@ -149,7 +148,8 @@ impl Builder {
         let Self { config, functions, wall } = self;
         config.check()?;
         let data_dir = config.data_dir.clone();
-        let lock = lock(&data_dir)?;
+        let lock = data_dir::lock(&data_dir)?;
+        close_to_others();
         let keys = Keys::new(&data_dir);
         check_listen(&config, &keys)?;
         raise_descriptor_limit(config.limits.descriptors());
@@ -292,25 +292,11 @@ pub fn wall_clock() -> Timestamp {
     Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Makes the data directory and takes it for this process, before the database is touched (G15).
-fn lock(data_dir: &Path) -> Result<File, Failure> {
-    let shown = data_dir.display().to_string();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .map_err(Failure::io(format!("cannot make the data directory {shown}")))?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(data_dir.join(LOCK_FILE))
-        .map_err(Failure::io(format!("cannot open the lock in {shown}")))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::InUse(shown)),
-        Err(error) => Err(Failure::io(format!("cannot lock {shown}"))(error.into())),
+/// Programs of the same user may not look into this process: its environment, its memory, its descriptors. Nor is any of
+/// that left behind in a file when it crashes.
+fn close_to_others() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "programs of the same user can look into this process");
     }
 }
 

@@ -8,7 +8,8 @@ use crate::engine::keys::{self, Keys};
 use crate::engine::secret::{self, SEAL_KEY_FILE, WEBHOOK_SECRET_FILE, WebhookSecrets};
 use crate::store;
 
-use super::{DATABASE_FILE, Failure, lock};
+use super::data_dir::lock;
+use super::{DATABASE_FILE, Failure};
 
 /// Files that belong to a database: without them its callbacks cannot be delivered, and nobody is let in.
 const FILES: [&str; 3] = [keys::FILE, SEAL_KEY_FILE, WEBHOOK_SECRET_FILE];

@@ -167,11 +167,15 @@ impl Engine {
     /// taken until it really returns. A server that stops does not wait for it.
     async fn outlast(&self, settlement: Arc<Settlement>, mut overstays: Running) {
         let (queue, pool) = (settlement.job.spec.queue.clone(), settlement.pool);
+        let (id, function) = (settlement.job.spec.id, settlement.job.spec.function.clone());
+        tracing::warn!(job.id = %id, %function, "an attempt was given up and its code still runs; its slot stays taken");
+        let _overstaying = self.shared.overstaying.token();
         self.record(settlement).await;
         tokio::select! {
             _late = overstays.outcome() => {}
             () = self.shared.stopping.cancelled() => return,
         }
+        tracing::info!(job.id = %id, %function, "the code of an attempt that was given up has ended");
         self.shared.store.release(queue, pool, self.now()).await;
     }
 

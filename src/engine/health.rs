@@ -14,8 +14,10 @@ impl Engine {
     /// What is wrong though the service goes on, each in a sentence.
     #[must_use]
     pub fn troubles(&self) -> Vec<Cow<'static, str>> {
-        let store = self.shared.store.troubles().into_iter().map(Cow::Borrowed);
-        store.chain(self.shared.clock.trouble().map(Cow::Owned)).collect()
+        const OVERSTAYING: &str = "attempts that were given up still run, and hold their slots";
+        let overstaying = (!self.shared.overstaying.is_empty()).then_some(OVERSTAYING);
+        let own = self.shared.store.troubles().into_iter().chain(overstaying);
+        own.map(Cow::Borrowed).chain(self.shared.clock.trouble().map(Cow::Owned)).collect()
     }
 
     /// Looks at everything anew that is to be done at some moment: more time has passed than timers know.

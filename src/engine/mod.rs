@@ -166,6 +166,8 @@ struct Shared {
     /// The store broke: nothing more can be promised.
     broken: CancellationToken,
     attempts: TaskTracker,
+    /// Those that were given up, and whose code still holds their slots.
+    overstaying: TaskTracker,
     /// Where tasks run, for whoever is told of something on a thread that is none of them.
     tokio: tokio::runtime::Handle,
     tasks: TaskTracker,
@@ -204,6 +206,7 @@ impl Engine {
             hushed: CancellationToken::new(),
             broken: CancellationToken::new(),
             attempts: TaskTracker::new(),
+            overstaying: TaskTracker::new(),
             tokio: tokio::runtime::Handle::current(),
             tasks: TaskTracker::new(),
             writer: std::sync::Mutex::new(Some(opened.closed)),

@@ -83,13 +83,14 @@ impl Processes {
             }
             made => made?,
         }
-        Ok(Place { directory: Some(directory), cgroup })
+        Ok(Place { name: name.to_owned(), directory: Some(directory), cgroup })
     }
 }
 
 /// A directory that one program has to itself, and the group that it runs in. It goes with its owner.
 #[derive(Debug)]
 pub(super) struct Place {
+    name: String,
     directory: Option<PathBuf>,
     cgroup: Option<PathBuf>,
 }
@@ -110,7 +111,8 @@ impl Place {
             }
         }
         let directory = elsewhere.map_or(own, Path::to_owned);
-        Program { argv, environment, directory, cgroup: self.cgroup.clone(), limits }
+        let (name, cgroup) = (self.name.clone(), self.cgroup.clone());
+        Program { name, argv, environment, directory, cgroup, limits }
     }
 
     /// Takes the directory away with all that was left in it.

@@ -62,6 +62,7 @@ mod retries;
 mod scopes;
 mod states;
 mod stop;
+mod stopped_keepers;
 mod submit;
 mod submit_lines;
 mod survivors;

@@ -64,11 +64,13 @@ fn failure(program: &str, output_bytes_max: usize, left: &Left) -> Option<JobErr
             let details = Json::trusted(json!({"signal": signal}).to_string());
             Some(JobError::new("CalledProcessError", text).with_details(details))
         }
-        (None, None, None) => {
-            let text = format!("what kept {program} is gone, and with it how it ended");
-            Some(JobError::of(ErrorType::WorkerLost, text))
-        }
+        (None, None, None) => Some(lost(program)),
     }
+}
+
+fn lost(program: &str) -> JobError {
+    let text = format!("what kept {program} is gone, and with it how it ended");
+    JobError::of(ErrorType::WorkerLost, text)
 }
 
 /// The name of the signals that mostly end a program (signal(7), the numbers of Linux).
@@ -124,9 +126,11 @@ pub(super) fn not_started(reason: String) -> Outcome {
 
 /// What a program that could not be started means: for want of a process its job waits; otherwise its error has the
 /// name that Python gives it.
-pub(super) fn spawn_refused(refused: Refused) -> Outcome {
+pub(super) fn spawn_refused(program: &str, refused: Refused) -> Outcome {
     match refused {
         Refused::Exhausted(error) => not_started(error.to_string()),
+        Refused::Lost => Outcome::Raised(lost(program)),
+        Refused::GivenUp => not_started(refused.to_string()),
         Refused::Program { step, error } => {
             let name = match error.kind() {
                 std::io::ErrorKind::NotFound => "FileNotFoundError",

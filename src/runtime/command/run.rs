@@ -45,13 +45,19 @@ pub(in crate::runtime) async fn run(
     environment.extend(told(&call));
     let directory = settings.directory.as_deref();
     let program = place.program(argv, environment, directory, settings.limits);
-    let started = processes.spawner().spawn(program).await;
+    let given_up = async {
+        tokio::select! {
+            () = call.cancelled() => {}
+            () = kill.cancelled() => {}
+        }
+    };
+    let started = processes.spawner().spawn(program, given_up).await;
     let outcome = match started {
         Ok(process) => {
             let left = watch(process, input, settings.output_bytes_max, &call, &kill).await;
             outcome::of(command.program(), &settings.stdout, settings.output_bytes_max, left)
         }
-        Err(refused) => outcome::spawn_refused(refused),
+        Err(refused) => outcome::spawn_refused(command.program(), refused),
     };
     place.remove().await;
     outcome

@@ -63,6 +63,11 @@ impl Cgroups {
         }
     }
 
+    /// Ends what is in the group of a program.
+    pub(super) fn kill(group: &Path) {
+        Cgroup { path: group.to_owned() }.kill();
+    }
+
     /// Takes the place away. The groups in it are empty by now, or it stays.
     pub fn remove(&self) {
         drop(fs::remove_dir(&self.base));

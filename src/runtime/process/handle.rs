@@ -1,27 +1,40 @@
 //! The server's side: the spawner as it is asked, and a program as it is held.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
+use super::held::Held;
 use super::launch::{Exceeded, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Refused, Report, TERMINATE};
-use super::spawner::{ARGUMENT, DESCRIPTORS};
+use super::link::Link;
+use super::spawner::DESCRIPTORS;
+
+/// How long a spawner may take to make a keeper. One that takes longer was stopped, or as good as that.
+const KEPT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a keeper may take to end its program once it was told to. Then the server does it.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
+/// Between two looks whether somebody has stopped a keeper. Two in a row are no accident.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// What it is called in the log.
+    pub name: String,
     /// The program and its arguments, as they are.
     pub argv: Vec<String>,
     /// Its whole environment.
@@ -40,57 +53,25 @@ pub struct Spawner {
     link: Arc<Mutex<Option<Link>>>,
 }
 
-#[derive(Debug)]
-struct Link {
-    socket: StdStream,
-    process: Child,
-}
-
-impl Link {
-    fn new() -> io::Result<Self> {
-        let (socket, theirs) = StdStream::pair()?;
-        socket.set_nonblocking(true)?;
-        let process = Command::new("/proc/self/exe")
-            .arg(ARGUMENT)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .spawn()?;
-        Ok(Self { socket, process })
-    }
-
-    fn send(&self, descriptors: [&OwnedFd; DESCRIPTORS]) -> Result<(), Errno> {
-        let borrowed = descriptors.map(|descriptor| descriptor.as_fd());
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fits = ancillary.push(SendAncillaryMessage::ScmRights(&borrowed));
-        debug_assert!(fits, "there is space for that many");
-        sendmsg(&self.socket, &[IoSlice::new(b"+")], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        drop(self.socket.shutdown(std::net::Shutdown::Both));
-        // It has ended, or ends now; a process that nobody waits for would stay as a name.
-        drop(self.process.wait());
-    }
-}
-
 impl Spawner {
     /// Starts the process, so that whatever hinders it is known before the first program.
     ///
     /// # Errors
     /// What the system says.
     pub fn start() -> io::Result<Self> {
-        Ok(Self { link: Arc::new(Mutex::new(Some(Link::new()?))) })
+        Ok(Self { link: Arc::new(Mutex::new(Some(Link::new(0)?))) })
     }
 
-    /// Starts a program. When this returns it runs, or does not.
+    /// Starts a program. When this returns it runs, or nothing of it does. It is not started any more once
+    /// `given_up` ends.
     ///
     /// # Errors
     /// [`Refused`].
-    pub async fn spawn(&self, program: Program) -> Result<Process, Refused> {
+    pub async fn spawn(
+        &self,
+        program: Program,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<Process, Refused> {
         let refused = |step: &'static str| move |error: io::Error| Refused::of(step, error);
         let errno = |step: &'static str| move |error: Errno| Refused::of(step, error.into());
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(errno("make a pipe"));
@@ -100,10 +81,26 @@ impl Spawner {
             ioctl_fionbio(end, true).map_err(errno("prepare a pipe"))?;
         }
         ours.set_nonblocking(true).map_err(refused("prepare a socket"))?;
-        self.order([&OwnedFd::from(theirs), &stdin, &stdout, &stderr])?;
+        let number = self.order([&OwnedFd::from(theirs), &stdin, &stdout, &stderr])?;
         drop((stdin, stdout, stderr));
-        let kept = Self::launched(ours, program).await?;
-        let (reins, end) = kept;
+        tokio::pin!(given_up);
+        let kept = tokio::select! {
+            kept = timeout(KEPT_WITHIN, kept(ours, program)) => kept,
+            () = &mut given_up => return Err(Refused::GivenUp),
+        };
+        let (reins, mut end) = kept.unwrap_or_else(|_silent| {
+            self.replace(number);
+            Err(Refused::Exhausted(io::ErrorKind::TimedOut.into()))
+        })?;
+        let started = tokio::select! {
+            started = end.started() => started,
+            () = &mut given_up => Err(Refused::GivenUp),
+        };
+        if let Err(refused) = started {
+            drop(reins);
+            end.wait().await;
+            return Err(refused);
+        }
         Ok(Process {
             stdin: Some(Sender::from_owned_fd(in_end).map_err(refused("use a pipe"))?),
             stdout: Receiver::from_owned_fd(out_end).map_err(refused("use a pipe"))?,
@@ -113,53 +110,92 @@ impl Spawner {
         })
     }
 
-    /// Hands the descriptors to the spawner, which is started anew if it is gone.
-    fn order(&self, descriptors: [&OwnedFd; DESCRIPTORS]) -> Result<(), Refused> {
+    /// Hands the descriptors to the spawner, which is started anew if it is gone; gives its number.
+    fn order(&self, descriptors: [&OwnedFd; DESCRIPTORS]) -> Result<u64, Refused> {
         let refused = |error: io::Error| Refused::of("reach the spawner of processes", error);
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut number = 0;
         if let Some(alive) = link.as_ref() {
             match alive.send(descriptors) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(alive.number),
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                     tracing::warn!("the spawner of processes is gone; it is started again");
+                    number = alive.number + 1;
                 }
                 Err(error) => return Err(refused(error.into())),
             }
         }
-        let alive = link.insert(Link::new().map_err(refused)?);
-        alive.send(descriptors).map_err(|error| refused(error.into()))
+        let alive = link.insert(Link::new(number).map_err(refused)?);
+        alive.send(descriptors).map_err(|error| refused(error.into()))?;
+        Ok(number)
     }
 
-    async fn launched(socket: StdStream, program: Program) -> Result<(Reins, End), Refused> {
-        let refused = |error: io::Error| Refused::of("reach the keeper of a process", error);
-        let launch = Launch {
-            argv: program.argv,
-            environment: program.environment,
-            directory: program.directory,
-            cgroup: program.cgroup,
-            limits: program.limits,
-        };
-        let text = serde_json::to_vec(&launch).map_err(|error| refused(error.into()))?;
-        let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= LAUNCH_BYTES_MAX);
-        let length = length.ok_or_else(|| refused(Errno::TOOBIG.into()))?;
-        let (read, mut write) = UnixStream::from_std(socket).map_err(refused)?.into_split();
-        // A socket that breaks before all was read of it: spawner or keeper is gone, and nothing was started.
-        let unread = |error: io::Error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Refused::Exhausted(error),
-            _ => refused(error),
-        };
-        write.write_all(&length.to_le_bytes()).await.map_err(unread)?;
-        write.write_all(&text).await.map_err(unread)?;
-        let mut end = End { reports: BufReader::new(read).lines(), so_far: Ended::default() };
-        let first = end.reports.next_line().await.map_err(unread)?;
-        match first.and_then(|line| serde_json::from_str(&line).ok()) {
-            Some(Report::Started) => Ok((Reins(write), end)),
-            Some(Report::Refused { errno, step }) => {
-                Err(Refused::of(step, io::Error::from_raw_os_error(errno)))
-            }
-            _ => Err(refused(io::ErrorKind::UnexpectedEof.into())),
+    /// Ends a spawner that is silent, and starts another, unless somebody else has done so. Programs that run go on.
+    fn replace(&self, number: u64) {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(silent) = link.take_if(|link| link.number == number) else { return };
+        let seconds = KEPT_WITHIN.as_secs();
+        tracing::warn!(
+            seconds,
+            "the spawner of processes is silent; it is ended and another started"
+        );
+        // No more programs are lost to it, and what is wrong now may pass: the next program tries again.
+        match Link::new(number + 1) {
+            Ok(new) => *link = Some(new),
+            Err(error) => tracing::error!(%error, "no spawner of processes can be started"),
         }
+        drop(link);
+        tokio::task::spawn_blocking(|| silent.kill());
     }
+}
+
+/// Tells a keeper what is to be run, and hears that it is there.
+async fn kept(socket: StdStream, program: Program) -> Result<(Reins, End), Refused> {
+    let refused = |error: io::Error| Refused::of("reach the keeper of a process", error);
+    let (name, cgroup) = (program.name, program.cgroup.clone());
+    let launch = Launch {
+        argv: program.argv,
+        environment: program.environment,
+        directory: program.directory,
+        cgroup: program.cgroup,
+        limits: program.limits,
+    };
+    let text = serde_json::to_vec(&launch).map_err(|error| refused(error.into()))?;
+    let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= LAUNCH_BYTES_MAX);
+    let length = length.ok_or_else(|| refused(Errno::TOOBIG.into()))?;
+    let mut socket = UnixStream::from_std(socket).map_err(refused)?;
+    socket.write_all(&length.to_le_bytes()).await.map_err(unread)?;
+    socket.write_all(&text).await.map_err(unread)?;
+    let keeper = socket.async_io(Interest::READABLE, || descriptor(&socket)).await;
+    let held = Held::new(keeper.map_err(unread)?, name, cgroup);
+    let (read, write) = socket.into_split();
+    let killed = CancellationToken::new();
+    let reins = Reins { write, killed: killed.clone() };
+    Ok((reins, End::new(BufReader::new(read).lines(), held, killed)))
+}
+
+/// A socket that breaks before all was read of it: spawner or keeper is gone, and nothing was started.
+fn unread(error: io::Error) -> Refused {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::UnexpectedEof => Refused::Exhausted(error),
+        _ => Refused::of("reach the keeper of a process", error),
+    }
+}
+
+/// The descriptor that comes with the first byte.
+fn descriptor(socket: &UnixStream) -> io::Result<OwnedFd> {
+    let mut byte = [0; 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    recvmsg(socket, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut rights = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    rights.next().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// A program that runs. To drop its [`Reins`] ends it, and all that it started.
@@ -179,7 +215,10 @@ pub struct Process {
 
 /// By which a program is asked to stop, and made to.
 #[derive(Debug)]
-pub struct Reins(OwnedWriteHalf);
+pub struct Reins {
+    write: OwnedWriteHalf,
+    killed: CancellationToken,
+}
 
 impl Reins {
     /// Asks its process group to stop: SIGTERM.
@@ -190,11 +229,18 @@ impl Reins {
     /// Ends it, and all that it started.
     pub fn kill(&self) {
         self.say(KILL);
+        self.killed.cancel();
     }
 
-    /// The keeper reads at once; one that cannot be told anything is gone.
+    /// The keeper reads at once; one that cannot be told anything is gone, or is ended by the server.
     fn say(&self, byte: u8) {
-        drop(self.0.try_write(&[byte]));
+        drop(self.write.try_write(&[byte]));
+    }
+}
+
+impl Drop for Reins {
+    fn drop(&mut self) {
+        self.killed.cancel();
     }
 }
 
@@ -215,26 +261,82 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct End {
     reports: Lines<BufReader<OwnedReadHalf>>,
+    held: Held,
+    killed: CancellationToken,
+    /// When the server ends it, because its keeper was to do so and has not.
+    at_last: Option<Instant>,
+    /// How often in a row its keeper was found stopped.
+    stopped: usize,
     so_far: Ended,
 }
 
 impl End {
+    fn new(
+        reports: Lines<BufReader<OwnedReadHalf>>,
+        held: Held,
+        killed: CancellationToken,
+    ) -> Self {
+        Self { reports, held, killed, at_last: None, stopped: 0, so_far: Ended::default() }
+    }
+
+    /// Waits until the program runs.
+    async fn started(&mut self) -> Result<(), Refused> {
+        match self.report().await {
+            Some(Report::Started) => Ok(()),
+            Some(Report::Refused { errno, step }) => {
+                Err(Refused::of(step, io::Error::from_raw_os_error(errno)))
+            }
+            _ => Err(Refused::Lost),
+        }
+    }
+
     /// Waits until nothing of the program is left. To give up waiting loses nothing.
     pub async fn wait(&mut self) -> Ended {
         while let Some(report) = self.report().await {
-            let ended = &mut self.so_far;
-            match report {
-                Report::Exited { code, signal } => (ended.code, ended.signal) = (code, signal),
-                Report::Exceeded(exceeded) => ended.exceeded = Some(exceeded),
-                Report::Survived { count } => ended.survived = count,
-                Report::Started | Report::Refused { .. } => {}
-            }
+            self.so_far.hear(&report);
+        }
+        // What ended without a word may have left something that the system is about to end.
+        if self.so_far == Ended::default() {
+            self.held.gone().await;
         }
         self.so_far
     }
 
+    /// What the keeper says next; none once it says nothing more. No keeper is waited for without an end.
     async fn report(&mut self) -> Option<Report> {
-        let line = self.reports.next_line().await.ok().flatten()?;
-        serde_json::from_str(&line).ok()
+        loop {
+            let at_last = self.at_last;
+            tokio::select! {
+                biased;
+                line = self.reports.next_line() => {
+                    return serde_json::from_str(&line.ok().flatten()?).ok();
+                }
+                () = self.killed.cancelled(), if at_last.is_none() => {
+                    self.at_last = Some(Instant::now() + ENDED_WITHIN);
+                }
+                () = sleep_until(at_last.unwrap_or_else(Instant::now)), if at_last.is_some() => {
+                    self.held.end("its keeper did not end it").await;
+                    return None;
+                }
+                () = sleep(LOOK_EVERY), if at_last.is_none() => {
+                    self.stopped = if self.held.is_stopped() { self.stopped + 1 } else { 0 };
+                    if self.stopped > 1 {
+                        self.held.end("its keeper was stopped").await;
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Ended {
+    fn hear(&mut self, report: &Report) {
+        match *report {
+            Report::Exited { code, signal } => (self.code, self.signal) = (code, signal),
+            Report::Exceeded(exceeded) => self.exceeded = Some(exceeded),
+            Report::Survived { count } => self.survived = count,
+            Report::Started | Report::Refused { .. } => {}
+        }
     }
 }

@@ -1,21 +1,25 @@
 //! A keeper: starts one program, watches it, and ends all that descends from it.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitStatus, getpid, getppid, kill_process_group, pidfd_open,
-    set_child_subreaper, set_parent_process_death_signal, setpriority_process, setsid,
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitStatus, getpid, getppid, kill_process_group,
+    pidfd_open, set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal,
+    setpriority_process, setsid,
 };
 
 use super::cgroup::Cgroup;
 use super::fork::{Side, fork, heed_stops, leave};
-use super::launch::{Exceeded, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Report, TERMINATE};
+use super::launch::{Exceeded, HELLO, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Report, TERMINATE};
 use super::spawner::DESCRIPTORS;
 use super::tree;
 
@@ -35,6 +39,10 @@ pub(super) fn keep(descriptors: Vec<OwnedFd>) -> i32 {
         return 1;
     };
     let mut server = Server(UnixStream::from(socket));
+    // A server that is gone, or waits no more, has nothing to be run.
+    if server.greet().is_err() {
+        return 1;
+    }
     let kept = server.launch().and_then(|launch| {
         let streams = [stdin, stdout, stderr];
         Keeper::start(&launch, streams).map(|keeper| (keeper, launch))
@@ -52,7 +60,7 @@ pub(super) fn keep(descriptors: Vec<OwnedFd>) -> i32 {
     }
 }
 
-/// Tells the server that there is no process for a keeper.
+/// Tells the server that there is no process for a keeper: no descriptor comes with this.
 pub(super) fn refuse(descriptors: Vec<OwnedFd>, error: io::Error) {
     if let Some(socket) = descriptors.into_iter().next() {
         Server(UnixStream::from(socket)).refuse(&Failed { step: "fork".to_owned(), error });
@@ -70,7 +78,7 @@ impl Failed {
         move |error| Self { step: step.to_owned(), error }
     }
 
-    fn errno(step: &str) -> impl FnOnce(rustix::io::Errno) -> Self {
+    fn errno(step: &str) -> impl FnOnce(Errno) -> Self {
         move |error| Self { step: step.to_owned(), error: error.into() }
     }
 }
@@ -79,6 +87,17 @@ impl Failed {
 struct Server(UnixStream);
 
 impl Server {
+    /// Hands over a hold on this process.
+    fn greet(&self) -> Result<(), Errno> {
+        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let rights = [own.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fits = ancillary.push(SendAncillaryMessage::ScmRights(&rights));
+        debug_assert!(fits, "there is space for one");
+        sendmsg(&self.0, &[IoSlice::new(&[HELLO])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    }
+
     fn launch(&mut self) -> Result<Launch, Failed> {
         let failed = || Failed::at("read what is to be started");
         let mut length = [0; 4];
@@ -228,7 +247,7 @@ impl Keeper {
 }
 
 fn passed(launch: &Launch) -> Option<Exceeded> {
-    let (limits, used) = (&launch.limits, tree::usage());
+    let (limits, used) = (&launch.limits, tree::usage(getpid()));
     let memory = limits.memory_bytes_max.is_some_and(|most| used.memory_bytes > most);
     let processes = limits.processes_max.is_some_and(|most| used.processes > most);
     match (processes, memory) {
@@ -237,6 +256,15 @@ fn passed(launch: &Launch) -> Option<Exceeded> {
         (false, true) => Some(Exceeded::Memory),
         (false, false) => None,
     }
+}
+
+/// When memory is short the system ends this process before the server.
+fn yield_memory() {
+    // What may not be read by others belongs to root, so only a moment's openness lets another user write there.
+    let may_be_read = |behaviour| set_dumpable_behavior(behaviour).unwrap_or_default();
+    may_be_read(DumpableBehavior::Dumpable);
+    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE));
+    may_be_read(DumpableBehavior::NotDumpable);
 }
 
 /// In the copy that becomes the program: returns only if it could not.
@@ -249,7 +277,7 @@ fn become_program(
     let prepared = (|| {
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failed::errno("be tied"))?;
         if getppid() != Some(keeper) {
-            return Err(Failed::errno("find its keeper")(rustix::io::Errno::SRCH));
+            return Err(Failed::errno("find its keeper")(Errno::SRCH));
         }
         setsid().map_err(Failed::errno("make a session"))?;
         if let Some(cgroup) = cgroup {
@@ -258,7 +286,7 @@ fn become_program(
         rustix::thread::set_no_new_privs(true).map_err(Failed::errno("give up privileges"))?;
         // A program that cannot stand back runs as it is.
         setpriority_process(None, NICENESS).unwrap_or_default();
-        drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE));
+        yield_memory();
         heed_stops();
         Ok(())
     })();
@@ -266,7 +294,7 @@ fn become_program(
         return failed;
     }
     let Some((program, arguments)) = launch.argv.split_first() else {
-        return Failed::errno("find a program")(rustix::io::Errno::NOENT);
+        return Failed::errno("find a program")(Errno::NOENT);
     };
     let error = Command::new(program)
         .args(arguments)

@@ -28,7 +28,10 @@ pub(super) struct Launch {
     pub(super) limits: Limits,
 }
 
-/// What a keeper says, a line of JSON each. Then it closes the socket: nothing of the program is left.
+/// The first byte that a keeper says. With it comes a descriptor of its process: the server's own hold on it.
+pub(super) const HELLO: u8 = b'k';
+
+/// What a keeper says then, a line of JSON each. Then it closes the socket: nothing of the program is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
@@ -67,6 +70,12 @@ pub enum Refused {
     /// The system has no process, descriptor or memory left just now: it is worth another try (G23).
     #[error("no process can be had just now: {0}")]
     Exhausted(io::Error),
+    /// It was given up before it ran.
+    #[error("it was given up before it ran")]
+    GivenUp,
+    /// Its keeper ended, or was ended, before it said whether the program runs.
+    #[error("what kept it is gone")]
+    Lost,
     /// There is no such program, or it may not be run.
     #[error("{step}: {error}")]
     Program {

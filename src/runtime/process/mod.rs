@@ -9,12 +9,17 @@
 //! Each program gets a *keeper*, forked from it. The keeper is the subreaper of everything that descends from its
 //! program: no `setsid` and no double fork leaves it. It holds one end of a socket whose other end only the server
 //! has; when that closes, because the attempt is over or because the server was killed, it ends them all.
+//!
+//! A program may be able to stop a keeper or the spawner. So no wait for either is without an end: the server has a
+//! hold of its own on each keeper, by which it ends keeper and program itself, and replaces a spawner that is silent.
 
 mod cgroup;
 mod fork;
 mod handle;
+mod held;
 mod keeper;
 mod launch;
+mod link;
 mod spawner;
 mod tree;
 

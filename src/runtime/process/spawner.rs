@@ -12,16 +12,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{getpid, set_child_subreaper, setsid};
+use rustix::process::{
+    DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior, setsid,
+};
 
 use super::fork::{Side, close_at_exec, fork, ignore_stops, leave};
 use super::keeper;
-use super::tree::{end_beside, reap};
+use super::tree::{end, end_beside, pause, reap};
 
 /// What the spawner is told to be by, as its one argument.
 pub(super) const ARGUMENT: &str = "futurity-spawner";
 /// Descriptors that come with each order: the socket, and the program's standard streams.
 pub(super) const DESCRIPTORS: usize = 4;
+
+/// Looks, some milliseconds apart, whether the keepers have ended, once the server is gone.
+const LEAVING_ROUNDS: usize = 1_500;
 
 /// Whether [`become_spawner_if_asked`] was called, so that a process which is started from this program is one.
 static MAY_SPAWN: AtomicBool = AtomicBool::new(false);
@@ -53,6 +58,8 @@ pub fn may_spawn() -> bool {
 fn serve() -> io::Result<()> {
     // A Ctrl-C in the server's terminal is for the server.
     setsid()?;
+    // Nor is it for a program of the same user to look into this process, or the keepers, its copies.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     ignore_stops();
     close_at_exec()?;
     let mut orders = Some(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
@@ -85,7 +92,22 @@ fn serve() -> io::Result<()> {
             Err(error) => keeper::refuse(descriptors, error),
         }
     }
+    end_with(&mut keepers);
     Ok(())
+}
+
+/// The keepers hear the end of the server by themselves; one that does not was stopped, and is ended with its program.
+fn end_with(keepers: &mut HashSet<Pid>) {
+    for _ in 0..LEAVING_ROUNDS {
+        reap(|pid, _| {
+            keepers.remove(&pid);
+        });
+        if keepers.is_empty() {
+            break;
+        }
+        pause();
+    }
+    end(|_, _| {});
 }
 
 pub(super) fn is_readable(fd: impl AsFd, seconds: i64) -> io::Result<bool> {

@@ -24,9 +24,10 @@ pub(super) struct Usage {
     pub(super) memory_bytes: u64,
 }
 
-/// What descends from this process, and lives.
-pub(super) fn usage() -> Usage {
-    living(&HashSet::new()).fold(Usage::default(), |sum, pid| Usage {
+/// What descends from `root`, and lives.
+pub(super) fn usage(root: Pid) -> Usage {
+    let living = living(root, &HashSet::new()).into_iter();
+    living.fold(Usage::default(), |sum, pid| Usage {
         processes: sum.processes + 1,
         memory_bytes: sum.memory_bytes + memory_of(pid),
     })
@@ -42,6 +43,14 @@ fn memory_of(pid: i32) -> u64 {
     status.lines().filter_map(kibibytes).sum::<u64>() * 1024
 }
 
+/// Whether somebody has stopped a process, by a signal or as a debugger does (proc(5)).
+pub(super) fn is_stopped(pid: Pid) -> bool {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    let state = stat.rsplit_once(')').and_then(|(_, fields)| fields.trim_start().chars().next());
+    matches!(state, Some('T' | 't'))
+}
+
 /// Ends all that descends from this process, their subreaper; gives how many could not be ended.
 pub(super) fn end(ended: impl FnMut(Pid, WaitStatus)) -> usize {
     end_beside(&HashSet::new(), ended)
@@ -55,9 +64,21 @@ pub(super) fn end_beside(spared: &HashSet<Pid>, mut ended: impl FnMut(Pid, WaitS
     if !has_children(&mut ended) {
         return 0;
     }
+    let living = || living(getpid(), spared);
+    end_all(living, || reap(&mut ended))
+}
+
+/// Ends all that descends from `root`, a subreaper that is stopped and has another parent; gives how many could not be
+/// ended.
+pub(super) fn end_below(root: Pid) -> usize {
+    end_all(|| living(root, &HashSet::new()), || {})
+}
+
+fn end_all(living: impl Fn() -> Vec<i32>, mut reap: impl FnMut()) -> usize {
     let mut stopped = HashSet::new();
     for _ in 0..STOPPING_ROUNDS {
-        let running: Vec<i32> = living(spared).filter(|pid| !stopped.contains(pid)).collect();
+        let mut running = living();
+        running.retain(|pid| !stopped.contains(pid));
         if running.is_empty() {
             break;
         }
@@ -67,15 +88,15 @@ pub(super) fn end_beside(spared: &HashSet<Pid>, mut ended: impl FnMut(Pid, WaitS
         }
     }
     for _ in 0..KILLING_ROUNDS {
-        living(spared).for_each(|pid| send(pid, Signal::KILL));
-        reap(&mut ended);
-        if living(spared).next().is_none() {
+        living().into_iter().for_each(|pid| send(pid, Signal::KILL));
+        reap();
+        if living().is_empty() {
             break;
         }
         pause();
     }
-    reap(&mut ended);
-    living(spared).count()
+    reap();
+    living().len()
 }
 
 /// Takes note of every child that has ended. What was orphaned has become one.
@@ -95,8 +116,9 @@ fn has_children(mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
     }
 }
 
-fn living(spared: &HashSet<Pid>) -> impl Iterator<Item = i32> {
-    descendants(spared).into_iter().filter(|seen| !seen.is_zombie).map(|seen| seen.pid)
+fn living(root: Pid, spared: &HashSet<Pid>) -> Vec<i32> {
+    let found = descendants(root, spared).into_iter();
+    found.filter(|seen| !seen.is_zombie).map(|seen| seen.pid).collect()
 }
 
 fn send(pid: i32, signal: Signal) {
@@ -112,13 +134,13 @@ pub(super) fn pause() {
     rustix::event::poll(&mut [], Some(&time)).unwrap_or_default();
 }
 
-fn descendants(spared: &HashSet<Pid>) -> Vec<Seen> {
+fn descendants(root: Pid, spared: &HashSet<Pid>) -> Vec<Seen> {
     let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();
     for seen in processes() {
         children.entry(seen.parent).or_default().push(seen);
     }
     let mut found = Vec::new();
-    let mut parents = vec![getpid().as_raw_nonzero().get()];
+    let mut parents = vec![root.as_raw_nonzero().get()];
     while let Some(parent) = parents.pop() {
         for seen in children.remove(&parent).into_iter().flatten() {
             if Pid::from_raw(seen.pid).is_some_and(|pid| spared.contains(&pid)) {

@@ -69,7 +69,8 @@ async fn live(worker: &Worker, processes: &Processes, number: usize) -> Option<S
         directory,
         settings.limits,
     );
-    let lost = match processes.spawner().spawn(program).await {
+    let given_up = worker.shared.closing.cancelled();
+    let lost = match processes.spawner().spawn(program, given_up).await {
         Ok(process) => {
             let mut seat = Seat::new(worker, process);
             let lost = match begun(worker, &mut seat).await {
@@ -80,7 +81,7 @@ async fn live(worker: &Worker, processes: &Processes, number: usize) -> Option<S
             lost
         }
         Err(Refused::Exhausted(error)) => Some(format!("no process can be had just now: {error}")),
-        Err(refused @ Refused::Program { .. }) => Some(refused.to_string()),
+        Err(refused) => Some(refused.to_string()),
     };
     place.remove().await;
     lost
