@@ -327,6 +327,7 @@ async fn open_store(
         path: DatabasePath {
             file: config.data_dir.join(DATABASE_FILE),
             synchronous: Config::synchronous(),
+            busy_timeout: Config::busy_timeout(),
         },
         queues: config.queues(),
         queue_default: Config::queue_default(),

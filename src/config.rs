@@ -1,5 +1,6 @@
 //! Configuration: flag over environment over TOML file over default. The only reader of the environment.
 
+mod debug;
 mod file;
 mod limits;
 mod misfit;
@@ -18,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
 use crate::engine::CourierConfig;
 use crate::outbound::AllowEntry;
-use crate::store::{QueueSettings, Synchronous};
+use crate::store::QueueSettings;
 use crate::{http, outbound, runtime};
 
 pub use limits::Limits;
@@ -290,23 +291,6 @@ impl Config {
         let mut queues: BTreeMap<_, _> = self.queues.iter().filter_map(named).collect();
         queues.entry(QueueName::default_queue()).or_insert_with(Self::queue_default);
         queues
-    }
-
-    /// How commits reach the disk. A debug build can be told to do it wrongly: the durability test must
-    /// fail then, or it proves nothing.
-    pub(crate) fn synchronous() -> Synchronous {
-        #[cfg(debug_assertions)]
-        {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "this file is the reader of the environment"
-            )]
-            let asked = std::env::var("FUTURITY_DEBUG_SYNCHRONOUS");
-            if asked.as_deref() == Ok("normal") {
-                return Synchronous::Normal;
-            }
-        }
-        Synchronous::Full
     }
 
     pub(crate) fn outbound(&self) -> Result<outbound::Config, InvalidConfig> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ErrorType, Job, JobError, Json, LogLine, LogPlace, Outcome, State};
+use crate::domain::{ErrorType, Job, JobError, JobId, Json, LogLine, LogPlace, Outcome, State};
 use crate::runtime::{Call, Function, Running};
 use crate::store::{self, Settlement};
 
@@ -17,8 +17,6 @@ use super::timers::{TIMEOUT_GRACE, TimeLimit};
 const STOP_GRACE: Duration = Duration::from_millis(500);
 /// How long a program that is ended may take to be gone, with all that it started.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
-/// Between two tries to record an outcome while the disk is full.
-const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs one attempt of `job`, which holds its slots until it is settled, or, on a thread that ignores
 /// its cancellation, until its code has really ended.
@@ -152,14 +150,10 @@ impl Engine {
         Ended::given_up(Outcome::Raised(error), running).await
     }
 
-    /// Hands over the outcome of an attempt that is over; nobody waits for its commit.
+    /// Hands over the outcome of an attempt that is over; nobody waits for its commit. The store keeps it until it is recorded.
     async fn hand_over(&self, settlement: Arc<Settlement>) {
-        let (engine, kept) = (self.clone(), Arc::clone(&settlement));
-        let failed = move |error| {
-            if is_tried_again(&kept, &error) {
-                engine.record_later(kept);
-            }
-        };
+        let id = settlement.job.spec.id;
+        let failed = move |error| is_not_recorded(id, &error);
         self.shared.store.send_settlement(settlement, failed).await;
     }
 
@@ -170,7 +164,9 @@ impl Engine {
         let (id, function) = (settlement.job.spec.id, settlement.job.spec.function.clone());
         tracing::warn!(job.id = %id, %function, "an attempt was given up and its code still runs; its slot stays taken");
         let _overstaying = self.shared.overstaying.token();
-        self.record(settlement).await;
+        if let Err(error) = self.shared.store.settle(settlement).await {
+            is_not_recorded(id, &error);
+        }
         tokio::select! {
             _late = overstays.outcome() => {}
             () = self.shared.stopping.cancelled() => return,
@@ -178,46 +174,11 @@ impl Engine {
         tracing::info!(job.id = %id, %function, "the code of an attempt that was given up has ended");
         self.shared.store.release(queue, pool, self.now()).await;
     }
-
-    /// Makes the outcome durable. While the disk is full it is kept here, and tried again.
-    async fn record(&self, settlement: Arc<Settlement>) {
-        while let Err(error) = self.shared.store.settle(Arc::clone(&settlement)).await {
-            if !is_tried_again(&settlement, &error) || !self.is_time_to_try_again().await {
-                return;
-            }
-        }
-    }
-
-    /// Called on the writer's thread.
-    fn record_later(&self, settlement: Arc<Settlement>) {
-        let engine = self.clone();
-        let again = async move {
-            if engine.is_time_to_try_again().await {
-                engine.record(settlement).await;
-            }
-        };
-        self.shared.attempts.spawn_on(again, &self.shared.tokio);
-    }
-
-    /// Waits; false if the server stops. The next start finds the job running in an older epoch, and runs it again.
-    async fn is_time_to_try_again(&self) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(SETTLE_AGAIN) => true,
-            () = self.shared.stopping.cancelled() => false,
-        }
-    }
 }
 
-/// Whether an outcome that was not recorded may be later. Says why it was not.
-fn is_tried_again(settlement: &Settlement, error: &store::Error) -> bool {
-    let id = settlement.job.spec.id;
-    let is_full = matches!(error, store::Error::Full);
-    if is_full {
-        tracing::error!(job.id = %id, "the disk is full; the outcome is kept and recorded later");
-    } else {
-        tracing::warn!(job.id = %id, %error, "an outcome was not recorded");
-    }
-    is_full
+/// Another attempt came first, or the store has ended.
+fn is_not_recorded(job: JobId, error: &store::Error) {
+    tracing::warn!(job.id = %job, %error, "an outcome was not recorded");
 }
 
 /// What an error means that comes after the server asked the attempt to stop: an interruption. A value

@@ -12,7 +12,7 @@ use crate::domain::{
     Spec, Timestamp, When,
 };
 use crate::runtime::Function;
-use crate::store::{self, BatchPage, Filter, Submission};
+use crate::store::{self, BatchPage, Filter, Store, Submission};
 
 use super::waiters::BatchWatch;
 use super::{CallbackRequest, Engine, Error, NewJob};
@@ -327,11 +327,10 @@ impl Engine {
 
 /// Goes on with the cancels that an earlier server did not come to.
 pub(super) async fn resume_cancels(engine: Engine) {
-    match engine.shared.store.batches_cancelling().await {
-        Ok(batches) => batches.into_iter().for_each(|batch| engine.go_on_cancelling(batch)),
-        // None of their jobs starts all the same: each is cancelled when its turn comes.
-        Err(error) => tracing::error!(%error, "cancels of batches are not gone on with"),
-    }
+    let look = |store: Store| async move { store.batches_cancelling().await };
+    // None of their jobs starts meanwhile: each is cancelled when its turn comes.
+    let found = engine.until_done("cancels of batches are not gone on with", look).await;
+    found.into_iter().flatten().for_each(|batch| engine.go_on_cancelling(batch));
 }
 
 /// Cancels what is left of a batch. The writer keeps it from starting meanwhile, and tries are repeated until

@@ -70,9 +70,18 @@ impl Engine {
         let (number, newest) = self.shared.store.mark_cancelled(mark).await?;
         let search = Search::new(&asked.meant, listed, newest);
         let counted = self.cancel_found(search, &asked).await;
-        // Also when something failed: what stays marked never starts.
+        let mut counts = match counted {
+            Ok(counts) => counts,
+            Err(error) => {
+                // What stays marked never starts. Whoever asked need not wait for the end of that.
+                let engine = self.clone();
+                self.shared
+                    .tasks
+                    .spawn(async move { engine.shared.store.unmark_cancelled(number).await });
+                return Err(error);
+            }
+        };
         let at_claims = self.shared.store.unmark_cancelled(number).await?;
-        let mut counts = counted?;
         counts.add(CancelCounts { matched: at_claims, cancelled: at_claims, terminating: 0 });
         Ok(counts)
     }

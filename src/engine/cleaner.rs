@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::domain::{Job, Timestamp};
 use crate::store::{self, Shrunk, Swept};
 
-use super::Engine;
+use super::{Engine, again};
 
 /// The longest sleep; the cleaner looks again even if nobody says that something is due.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ pub(super) async fn run(engine: Engine) {
             Ok(pause) => pause,
             Err(store::Error::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "what is over cannot be removed; trying again");
+                again::failed(&error, "what is over cannot be removed");
                 SLEEP_MIN_HELD
             }
         };

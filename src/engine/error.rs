@@ -154,6 +154,12 @@ pub enum Error {
     /// The disk is full.
     #[error("the disk is full; nothing was written, and what was accepted before is safe")]
     StorageFull,
+    /// The database cannot be written at this moment.
+    #[error(
+        "another process has locked the database, or memory is short; nothing was written, and what was accepted \
+         before is safe"
+    )]
+    DatabaseBusy,
     /// It is not known whether the write happened.
     #[error("the database failed during the commit: the write may have happened or not")]
     OutcomeUnknown,
@@ -181,6 +187,7 @@ pub(super) fn of_store(error: store::Error) -> Error {
         store::Error::QueueShutdown(queue) => Error::QueueShutdown(queue),
         store::Error::TooManyQueues(count) => Error::TooManyQueues(count),
         store::Error::Full => Error::StorageFull,
+        store::Error::NotNow(_) => Error::DatabaseBusy,
         store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,
         store::Error::Closed => Error::Draining,
         store::Error::IdConflict => Error::IdConflict,

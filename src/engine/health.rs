@@ -16,8 +16,8 @@ impl Engine {
     pub fn troubles(&self) -> Vec<Cow<'static, str>> {
         const OVERSTAYING: &str = "attempts that were given up still run, and hold their slots";
         let overstaying = (!self.shared.overstaying.is_empty()).then_some(OVERSTAYING);
-        let own = self.shared.store.troubles().into_iter().chain(overstaying);
-        own.map(Cow::Borrowed).chain(self.shared.clock.trouble().map(Cow::Owned)).collect()
+        let own = self.shared.store.troubles().into_iter().chain(self.shared.clock.trouble());
+        own.map(Cow::Owned).chain(overstaying.map(Cow::Borrowed)).collect()
     }
 
     /// Looks at everything anew that is to be done at some moment: more time has passed than timers know.

@@ -48,6 +48,7 @@ impl Engine {
             match self.shared.store.keep_log(job.ordinal, lines).await {
                 Ok(()) => call.kept_log(last),
                 // It stays in memory, as much as may, and is tried again with what comes next.
+                Err(error) if error.passes() => {}
                 Err(error) => tracing::warn!(job.id = %job.spec.id, %error, "a log was not kept"),
             }
         }

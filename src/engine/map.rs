@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
-use crate::store::{self, Answer, Many, Order, Submission, Submitted};
+use crate::store::{self, Answer, Many, Order, Store, Submission, Submitted};
 
 use super::batches::Common;
 use super::waiters::Follow;
@@ -317,20 +317,21 @@ impl Drop for Map {
         let stops = engine.shared.ending.is_cancelled();
         let cancels = self.on_disconnect == OnError::Cancel && !stops;
         self.engine.shared.tasks.spawn(async move {
-            let (store, now) = (&engine.shared.store, engine.now());
-            let ended = if cancels {
-                store.cancel_batch(batch, now).await.map(drop)
-            } else {
+            let now = engine.now();
+            if !cancels {
                 // A batch that is closed with them would not take them.
                 for mut portion in portions {
                     drop(portion.answer.get().await);
                 }
-                store.close_batch(batch, now).await
-            };
-            if let Err(error) = ended {
-                // The next start closes it.
-                tracing::warn!(%error, "a batch whose client went away is not closed");
             }
+            let end = |store: Store| async move {
+                match cancels {
+                    true => store.cancel_batch(batch, now).await.map(drop),
+                    false => store.close_batch(batch, now).await,
+                }
+            };
+            // If the server ends before, the next start closes it.
+            engine.until_done("a batch whose client went away is not closed", end).await;
         });
     }
 }

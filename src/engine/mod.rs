@@ -1,5 +1,6 @@
 //! The service without HTTP: submit, get, list, wait, cancel, and what is told to callbacks.
 
+mod again;
 mod attempt;
 mod batch_results;
 mod batches;
@@ -168,8 +169,6 @@ struct Shared {
     attempts: TaskTracker,
     /// Those that were given up, and whose code still holds their slots.
     overstaying: TaskTracker,
-    /// Where tasks run, for whoever is told of something on a thread that is none of them.
-    tokio: tokio::runtime::Handle,
     tasks: TaskTracker,
     writer: std::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -207,7 +206,6 @@ impl Engine {
             broken: CancellationToken::new(),
             attempts: TaskTracker::new(),
             overstaying: TaskTracker::new(),
-            tokio: tokio::runtime::Handle::current(),
             tasks: TaskTracker::new(),
             writer: std::sync::Mutex::new(Some(opened.closed)),
         });

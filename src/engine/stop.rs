@@ -8,6 +8,8 @@ use super::Engine;
 
 /// After the grace, attempts that were asked to stop are recorded within this.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks whether what the database refused is recorded.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Engine {
     /// Ends when the store can promise nothing any more.
@@ -46,16 +48,18 @@ impl Engine {
         shared.ending.cancel();
     }
 
-    /// Ends when every attempt has ended and what came of it is recorded. What could not be is tried again by another
-    /// one of the attempts.
+    /// Ends when every attempt has ended and what came of it is recorded. The store goes on trying with what could not be.
     async fn recorded(&self) {
         loop {
             self.shared.attempts.wait().await;
             // Nothing is claimed any more; the answer comes after whatever was sent before.
             let is_closed = self.shared.store.stop_claiming().await.is_err();
-            if is_closed || self.shared.attempts.is_empty() {
+            if is_closed
+                || self.shared.attempts.is_empty() && self.shared.store.outcomes_kept() == 0
+            {
                 return;
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

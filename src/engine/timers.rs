@@ -10,7 +10,7 @@ use crate::domain::clocks::{run_timeout, total_timeout};
 use crate::domain::{Job, JobError, Timestamp};
 use crate::store::{self, Alarm, Moment};
 
-use super::Engine;
+use super::{Engine, again};
 
 /// How long an attempt may take to end by itself once its time is over.
 pub(super) const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
@@ -77,7 +77,7 @@ pub(super) async fn run(engine: Engine) {
                 }
                 Err(store::Error::Closed) => return,
                 Err(error) => {
-                    tracing::error!(%error, "what is due could not be done; trying again");
+                    again::failed(&error, "what is due could not be done");
                     shared.timer.set(armed);
                     TRY_AGAIN
                 }

@@ -253,6 +253,7 @@ impl From<Error> for Problem {
             }
             Error::Draining => Self::new(Code::Draining, detail).retry_after(5),
             Error::StorageFull => Self::new(Code::StorageFull, detail).retry_after(5),
+            Error::DatabaseBusy => Self::new(Code::DatabaseBusy, detail).retry_after(1),
             Error::OutcomeUnknown => Self::new(Code::OutcomeUnknown, detail).retry_after(5),
             Error::Damaged(_) => Self::new(Code::Damaged, detail),
             Error::Internal(cause) => {

@@ -7,8 +7,8 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::files::{directory_of, new_private, part_of};
-use super::mark;
 use super::sqlite::{self, OpenError};
+use super::{ended, mark};
 
 const COPY: &str = "vacuum into ?";
 const MAKE_FILES: &str =
@@ -64,6 +64,7 @@ pub fn restore(
     let restored = unpack(backup, &part, database).and_then(|files| {
         place(&files)?;
         in_place(&part, database)?;
+        ended::forget(database)?;
         Ok(mark::forget(database)?)
     });
     if restored.is_err() {

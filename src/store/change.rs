@@ -231,6 +231,43 @@ impl Change {
         matches!(self, Self::Submit { .. } | Self::SubmitMany { .. } | Self::SubmitBatch { .. })
     }
 
+    /// Whether it is kept and tried again when `error` has kept it from being written: nobody else would ask for it again. What
+    /// a client asks for is refused instead, and what is due is looked for again by whoever found it.
+    pub(super) fn is_kept_after(&self, error: &Error) -> bool {
+        match self {
+            Self::Settle { .. }
+            | Self::Release { .. }
+            | Self::Resize { .. }
+            | Self::ClearSuspects { .. }
+            | Self::UnmarkCancelled { .. } => true,
+            Self::CloseBatch { .. } | Self::Delivered { .. } => error.passes(),
+            _ => false,
+        }
+    }
+
+    /// The job of which it brings the outcome.
+    pub(super) fn job_of_outcome(&self) -> Option<JobId> {
+        match self {
+            Self::Settle { settlement, .. } => Some(settlement.job.spec.id),
+            _ => None,
+        }
+    }
+
+    /// Whether it brings the outcome of an attempt.
+    pub(super) fn is_outcome(&self) -> bool {
+        self.job_of_outcome().is_some()
+    }
+
+    /// The payload that holds its value already.
+    pub(super) fn written_ahead(&self) -> Option<i64> {
+        match self {
+            Self::Submit { written_ahead, .. }
+            | Self::Settle { written_ahead, .. }
+            | Self::Complete { written_ahead, .. } => *written_ahead,
+            _ => None,
+        }
+    }
+
     /// Whether it asks for nothing that another member of its group may have written.
     pub(super) fn is_of_one_run(&self) -> bool {
         matches!(self, Self::Settle { .. } | Self::Release { .. })

@@ -19,6 +19,7 @@ mod queues;
 mod recovery;
 mod removal;
 mod repeats;
+mod submit;
 mod upkeep;
 mod values;
 
@@ -26,16 +27,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::{Counts, Job, JobId, Ordinal, Pool, State, Timestamp, settle};
+use crate::domain::{Counts, Job, JobId, Ordinal, State, Timestamp, settle};
 
-use super::change::{CancelOrder, Cancellation, Change, Settlement, Submission};
+use super::change::{CancelOrder, Cancellation, Change, Settlement};
 use super::ledger::{Ledger, Running, Slot};
-use super::payload;
 use super::sqlite::write::Statements;
 use super::sqlite::write::ends::EndOfVersion;
 use super::sqlite::write::insert::Arrival;
 use super::sqlite::write::jobs::Guard;
-use super::sqlite::write::together::SIXTEEN;
 use super::{Cause, Claimed, Ended, Error, Event};
 
 pub(super) use counters::Counters;
@@ -213,99 +212,6 @@ impl<'a> Group<'a> {
             other => self.keep_up(other)?,
         }
         Ok(())
-    }
-
-    /// Inserts a job: as running, if it has a slot now. The inner error is a refusal of this member
-    /// alone, for which nothing was written.
-    fn submit(
-        &mut self,
-        it: &Submission,
-        written_ahead: Option<i64>,
-    ) -> Result<Result<Arc<Job>, Error>, Error> {
-        if it.identity.is_some() {
-            // It may be that of a job that came with this one.
-            self.insert_arrivals()?;
-        }
-        let starts = match self.admit(it)? {
-            Ok(starts) => starts,
-            Err(refusal) => {
-                written_ahead.map_or(Ok(()), |payload| self.sql.delete_payload(payload))?;
-                return Ok(Err(refusal));
-            }
-        };
-        self.counters.ordinal += 1;
-        self.now = self.now.max(it.spec.created_at);
-        let ordinal = Ordinal(self.counters.ordinal);
-        let may_have_callbacks = !it.callbacks.is_empty();
-        let new = Job::submitted(it.spec.clone(), ordinal);
-        let mut job = Job { run_at: it.run_at, may_have_callbacks, ..new };
-        // Whatever could start has started, so if anything can now, it is this job.
-        let may_start = job.run_at.is_none() && !it.spec.options.manual;
-        if starts || may_start && self.next_claim() == Some(ordinal) {
-            job = Job { state: State::Running, attempt: 1, started_at: Some(self.now), ..job };
-            self.ledger.set_running(ordinal, Some(Running::at_once(may_have_callbacks)));
-        }
-        let job = Arc::new(job);
-        if may_start && job.state == State::Pending && it.pool != Pool::Absent {
-            self.ledger.keep_fresh(&job, &it.bound);
-        }
-        let seq = self.change_of(ordinal);
-        let deadline = job.deadline(self.now);
-        let arrival = self.arrival(&job, deadline, (seq, written_ahead))?;
-        self.arrivals.push(arrival);
-        // What comes with it must find its row.
-        let is_alone = it.identity.is_none() && it.callbacks.is_empty();
-        if !is_alone || self.arrivals.len() == SIXTEEN {
-            self.insert_arrivals()?;
-        }
-        self.waits_for(&job, deadline);
-        if let Some(identity) = &it.identity {
-            self.remember(&job, identity)?;
-        }
-        for callback in &it.callbacks {
-            self.sql.add_callback(ordinal, callback)?;
-        }
-        if let Some(of) = it.spec.batch {
-            self.tallies.entry(of.place).or_default().came(job.state);
-        }
-        if job.state == State::Running {
-            self.events.push(Event::Started(Arc::clone(&job), it.bound.clone()));
-        }
-        Ok(Ok(job))
-    }
-
-    fn arrival(
-        &mut self,
-        job: &Arc<Job>,
-        deadline: Option<Timestamp>,
-        (seq, written_ahead): (i64, Option<i64>),
-    ) -> Result<Arrival, Error> {
-        let text = payload::arguments(&job.spec);
-        let stored = self.store(&text, written_ahead)?;
-        let (arguments_bytes, arguments_sum) = (stored.bytes(), stored.sum());
-        let arguments = stored.payload().map_or(Ok(text), Err);
-        let (job, epoch) = (Arc::clone(job), self.counters.epoch);
-        Ok(Arrival { job, deadline, seq, epoch, arguments, arguments_bytes, arguments_sum })
-    }
-
-    /// Gives a job its slot, which is true, or its place in its queue, unless its request has made one before.
-    fn admit(&mut self, it: &Submission) -> Result<Result<bool, Error>, Error> {
-        let known = it.identity.as_ref().map(|identity| self.look_up(&it.spec, identity));
-        if let Some(refusal) = known.transpose()?.flatten() {
-            return Ok(Err(refusal));
-        }
-        if it.spec.options.manual {
-            return Ok(Ok(false));
-        }
-        if it.run_at.is_some() {
-            return Ok(self.ledger.admit_scheduled(&it.spec.queue).map(|()| false));
-        }
-        let slot = Slot { queue: it.spec.queue.clone(), pool: it.pool };
-        if self.ledger.take_at_once(&slot) {
-            return Ok(Ok(true));
-        }
-        let ordinal = Ordinal(self.counters.ordinal + 1);
-        Ok(self.ledger.admit(slot, it.spec.priority, ordinal).map(|()| false))
     }
 
     fn settle(

@@ -1,6 +1,8 @@
 //! What is wrong though the store goes on: an operator is told so.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::Store;
 
@@ -9,6 +11,12 @@ use super::Store;
 pub(super) struct Health {
     mark_fails: AtomicBool,
     checkpoints_fail: AtomicBool,
+    /// Since when another process keeps the writer from writing.
+    locked_since: Mutex<Option<Instant>>,
+    /// Outcomes that could not be recorded, and are tried again.
+    outcomes_kept: AtomicUsize,
+    /// Whether a job runs, or is to run, with nothing beside it.
+    runs_alone: AtomicBool,
 }
 
 impl Health {
@@ -22,19 +30,41 @@ impl Health {
         self.checkpoints_fail.store(fails, Ordering::Relaxed);
     }
 
+    /// The database is locked by another process since then, or it is not.
+    pub(super) fn locked(&self, since: Option<Instant>) {
+        *self.locked_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// So many outcomes wait to be recorded.
+    pub(super) fn keeps_outcomes(&self, count: usize) {
+        self.outcomes_kept.store(count, Ordering::Release);
+    }
+
+    pub(super) fn runs_alone(&self, does: bool) {
+        self.runs_alone.store(does, Ordering::Relaxed);
+    }
+
     /// Each in a sentence.
-    pub(super) fn troubles(&self) -> Vec<&'static str> {
-        let all = [
-            (
-                &self.mark_fails,
-                "the high-water mark cannot be written: a later loss may not be noticed",
-            ),
-            (&self.checkpoints_fail, "checkpoints fail: the log of commits grows"),
-        ];
-        all.into_iter()
-            .filter(|(is_so, _)| is_so.load(Ordering::Relaxed))
-            .map(|(_, it)| it)
-            .collect()
+    fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if let Some(since) = *self.locked_since.lock().unwrap_or_else(PoisonError::into_inner) {
+            troubles.push(format!(
+                "another process has locked the database for {} seconds: nothing is written until it lets go",
+                since.elapsed().as_secs()
+            ));
+        }
+        match self.outcomes_kept.load(Ordering::Acquire) {
+            0 => {}
+            count => troubles.push(format!("outcomes that wait to be recorded: {count}")),
+        }
+        if self.mark_fails.load(Ordering::Relaxed) {
+            let what = "the high-water mark cannot be written: a later loss may not be noticed";
+            troubles.push(what.to_owned());
+        }
+        if self.checkpoints_fail.load(Ordering::Relaxed) {
+            troubles.push("checkpoints fail: the log of commits grows".to_owned());
+        }
+        troubles
     }
 }
 
@@ -47,7 +77,20 @@ impl Store {
 
     /// What is wrong though it goes on, each in a sentence.
     #[must_use]
-    pub fn troubles(&self) -> Vec<&'static str> {
+    pub fn troubles(&self) -> Vec<String> {
         self.health.troubles()
+    }
+
+    /// How many outcomes were handed over, could not be recorded, and are tried again. Whoever is answered by the writer sees
+    /// all that were sent before.
+    #[must_use]
+    pub fn outcomes_kept(&self) -> usize {
+        self.health.outcomes_kept.load(Ordering::Acquire)
+    }
+
+    /// Whether a job runs with nothing beside it, or is to, because servers died while it ran (G9).
+    #[must_use]
+    pub fn runs_alone(&self) -> bool {
+        self.health.runs_alone.load(Ordering::Relaxed)
     }
 }

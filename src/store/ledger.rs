@@ -165,14 +165,13 @@ impl Ledger {
         }
     }
 
-    /// Lets a job wait in its queue.
+    /// Lets a job wait in its queue, which did not find a slot as it came.
     pub(super) fn admit(
         &mut self,
         slot: Slot,
         priority: Priority,
         ordinal: Ordinal,
     ) -> Result<(), Error> {
-        let pool_has_room = self.pool_has_room(slot.pool);
         let queue = self.queues.get_mut(&slot.queue);
         let Some((kept, queue)) = queue.and_then(|queue| Some((queue.kept?, queue))) else {
             return Err(Error::UnknownQueue(slot.queue));
@@ -181,41 +180,12 @@ impl Ledger {
             return Err(Error::QueueShutdown(slot.queue));
         }
         let max_pending = kept.settings.max_pending;
-        let starts_at_once = queue.pending == 0 && queue.has_room() && pool_has_room;
-        if queue.pending + queue.scheduled >= max_pending && !starts_at_once {
+        if queue.pending + queue.scheduled >= max_pending {
             return Err(Error::QueueFull { queue: slot.queue, max_pending });
         }
         let place = Place::new(priority, ordinal);
         queue.insert(slot.pool, place);
         self.undo.push(Undo::Unadmit(slot.queue, slot.pool, place));
-        Ok(())
-    }
-
-    /// Whether so many more jobs may come at once: as many may wait as the queue says, beside those that
-    /// start at once.
-    pub(super) fn has_room_for(
-        &self,
-        slot: &Slot,
-        jobs: usize,
-        is_scheduled: bool,
-    ) -> Result<(), Error> {
-        let queue = self.queues.get(&slot.queue);
-        let Some((kept, queue)) = queue.and_then(|queue| Some((queue.kept?, queue))) else {
-            return Err(Error::UnknownQueue(slot.queue.clone()));
-        };
-        if kept.shutdown {
-            return Err(Error::QueueShutdown(slot.queue.clone()));
-        }
-        let pool = self.pools.get(&slot.pool).map_or(0, |(slots, taken)| slots - slots.min(taken));
-        let starts = match queue.has_room() && queue.pending == 0 && !is_scheduled && self.claiming
-        {
-            true => pool.min(kept.settings.max_workers - queue.running),
-            false => 0,
-        };
-        let max_pending = kept.settings.max_pending;
-        if queue.pending + queue.scheduled + jobs > max_pending.saturating_add(starts) {
-            return Err(Error::QueueFull { queue: slot.queue.clone(), max_pending });
-        }
         Ok(())
     }
 
@@ -295,10 +265,22 @@ impl Ledger {
         }
     }
 
-    /// The group was rolled back: takes every step back, the last first.
+    /// The group was rolled back: takes every step back.
     pub(super) fn roll_back(&mut self) {
         self.forget_fresh();
-        while let Some(step) = self.undo.pop() {
+        self.take_back_to(0);
+    }
+
+    /// How many steps this group has made.
+    pub(super) fn steps(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Takes back what was done since there were so many steps, the last first.
+    pub(super) fn take_back_to(&mut self, steps: usize) {
+        while self.undo.len() > steps
+            && let Some(step) = self.undo.pop()
+        {
             match step {
                 Undo::Unadmit(queue, pool, place) => {
                     if let Some(queue) = self.queues.get_mut(&queue) {

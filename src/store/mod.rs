@@ -9,12 +9,14 @@ mod cancel_many;
 mod change;
 mod clocks;
 mod commits;
+mod ended;
 mod files;
 mod fsck;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod group;
 mod health;
+mod later;
 mod ledger;
 mod lifecycle;
 mod log_entry;
@@ -36,6 +38,7 @@ mod conformance;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::SqlitePool;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -117,11 +120,19 @@ pub struct DatabasePath {
     pub file: PathBuf,
     /// When a commit counts as done.
     pub synchronous: Synchronous,
+    /// How long the writer waits for another process that has locked the database, before it says so.
+    pub busy_timeout: Duration,
+}
+
+impl DatabasePath {
+    /// As long as the writer waits where nothing else is said.
+    pub const BUSY_TIMEOUT: Duration = sqlite::BUSY_TIMEOUT;
 }
 
 impl From<PathBuf> for DatabasePath {
     fn from(file: PathBuf) -> Self {
-        Self { file, synchronous: Synchronous::Full }
+        let busy_timeout = Self::BUSY_TIMEOUT;
+        Self { file, synchronous: Synchronous::Full, busy_timeout }
     }
 }
 
@@ -205,6 +216,9 @@ pub enum Error {
     /// The disk is full; nothing was written.
     #[error("the disk is full")]
     Full,
+    /// The database cannot be written at this moment: another process has locked it, or memory is short. Nothing was written.
+    #[error("the database cannot be written now: {0}")]
+    NotNow(Cause),
     /// The commit failed in a way that leaves open whether it happened.
     #[error("the database failed during a commit: {0}")]
     OutcomeUnknown(Cause),

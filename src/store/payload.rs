@@ -87,6 +87,9 @@ pub(super) struct Staged {
 
 /// The value of `change` that must be written ahead of it; none if it has no large one.
 pub(super) fn large_value(change: &Change) -> Option<String> {
+    if change.written_ahead().is_some() {
+        return None;
+    }
     let text = match change {
         Change::Submit { submission, .. } => arguments(&submission.spec),
         Change::Settle { settlement, .. } => match &settlement.outcome {

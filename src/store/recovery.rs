@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use sqlx::SqlitePool;
 
-use crate::domain::{CRASHES_SUSPECT, Invalid, Ordinal, Priority, QueueName, Timestamp};
+use crate::domain::{CRASHES_SUSPECT, Invalid, Ordinal, Outcome, Priority, QueueName, Timestamp};
 
 use super::group::{Counters, Group};
 use super::ledger::{KeptQueue, Ledger, Slot};
@@ -18,7 +18,7 @@ const NEW_EPOCH: &str = "update counters set epoch = epoch + 1 where only_row = 
 returning epoch, ordinal, seq, payload, indexed_to, quiet,
     coalesce((select last_seq from changes order by first_seq desc limit 1), 0)";
 const SELECT_RUNNING: &str =
-    "select u.job from unfinished as u cross join calls as c on c.ordinal = u.job
+    "select u.job, c.epoch from unfinished as u cross join calls as c on c.ordinal = u.job
 where c.state = 'running' order by u.job";
 /// A manual job waits in no queue, and for nobody here.
 const SELECT_WAITING: &str =
@@ -43,24 +43,30 @@ pub(super) struct Found {
 
 /// Begins a new epoch and settles what ran in an older one: it runs again, or fails with a name.
 /// Ownership is the epoch and never a time-out, so nothing that still lives can be taken for dead.
+///
+/// A server of the epoch `ended` ended by itself: what ran in it was interrupted, and is not blamed.
 pub(super) async fn recover(
     connection: &mut Connection,
     ledger: &mut Ledger,
     readers: &SqlitePool,
-    now: Timestamp,
+    (now, ended): (Timestamp, Option<i64>),
 ) -> Result<Found, OpenError> {
     let counters = new_epoch(connection)?;
     let mut found = Found { counters, kept: counters, recovered: 0, has_culprit: false };
     found.commit(connection, (ledger, now), |group| group.index_what_is_left())?;
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
-    let running = ordinals_running(connection)?;
-    for portion in running.chunks(PORTION) {
-        let jobs = read::at(readers, portion, read::View::Bare).await?;
-        let settle = |group: &mut Group<'_>| {
-            jobs.iter().try_fold(false, |any, job| Ok(group.recover(job)? || any))
-        };
-        found.has_culprit |= found.commit(connection, (ledger, now), settle)?;
-        found.recovered += portion.len();
+    let (blamed, interrupted): (Vec<_>, Vec<_>) =
+        running(connection)?.into_iter().partition(|(_, epoch)| Some(*epoch) != ended);
+    for (ran, outcome) in [(blamed, Outcome::Crashed), (interrupted, Outcome::Stopped)] {
+        let ran: Vec<Ordinal> = ran.into_iter().map(|(job, _)| job).collect();
+        for portion in ran.chunks(PORTION) {
+            let jobs = read::at(readers, portion, read::View::Bare).await?;
+            let settle = |group: &mut Group<'_>| {
+                jobs.iter().try_fold(false, |any, job| Ok(group.recover(job, &outcome)? || any))
+            };
+            found.has_culprit |= found.commit(connection, (ledger, now), settle)?;
+            found.recovered += portion.len();
+        }
     }
     found.commit(connection, (ledger, now), |group| group.mark_cancelling())?;
     Ok(found)
@@ -100,10 +106,11 @@ fn new_epoch(connection: &Connection) -> rusqlite::Result<Counters> {
     })
 }
 
-fn ordinals_running(connection: &Connection) -> rusqlite::Result<Vec<Ordinal>> {
+/// Jobs that ran, each with the epoch of its server.
+fn running(connection: &Connection) -> rusqlite::Result<Vec<(Ordinal, i64)>> {
     let mut statement = connection.prepare(SELECT_RUNNING)?;
-    let ordinals = statement.query_map((), |row| row.get(0).map(Ordinal))?;
-    ordinals.collect()
+    let jobs = statement.query_map((), |row| Ok((row.get(0).map(Ordinal)?, row.get(1)?)))?;
+    jobs.collect()
 }
 
 /// Gives the ledger the queues that were made or changed over HTTP: what the file says of those is past.

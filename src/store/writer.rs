@@ -1,18 +1,24 @@
 //! The one writer: it groups whatever waits into one transaction, answers after the commit, and takes
 //! the next group. No artificial delay: a group is what arrived during the last commit.
 
+mod refused;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::domain::Timestamp;
 
 use super::change::Change;
 use super::commits::{Commits, Committed};
+use super::ended::{self, Note};
 use super::group::{Counters, Done, Group, PORTION_AMONG_OTHERS};
 use super::health::Health;
+use super::later::Later;
 use super::ledger::Ledger;
 use super::payload::{CHUNK_BYTES_MAX, Staged, large_value};
 use super::space::Space;
@@ -29,11 +35,14 @@ const GROUP_MEMBERS_MAX: usize = 1_024;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Pieces written ahead in one group: 1 MiB.
 const GROUP_PIECES_MAX: usize = 4;
+/// While something waits to be tried again, so often it is looked whether there is anything else to do.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
     let database = config.path.file.clone();
     let space = Arc::new(Space::of(&database));
     let loss = mark::loss(&database)?;
+    let ended = ended::epoch(&database);
     if let Some(lost) = loss.as_ref().filter(|_| !config.accept_data_loss) {
         return Err(OpenError::Lost(lost.clone()));
     }
@@ -46,7 +55,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     }
     let readers = sqlite::open_readers(&config.path).await?;
     let mut ledger = Ledger::new(&config);
-    let mut found = recovery::recover(&mut connection, &mut ledger, &readers, now).await?;
+    let mut found = recovery::recover(&mut connection, &mut ledger, &readers, (now, ended)).await?;
     // A schedule is a matter of time that passes, and the last server's clock may have been ahead of ours.
     let latest = now.plus_millis(config.delivery_wait_ms_max);
     found.commit(&connection, (&mut ledger, now), |group| group.bring_forward(latest))?;
@@ -67,15 +76,21 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         kept: found.kept,
         now,
         waiting,
-        overflow: None,
         staged: VecDeque::new(),
         cancels_later: false,
         abandoned: Vec::new(),
+        later: Later::new(Arc::clone(&health)),
+        locked_since: None,
+        busy_timeout: config.path.busy_timeout,
+        is_told_to_end: false,
         committed,
         checkpointer,
         mark,
         space,
+        health: Arc::clone(&health),
+        note: Note::start(&database)?,
     };
+    health.runs_alone(writer.ledger.runs_alone());
     let space = Arc::clone(&writer.space);
     let closed = start(writer, connection)?;
     let turns = Arc::new(Semaphore::new(sqlite::READERS_MAX as usize));
@@ -104,18 +119,26 @@ struct Writer {
     /// The latest moment that a change has brought.
     now: Timestamp,
     waiting: mpsc::Receiver<Change>,
-    /// Taken from the channel, and too much for the last group.
-    overflow: Option<Change>,
     /// Changes with a large value, which is written ahead of them.
     staged: VecDeque<Staged>,
     /// A group that cancelled many at a time failed: the next one that succeeds goes on with it.
     cancels_later: bool,
     /// Payloads that nobody will own.
     abandoned: Vec<i64>,
+    /// What the database refuses for the moment.
+    later: Later,
+    /// Since when another process has locked the database.
+    locked_since: Option<Instant>,
+    /// How long a lock is waited for before that is said.
+    busy_timeout: Duration,
+    /// Whether somebody asked for the end, rather than that all are gone who could ask for anything.
+    is_told_to_end: bool,
     committed: mpsc::UnboundedSender<Committed>,
     checkpointer: Checkpointer,
     mark: mark::Keeper,
     space: Arc<Space>,
+    health: Arc<Health>,
+    note: Note,
 }
 
 /// Whether the writer goes on.
@@ -132,8 +155,11 @@ impl Writer {
             Ok(held) => self.serve(Statements::new(&connection, &held)),
             Err(error) => {
                 tracing::error!(%error, "the database failed; the server stops");
-                self.tell(Vec::new(), vec![Event::Broken]);
+                self.breaks();
             }
+        }
+        if self.is_told_to_end {
+            self.note.ended(self.counters.epoch);
         }
         // The last connection to close takes the log into the database.
         self.checkpointer.close();
@@ -154,11 +180,17 @@ impl Writer {
             }
         }
         if then == Then::Break {
-            // Whoever waits, now or later, hears that the store is closed.
-            self.tell(Vec::new(), vec![Event::Broken]);
+            self.breaks();
         } else {
             self.leave(sql);
         }
+    }
+
+    /// The server ends by itself: whoever waits, now or later, hears that the store is closed.
+    fn breaks(&self) {
+        // At once: who knows how the rest of the server ends.
+        self.note.ended(self.counters.epoch);
+        self.tell(Vec::new(), vec![Event::Broken]);
     }
 
     /// Gives back what is reserved of the counters, and takes the log into the database.
@@ -171,33 +203,21 @@ impl Writer {
         }
     }
 
-    /// Writes what is still being written ahead; whoever waits for it was told that it would be.
-    fn finish(&mut self, sql: Statements<'_>, mut then: Then) -> Then {
-        while then == Then::GoOn && !self.staged.is_empty() {
-            then = self.commit(sql, Vec::new());
-        }
-        if then == Then::GoOn { Then::Close } else { then }
-    }
-
     /// Waits for a change, then takes all that are there. True if the store is to be closed after them.
     fn next_group(&mut self) -> (Vec<Change>, bool) {
         let mut members = Vec::new();
         let mut bytes = 0;
         while members.len() < GROUP_MEMBERS_MAX && bytes < GROUP_BYTES_MAX {
-            let next = match self.overflow.take() {
-                Some(change) => Some(change),
-                // A piece to write ahead, or jobs to cancel, are a reason for a group of its own.
-                None if members.is_empty() && self.staged.is_empty() && !self.cancels() => {
-                    self.waiting.blocking_recv()
+            // A piece to write ahead, or jobs to cancel, are a reason for a group of its own.
+            let is_idle = members.is_empty() && self.staged.is_empty() && !self.cancels();
+            let change = match self.next(is_idle) {
+                Ok(Change::Close) => {
+                    self.is_told_to_end = true;
+                    return (members, true);
                 }
-                None => match self.waiting.try_recv() {
-                    Ok(change) => Some(change),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => None,
-                },
-            };
-            let Some(change) = next.filter(|change| !matches!(change, Change::Close)) else {
-                return (members, true);
+                Ok(change) => change,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return (members, true),
             };
             if change.is_submission() && self.space.is_low() {
                 change.answer(Some(&Error::Full));
@@ -215,6 +235,27 @@ impl Writer {
         (members, false)
     }
 
+    /// The next change. If the writer has nothing else to do, it waits for one, or until something is to be tried again.
+    fn next(&mut self, is_idle: bool) -> Result<Change, TryRecvError> {
+        if let Some(kept) = self.later.next() {
+            return Ok(kept);
+        }
+        if !is_idle || self.locked_since.is_some() {
+            // A lock is waited for by who begins to write.
+            return self.waiting.try_recv();
+        }
+        while let Some(rest) = self.later.rest().filter(|rest| !rest.is_zero()) {
+            match self.waiting.try_recv() {
+                Err(TryRecvError::Empty) => std::thread::park_timeout(rest.min(LOOK_EVERY)),
+                received => return received,
+            }
+        }
+        match self.later.next() {
+            Some(kept) => Ok(kept),
+            None => self.waiting.blocking_recv().ok_or(TryRecvError::Disconnected),
+        }
+    }
+
     /// Whether jobs are to be cancelled though nobody asks for anything.
     fn cancels(&self) -> bool {
         !self.cancels_later && self.ledger.next_cancelling().is_some()
@@ -225,7 +266,7 @@ impl Writer {
         while self.staged.front().is_some_and(Staged::is_whole) {
             members.extend(self.staged.pop_front().map(Staged::into_change));
         }
-        match self.try_commit(sql, &mut members, GROUP_PIECES_MAX) {
+        let then = match self.try_commit(sql, &mut members, GROUP_PIECES_MAX) {
             Ok(events) => {
                 self.cancels_later &= members.is_empty();
                 self.tell(members, events);
@@ -237,8 +278,14 @@ impl Writer {
                 members.into_iter().for_each(|change| change.answer(Some(&error)));
                 Then::Break
             }
+            Err(error) if error.is_locked() => {
+                self.put_off(sql, members, &error);
+                Then::GoOn
+            }
             Err(error) => {
-                tracing::error!(%error, "a group was rolled back; its members are tried one by one");
+                if !error.passes() {
+                    tracing::error!(%error, "a group was rolled back; its members are tried one by one");
+                }
                 if matches!(error, Error::Full) {
                     self.space.is_full();
                 }
@@ -246,7 +293,9 @@ impl Writer {
                 self.cancels_later = true;
                 self.commit_singly(sql, members)
             }
-        }
+        };
+        self.later.tell(self.staged.iter().map(|staged| &staged.change));
+        then
     }
 
     /// The group failed, perhaps for what was to be written ahead: that is given up, and its pieces are
@@ -254,7 +303,7 @@ impl Writer {
     fn give_up_staged(&mut self, error: &Error) {
         if let Some(staged) = self.staged.pop_front() {
             self.abandoned.push(staged.payload);
-            staged.change.answer(Some(error));
+            self.refuse(staged.change, error);
         }
     }
 
@@ -263,13 +312,13 @@ impl Writer {
             let mut alone = vec![member];
             match self.try_commit(sql, &mut alone, 0) {
                 Ok(events) => self.tell(alone, events),
-                Err(error) => {
-                    tracing::error!(%error, "a change was rolled back");
+                Err(error @ Error::OutcomeUnknown(_)) => {
+                    tracing::error!(%error, "the database failed; the server stops");
                     alone.into_iter().for_each(|change| change.answer(Some(&error)));
-                    if matches!(error, Error::OutcomeUnknown(_)) {
-                        return Then::Break;
-                    }
+                    return Then::Break;
                 }
+                Err(error) if error.is_locked() => self.put_off(sql, alone, &error),
+                Err(error) => alone.into_iter().for_each(|change| self.refuse(change, &error)),
             }
         }
         Then::GoOn
@@ -289,10 +338,14 @@ impl Writer {
         pieces: usize,
     ) -> Result<Vec<Event>, Error> {
         let written = self.write(sql, members, pieces);
-        if written.is_err() {
+        if let Err(error) = &written {
             sql.roll_back();
             self.ledger.roll_back();
+            if error.is_locked() {
+                return written;
+            }
         }
+        self.is_free(sql);
         written
     }
 
@@ -322,6 +375,7 @@ impl Writer {
         let Done { counters, now, events } = group.commit(&mut self.kept)?;
         (self.counters, self.now) = (counters, now);
         self.mark.keep(counters);
+        self.health.runs_alone(self.ledger.runs_alone());
         self.abandoned.clear();
         if let Some(staged) = self.staged.front_mut() {
             staged.pieces = staged.next_pieces(pieces).end;

@@ -43,6 +43,7 @@ mod keys;
 mod limits;
 mod list;
 mod listen;
+mod locked;
 mod malformed;
 mod manual;
 mod map;

@@ -99,6 +99,8 @@ codes! {
         "It takes no more jobs. What it accepted is safe and goes on at the next start."
     StorageFull "storage_full" 503 "The disk is full"
         "Nothing was written. What was accepted before is safe. An operator makes room; the server recovers by itself."
+    DatabaseBusy "database_busy" 503 "The database cannot be written now"
+        "Another process has locked the database file, or memory is short. Nothing was written. What was accepted before is safe, and what runs goes on; its outcomes are recorded when the database is free. Try again."
     Overloaded "overloaded" 503 "The server is overloaded"
         "Try again later. Nothing was written."
     OutcomeUnknown "outcome_unknown" 503 "It is not known whether the write happened"

@@ -6,7 +6,6 @@ use crate::domain::{
 use crate::store::batches::Submitted;
 use crate::store::cancel_many::Mark;
 use crate::store::change::{Change, Submission};
-use crate::store::ledger::Slot;
 use crate::store::sqlite::write::batches::Run;
 use crate::store::{Arc, Error, Event, Many, NewBatch};
 
@@ -21,9 +20,14 @@ impl Group<'_> {
         &mut self,
         it: &mut NewBatch,
     ) -> Result<Result<Batch, Error>, Error> {
-        if let Err(refusal) = self.admit_batch(it)? {
-            return Ok(Err(refusal));
+        if let Some(known) = self.look_up_batch(it)? {
+            return Ok(Err(known));
         }
+        let first = Ordinal(self.counters.ordinal + 2);
+        let places = match self.take_places(&it.calls, first) {
+            Ok(places) => places,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         self.now = self.now.max(it.created_at);
         self.counters.ordinal += 1;
         let place = Ordinal(self.counters.ordinal);
@@ -37,13 +41,9 @@ impl Group<'_> {
             self.sql.keep_key(key, identity.fingerprint, it.id.0, it.created_at)?;
         }
         let mut counts = Counts::default();
-        let first = Ordinal(place.0 + 1);
-        for (index, call) in (0..).zip(&mut it.calls) {
+        for (index, (call, starts)) in (0..).zip(it.calls.iter_mut().zip(places)) {
             stand(call, Membership { batch: it.id, place, index });
-            let job = self.submit(call, None)?.map_err(|refused| {
-                disagree(format!("a batch had room, and one of its jobs has not: {refused}"))
-            })?;
-            counts.came(job.state);
+            counts.came(self.bring(call, starts, None)?.state);
         }
         if counts.total > 0 {
             let run = Run { index_from: 0, ordinal_from: first, count: counts.total };
@@ -60,17 +60,12 @@ impl Group<'_> {
         Ok(Ok(batch(it, place, counts, finished_at)))
     }
 
-    /// Whether there is room for all its jobs, and its request has made none before.
-    fn admit_batch(&mut self, it: &NewBatch) -> Result<Result<(), Error>, Error> {
-        if let Some(identity) = &it.identity
-            && let Some(key) = &identity.key
-            && let Some(known) = self.look_up_key(key, identity)?
-        {
-            return Ok(Err(known));
+    /// What its request is to be answered with, if it has made a batch before.
+    fn look_up_batch(&mut self, it: &NewBatch) -> Result<Option<Error>, Error> {
+        match it.identity.as_ref().and_then(|identity| Some((identity, identity.key.as_ref()?))) {
+            Some((identity, key)) => self.look_up_key(key, identity),
+            None => Ok(None),
         }
-        let Some(first) = it.calls.first() else { return Ok(Ok(())) };
-        let slot = Slot { queue: first.spec.queue.clone(), pool: first.pool };
-        Ok(self.ledger.has_room_for(&slot, it.calls.len(), first.run_at.is_some()))
     }
 
     /// Inserts jobs, each for itself. The outer refusal is of all of them.

@@ -6,10 +6,14 @@ use crate::store::Error;
 use super::{Group, Guard};
 
 impl Group<'_> {
-    /// Settles a job whose server died while it ran; whether it is taken for the cause.
-    pub(in crate::store) fn recover(&mut self, job: &Job) -> Result<bool, Error> {
+    /// Settles a job whose server ended while it ran, with what is made of that; whether it is taken for the cause.
+    pub(in crate::store) fn recover(
+        &mut self,
+        job: &Job,
+        outcome: &Outcome,
+    ) -> Result<bool, Error> {
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
-        let mut next = settle(job, Outcome::Crashed, self.now, 0.5);
+        let mut next = settle(job, outcome.clone(), self.now, 0.5);
         self.end(&mut next, guard, None)?;
         self.make_due(&mut next)?;
         Ok(next.error.is_some_and(|error| error.kind == ErrorType::CrashLoop))

@@ -47,7 +47,6 @@ impl Ledger {
         let is_open = |queue: &Queue| queue.kept.is_some_and(|kept| !kept.shutdown);
         let is_free = |queue: &Queue| queue.pending == 0 && queue.has_room() && is_open(queue);
         let may_start = self.claiming
-            && !self.has_marks()
             && matches!(self.next_of_suspects(), Next::Anybody)
             && self.queues.get(&slot.queue).is_some_and(is_free)
             && self.pool_has_room(slot.pool);

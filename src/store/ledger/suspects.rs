@@ -65,6 +65,11 @@ impl Ledger {
         }
     }
 
+    /// Whether a job runs with no other beside it, or will as soon as it can.
+    pub(in crate::store) fn runs_alone(&self) -> bool {
+        !matches!(self.next_of_suspects(), Next::Anybody)
+    }
+
     /// Whose turn it is.
     pub(super) fn next_of_suspects(&self) -> Next {
         if self.suspects.alone.is_some() {

@@ -24,7 +24,7 @@ use schema::VERSION_MIN;
 pub(super) use schema::{check_schema, migrate};
 
 /// Only another process, such as a backup, can hold the database; then we wait this long.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at once. More only contend for two or four cores; waiters need none.
 pub(super) const READERS_MAX: u32 = 4;
 
@@ -121,7 +121,7 @@ impl From<rusqlite::Error> for OpenError {
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Sql(cause) | Error::OutcomeUnknown(cause) => cause.into(),
+            Error::Sql(cause) | Error::NotNow(cause) | Error::OutcomeUnknown(cause) => cause.into(),
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -130,7 +130,7 @@ impl From<Error> for OpenError {
 /// Opens the connection that writes.
 pub(super) fn open_writer(path: &DatabasePath) -> Result<Connection, OpenError> {
     let connection = Connection::open(&path.file)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(path.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     for (name, value) in PRAGMAS {
         connection.pragma_update(None, name, value)?;
@@ -191,6 +191,7 @@ pub(super) fn open_checkpointer(path: &DatabasePath) -> Result<Connection, OpenE
 pub(super) fn of_reader(error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::PoolClosed => Error::Closed,
+        sqlx::Error::PoolTimedOut => Error::NotNow(Cause::Read(Arc::new(error))),
         // A row that is there has the columns that we asked for, of the types that we wrote.
         sqlx::Error::ColumnDecode { .. } => Error::Damaged(error.to_string()),
         other => match classify(Cause::Read(Arc::new(other))) {
@@ -205,11 +206,19 @@ pub(super) fn of_writer(error: rusqlite::Error) -> Error {
     classify(Cause::Write(Arc::new(error)))
 }
 
+/// `SQLITE_IOERR_NOMEM`: for want of memory nothing was asked of the disk.
+const IOERR_NOMEM: i32 = 10 | 12 << 8;
+
 fn classify(cause: Cause) -> Error {
     const FULL: i32 = 13;
+    const NOT_NOW: [i32; 3] = [5, 6, 7]; // BUSY, LOCKED, NOMEM
     const FAILING: [i32; 5] = [10, 11, 14, 22, 26]; // IOERR, CORRUPT, CANTOPEN, NOLFS, NOTADB
+    if cause.code() == Some(IOERR_NOMEM) {
+        return Error::NotNow(cause);
+    }
     match cause.primary_code() {
         Some(FULL) => Error::Full,
+        Some(code) if NOT_NOW.contains(&code) => Error::NotNow(cause),
         Some(code) if FAILING.contains(&code) => Error::OutcomeUnknown(cause),
         _ => Error::Sql(cause),
     }
@@ -222,14 +231,24 @@ impl Cause {
         self.primary_code().is_some_and(|code| DAMAGED.contains(&code))
     }
 
-    /// SQLite's code, if the database gave one: the low byte of the extended code.
+    /// Whether another process has the database.
+    pub(super) fn is_lock(&self) -> bool {
+        const LOCKS: [i32; 2] = [5, 6]; // BUSY, LOCKED
+        self.primary_code().is_some_and(|code| LOCKS.contains(&code))
+    }
+
+    /// The low byte of SQLite's code.
     fn primary_code(&self) -> Option<i32> {
-        let extended = match self {
-            Self::Read(error) => error.as_database_error()?.code()?.parse().ok()?,
-            Self::Write(error) => error.sqlite_error()?.extended_code,
-            Self::Disagreement(_) => return None,
-        };
-        Some(extended & 0xff)
+        self.code().map(|extended| extended & 0xff)
+    }
+
+    /// SQLite's code, if the database gave one.
+    fn code(&self) -> Option<i32> {
+        match self {
+            Self::Read(error) => error.as_database_error()?.code()?.parse().ok(),
+            Self::Write(error) => Some(error.sqlite_error()?.extended_code),
+            Self::Disagreement(_) => None,
+        }
     }
 }
 

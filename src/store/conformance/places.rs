@@ -1,0 +1,327 @@
+//! One decision about each job that comes: it starts, waits, or is refused. Whatever else stands or happens, no request makes
+//! ledger and database disagree, and a batch is there whole or not at all.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::batches::batch;
+use super::{
+    BTreeMap, CancelOrder, Config, Error, Job, NOW, Ordinal, Outcome, Pool, QueueName,
+    QueueSettings, Shelf, Spec, State, Submission, TempDir, Timestamp, cancel, example, returned,
+    settlement, submission,
+};
+use crate::domain::{BatchId, OnError, Options, RunAt};
+use crate::store::{
+    CancelPortion, Filter, Many, Mark, Moment, NewBatch, QueueChange, QueueOrder, Swept, fsck,
+};
+
+const MAX_PENDING: usize = 3;
+const QUEUES: [&str; 2] = ["default", "other"];
+
+/// Calls of a batch that has room for so many starts and so many that wait.
+fn calls(count: u64) -> NewBatch {
+    let calls = (100..100 + count).map(|number| submission(example::spec(number)));
+    NewBatch { calls: calls.collect(), ..batch(0) }
+}
+
+/// Three workers and three places, and a job that runs alone because two servers died of it.
+async fn with_one_alone() -> Shelf {
+    let mut it = Shelf::with(QueueSettings { max_workers: 3, max_pending: MAX_PENDING }).await;
+    it.submit(1).await;
+    for _death in 0..2 {
+        it = it.reopened().await;
+        assert_eq!(it.tells().await, ["claimed [1]"]);
+    }
+    it
+}
+
+#[tokio::test]
+async fn g9_a_batch_that_comes_while_one_runs_alone_waits_or_is_refused_as_a_whole() {
+    let it = with_one_alone().await;
+    let refused = it.store.submit_batch(calls(4)).await;
+    assert!(matches!(refused, Err(Error::QueueFull { max_pending: 3, .. })), "{refused:?}");
+    let left = "select (select count(*) from batches) + (select count(*) from jobs)";
+    assert_eq!(it.number(left).await, 1, "nothing is there of it");
+    let taken = it.store.submit_batch(calls(3)).await.expect("as many as may wait");
+    assert_eq!((taken.counts.pending(), taken.counts.running), (3, 0));
+    let one_more = it.put(submission(example::spec(2))).await;
+    assert!(matches!(one_more, Err(Error::QueueFull { .. })), "{one_more:?}");
+}
+
+#[tokio::test]
+async fn g9_what_is_to_start_later_leaves_no_room_beside_one_that_runs_alone() {
+    let it = with_one_alone().await;
+    for number in 2..=4 {
+        let run_at = Some(RunAt::Counted(Timestamp(NOW.0 + 60_000)));
+        let later = Submission { run_at, ..submission(example::spec(number)) };
+        it.put(later).await.expect("a place");
+    }
+    let one_more = it.put(submission(example::spec(5))).await;
+    assert!(matches!(one_more, Err(Error::QueueFull { .. })), "it would not start: {one_more:?}");
+}
+
+/// What is asked of a store, or happens to it.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Submit { queue: usize, later: bool },
+    Batch { queue: usize, calls: u64, later: bool, cancels: bool },
+    Many { queue: usize, calls: u64 },
+    End { nth: usize, fails: bool },
+    Cancel { nth: usize },
+    CancelBatch { nth: usize },
+    Mark { queue: usize },
+    Unmark,
+    Portion { nth: usize },
+    Queue { queue: usize, change: QueueChange },
+    Workers(usize),
+    Pass,
+    Clean,
+    Together,
+    Dies,
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    let queue = 0..QUEUES.len();
+    let change = prop_oneof![
+        1 => Just(QueueChange::Pause),
+        3 => Just(QueueChange::Resume),
+        1 => any::<bool>().prop_map(|cancel_futures| QueueChange::ShutDown { cancel_futures }),
+        3 => (0..4_usize, 0..6_usize).prop_map(|(workers, pending)| QueueChange::Set {
+            max_workers: Some(workers.max(1)),
+            max_pending: Some(pending),
+        }),
+    ];
+    prop_oneof![
+        4 => (queue.clone(), prop::bool::weighted(0.2))
+            .prop_map(|(queue, later)| Step::Submit { queue, later }),
+        8 => (queue.clone(), 0..9_u64, prop::bool::weighted(0.2), any::<bool>()).prop_map(
+            |(queue, calls, later, cancels)| Step::Batch { queue, calls, later, cancels }
+        ),
+        2 => (queue.clone(), 1..5_u64).prop_map(|(queue, calls)| Step::Many { queue, calls }),
+        6 => (any::<usize>(), prop::bool::weighted(0.3))
+            .prop_map(|(nth, fails)| Step::End { nth, fails }),
+        2 => any::<usize>().prop_map(|nth| Step::Cancel { nth }),
+        2 => any::<usize>().prop_map(|nth| Step::CancelBatch { nth }),
+        2 => queue.clone().prop_map(|queue| Step::Mark { queue }),
+        1 => Just(Step::Unmark),
+        2 => any::<usize>().prop_map(|nth| Step::Portion { nth }),
+        3 => (queue, change).prop_map(|(queue, change)| Step::Queue { queue, change }),
+        1 => (0..4_usize).prop_map(Step::Workers),
+        2 => Just(Step::Pass),
+        1 => Just(Step::Clean),
+        1 => Just(Step::Together),
+        3 => Just(Step::Dies),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
+    #[test]
+    fn e4_g9_no_request_in_whatever_order_makes_ledger_and_database_disagree(
+        steps in prop::collection::vec(a_step(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut it = Asked::new().await;
+            for step in steps {
+                it = it.after(step).await;
+                it.is_whole().await;
+            }
+            it.is_found_whole().await;
+        });
+    }
+}
+
+/// A store of which anything is asked.
+struct Asked {
+    shelf: Shelf,
+    number: u64,
+    now: Timestamp,
+    /// Batches that were taken, and how many calls each has.
+    batches: Vec<(BatchId, Ordinal, u64)>,
+    marks: Vec<u64>,
+}
+
+impl Asked {
+    async fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let settings = QueueSettings { max_workers: 2, max_pending: MAX_PENDING };
+        let queues = QUEUES.map(|name| (QueueName::new(name).expect("a name"), settings));
+        let config = Config {
+            path: dir.path().join("futurity.db").into(),
+            queues: BTreeMap::from(queues),
+            queue_default: settings,
+            slots: BTreeMap::from([(Pool::Tasks, 3)]),
+            pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
+            delivery_wait_ms_max: 86_400_000,
+            accept_data_loss: false,
+        };
+        let shelf = Shelf::open(dir, config).await;
+        Self { shelf, number: 0, now: NOW, batches: Vec::new(), marks: Vec::new() }
+    }
+
+    /// What may be answered to anybody: anything but that nobody knows.
+    #[track_caller]
+    fn known<T>(answer: Result<T, Error>) -> Option<T> {
+        let error = match answer {
+            Ok(done) => return Some(done),
+            Err(error) => error,
+        };
+        let is_refusal = matches!(
+            error,
+            Error::QueueFull { .. }
+                | Error::QueueShutdown(_)
+                | Error::Superseded
+                | Error::BatchClosed
+        );
+        assert!(is_refusal, "{error:?}");
+        None
+    }
+
+    fn call(&mut self, queue: usize, later: bool) -> Submission {
+        self.number += 1;
+        let queue = QueueName::new(QUEUES[queue]).expect("a name");
+        let options = Options { retention_ms: 20, ..Options::default() };
+        let spec = Spec { queue, created_at: self.now, options, ..example::spec(self.number) };
+        let run_at = later.then(|| RunAt::Counted(self.now.plus_millis(15)));
+        Submission { run_at, ..submission(spec) }
+    }
+
+    async fn running(&self) -> Vec<Job> {
+        let filter = Filter { state: Some(State::Running), ..Filter::default() };
+        self.shelf.store.list(&filter, None, 1_000).await.expect("a page").jobs
+    }
+
+    async fn jobs(&self) -> Vec<Job> {
+        self.shelf.store.list(&Filter::default(), None, 1_000).await.expect("a page").jobs
+    }
+
+    async fn after(mut self, step: Step) -> Self {
+        let now = self.now;
+        match step {
+            Step::Submit { queue, later } => {
+                let call = self.call(queue, later);
+                Self::known(self.shelf.put(call).await);
+            }
+            Step::Batch { queue, calls, later, cancels } => {
+                self.batch(queue, (calls, later), cancels).await;
+            }
+            Step::Many { queue, calls } => {
+                let calls = (0..calls).map(|_| self.call(queue, false)).collect();
+                let many = Many { calls, batch: None };
+                let each = Self::known(self.shelf.store.submit_many(many).await);
+                each.into_iter().flatten().for_each(|one| drop(Self::known(one)));
+            }
+            Step::End { nth, fails } => {
+                if let Some(job) = nth_of(self.running().await, nth) {
+                    let job = self.shelf.job(&job).await;
+                    let error = crate::domain::JobError::new("ValueError", "no");
+                    let outcome = if fails { Outcome::Raised(error) } else { returned() };
+                    Self::known(self.shelf.record(settlement(&job, outcome)).await);
+                }
+            }
+            Step::Cancel { nth } => {
+                if let Some(job) = nth_of(self.jobs().await, nth) {
+                    let order = CancelOrder { now, ..cancel(&job, true) };
+                    Self::known(self.shelf.store.cancel(order).await);
+                }
+            }
+            other => self.upkeep(other).await,
+        }
+        match step {
+            Step::Dies => self.dies().await,
+            _ => self,
+        }
+    }
+
+    async fn batch(&mut self, queue: usize, (calls, later): (u64, bool), cancels: bool) {
+        let on_error = if cancels { OnError::Cancel } else { OnError::Continue };
+        let id = BatchId(Uuid::from_u128(1 << 80 | u128::from(self.number)));
+        self.number += 1;
+        let jobs = (0..calls).map(|_| self.call(queue, later)).collect();
+        let new = NewBatch { id, calls: jobs, on_error, created_at: self.now, ..batch(0) };
+        if let Some(made) = Self::known(self.shelf.store.submit_batch(new).await) {
+            self.batches.push((id, made.ordinal, calls));
+        }
+    }
+
+    async fn upkeep(&mut self, step: Step) {
+        let (store, now) = (self.shelf.store.clone(), self.now);
+        match step {
+            Step::CancelBatch { nth } => {
+                if let Some((_, place, _)) = nth_of(self.batches.clone(), nth) {
+                    Self::known(store.cancel_batch(place, now).await);
+                }
+            }
+            Step::Mark { queue } => {
+                let queue = QueueName::new(QUEUES[queue]).ok();
+                let mark = Mark::Meant(Filter { queue, ..Filter::default() });
+                let marked = Self::known(store.mark_cancelled(mark).await);
+                self.marks.extend(marked.map(|(number, _)| number));
+            }
+            Step::Unmark => {
+                if let Some(number) = self.marks.pop() {
+                    Self::known(store.unmark_cancelled(number).await);
+                }
+            }
+            Step::Portion { nth } => {
+                let job = nth_of(self.jobs().await, nth);
+                let jobs = job.into_iter().map(|job| job.ordinal).collect();
+                let all = (true, true, true);
+                let (pending, running, terminate) = all;
+                let grace_seconds = 1.0;
+                let portion =
+                    CancelPortion { jobs, pending, running, terminate, grace_seconds, now };
+                Self::known(store.cancel_portion(portion).await);
+            }
+            Step::Queue { queue, change } => {
+                let queue = QueueName::new(QUEUES[queue]).expect("a name");
+                Self::known(store.order_queue(QueueOrder { queue, change, now }).await);
+            }
+            Step::Workers(slots) => {
+                Self::known(store.resize(Pool::Tasks, slots, now).await);
+            }
+            Step::Pass => {
+                self.now = now.plus_millis(10);
+                Self::known(store.come_due(Moment { now: self.now, wall: self.now }).await);
+            }
+            Step::Clean => {
+                let mut from = Some(Swept::NOTHING);
+                while let Some(next) = from {
+                    from = Self::known(store.clean(now, next).await).and_then(|it| it.next);
+                }
+            }
+            Step::Together => {
+                Self::known(store.clear_suspects(now).await);
+            }
+            _ => {}
+        }
+    }
+
+    async fn dies(self) -> Self {
+        // Marks of cancels of many go with their server.
+        Self { shelf: self.shelf.reopened_at(self.now).await, marks: Vec::new(), ..self }
+    }
+
+    /// Each batch has as many jobs as it was taken with, as long as it is there.
+    async fn is_whole(&self) {
+        for (id, _, calls) in &self.batches {
+            if let Some(found) = self.shelf.store.batch(*id).await.expect("it reads") {
+                assert_eq!(u64::try_from(found.counts.total), Ok(*calls));
+            }
+        }
+    }
+
+    async fn is_found_whole(self) {
+        let Shelf { store, closed, dir, .. } = self.shelf;
+        store.close().await;
+        closed.await.expect("the writer ends when it is told to");
+        let found = fsck(&dir.path().join("futurity.db"), |_, _| true).await;
+        assert_eq!(found.expect("it reads").findings, Vec::<String>::new());
+    }
+}
+
+fn nth_of<T>(all: Vec<T>, nth: usize) -> Option<T> {
+    let count = all.len();
+    (count > 0).then(|| all.into_iter().nth(nth % count)).flatten()
+}

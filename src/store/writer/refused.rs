@@ -1,0 +1,94 @@
+//! What becomes of changes that the database refuses: some are refused in turn, and some are kept until they are written.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::store::Error;
+use crate::store::change::Change;
+use crate::store::sqlite::write::Statements;
+
+use super::{Then, Writer};
+
+/// Once it is known that another process has the database, whoever asks is not kept waiting for it.
+const LOCKED_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a server that ends waits for what is kept to be written.
+const LAST_TRIES_WITHIN: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// Another process has locked the database: nothing was begun, so none of the members is tried by itself.
+    pub(super) fn put_off(&mut self, sql: Statements<'_>, members: Vec<Change>, error: &Error) {
+        if self.locked_since.is_none() {
+            let since = Instant::now();
+            self.locked_since = Some(since);
+            self.health.locked(Some(since));
+            tracing::warn!(%error, "another process has locked the database; what asks for a write is refused until it lets go");
+            self.wait_for_locks(sql, LOCKED_TIMEOUT);
+        }
+        for staged in std::mem::take(&mut self.staged) {
+            if staged.change.is_kept_after(error) {
+                self.staged.push_back(staged);
+            } else {
+                self.abandoned.push(staged.payload);
+                staged.change.answer(Some(error));
+            }
+        }
+        members.into_iter().for_each(|member| self.refuse(member, error));
+    }
+
+    /// It could begin to write: nobody has locked the database any more.
+    pub(super) fn is_free(&mut self, sql: Statements<'_>) {
+        if let Some(since) = self.locked_since.take() {
+            self.health.locked(None);
+            let seconds = since.elapsed().as_secs();
+            tracing::warn!(seconds, "the database is not locked any more");
+            self.wait_for_locks(sql, self.busy_timeout);
+        }
+    }
+
+    fn wait_for_locks(&self, sql: Statements<'_>, at_most: Duration) {
+        if let Err(error) = sql.connection().busy_timeout(at_most) {
+            tracing::warn!(%error, "the writer waits for locks as long as before");
+        }
+    }
+
+    /// What becomes of a change that `error` has kept from being written. What asks for nothing of the database is done.
+    pub(super) fn refuse(&mut self, change: Change, error: &Error) {
+        match change {
+            Change::Queues { name, mut reply } => {
+                reply.set(Ok(self.ledger.queues(name.as_ref())));
+                Change::Queues { name, reply }.answer(None);
+            }
+            Change::StopClaiming { mut reply } => {
+                self.ledger.stop_claiming();
+                self.ledger.commit();
+                reply.set(Ok(()));
+                Change::StopClaiming { reply }.answer(None);
+            }
+            kept if kept.is_kept_after(error) => self.later.keep(kept, error),
+            refused => {
+                // Nobody will own it.
+                self.abandoned.extend(refused.written_ahead());
+                if !error.passes() {
+                    tracing::error!(%error, "a change was rolled back");
+                }
+                refused.answer(Some(error));
+            }
+        }
+    }
+
+    /// Writes what is still being written ahead, of which whoever waits for it was told that it would be, and what was kept. But
+    /// an end does not wait for ever.
+    pub(super) fn finish(&mut self, sql: Statements<'_>, mut then: Then) -> Then {
+        let until = Instant::now() + LAST_TRIES_WITHIN;
+        while then == Then::GoOn && !(self.staged.is_empty() && self.later.is_empty()) {
+            if Instant::now() >= until {
+                let staged: VecDeque<_> = std::mem::take(&mut self.staged);
+                self.later.give_up(staged.into_iter().map(|staged| staged.change));
+                break;
+            }
+            let (members, _) = self.next_group();
+            then = self.commit(sql, members);
+        }
+        if then == Then::GoOn { Then::Close } else { then }
+    }
+}
