@@ -1,5 +1,6 @@
 //! The roof: builds every floor, and takes them down in the right order.
 
+mod admission;
 mod check;
 mod data_dir;
 mod functions;
@@ -23,7 +24,7 @@ use crate::config::{Config, InvalidConfig};
 use crate::domain::Timestamp;
 use crate::engine::keys::Keys;
 use crate::engine::secret::{self, WebhookSecrets};
-use crate::engine::{self, Clock, CourierConfig, Engine, Wall};
+use crate::engine::{self, Clock, CourierConfig, Engine, Wall, Watcher};
 use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry, Runtime};
@@ -151,7 +152,7 @@ impl Builder {
         let lock = data_dir::lock(&data_dir)?;
         close_to_others();
         let keys = Keys::new(&data_dir);
-        check_listen(&config, &keys)?;
+        admission::settle(&config, &keys)?;
         raise_descriptor_limit(config.limits.descriptors());
         let listening = format!("cannot listen on {}", config.listen);
         let listener =
@@ -170,6 +171,9 @@ impl Builder {
         let (secrets, seal_key) = WebhookSecrets::open(&data_dir)
             .and_then(|secrets| Ok((secrets, secret::seal_key(&data_dir)?)))
             .map_err(failure)?;
+        let door = keys.door();
+        let watcher = Watcher::start(clock.clone(), vec![door.looks(), secrets.looks()])
+            .map_err(Failure::io("cannot start threads"))?;
         let engine_config = engine::Config {
             waiters_max: config.limits.waiters,
             watched_max: config.limits.watched_jobs,
@@ -184,12 +188,13 @@ impl Builder {
             engine::Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key };
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
-        let app = http::App::new(engine.clone(), keys, config.http());
+        let app = http::App::new(engine.clone(), door, config.http());
         let serving = tokio::spawn(http::serve(listener, app, shutdown.clone()));
         secret::write_private(&data_dir.join(ADDRESS_FILE), &format!("{address}\n"))
             .map_err(Failure::io("the address cannot be written"))?;
         tracing::info!(%address, data_dir = %data_dir.display(), "serving");
-        Ok(Server { address, grace: config.grace, engine, shutdown, serving, _lock: lock })
+        let grace = config.grace;
+        Ok(Server { address, grace, engine, shutdown, serving, _watcher: watcher, _lock: lock })
     }
 }
 
@@ -225,6 +230,7 @@ pub struct Server {
     engine: Engine,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
+    _watcher: Watcher,
     _lock: File,
 }
 
@@ -298,22 +304,6 @@ fn close_to_others() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "programs of the same user can look into this process");
     }
-}
-
-/// Whoever can reach the server can run its functions; so beyond this machine a key is needed.
-fn check_listen(config: &Config, keys: &Keys) -> Result<(), Failure> {
-    if config.listen.ip().is_loopback() {
-        return Ok(());
-    }
-    if keys.list().map_err(Failure::io("the keys cannot be read"))?.is_empty() {
-        return Err(Failure::Config(InvalidConfig(format!(
-            "{} can be reached from other machines, and there is no API key: make one with \
-             `futurity keys create --data-dir {}`, or listen on 127.0.0.1",
-            config.listen,
-            config.data_dir.display()
-        ))));
-    }
-    Ok(())
 }
 
 async fn open_store(

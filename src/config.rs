@@ -57,6 +57,8 @@ pub struct Config {
     pub egress_allow: Vec<String>,
     /// Whether callbacks and `http.request` may reach this machine, for development.
     pub allow_loopback_egress: bool,
+    /// Whether each request is logged.
+    pub access_log: bool,
     /// Whether to start where something that was acknowledged is lost.
     pub accept_data_loss: bool,
     /// Queues by name. `default` always exists.
@@ -69,10 +71,6 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// What clients may ask.
     pub limits: Limits,
-    /// What to log, as a filter.
-    pub log: String,
-    /// Form of the log.
-    pub log_format: LogFormat,
 }
 
 /// A queue's settings.
@@ -103,14 +101,13 @@ impl Default for Config {
             hosts: Vec::new(),
             egress_allow: Vec::new(),
             allow_loopback_egress: false,
+            access_log: false,
             accept_data_loss: false,
             queues: BTreeMap::new(),
             programs: Programs::default(),
             cgroups: true,
             webhooks: Webhooks::default(),
             limits: Limits::default(),
-            log: "info".to_owned(),
-            log_format: LogFormat::Text,
         }
     }
 }
@@ -148,30 +145,28 @@ pub struct Options {
     /// Let callbacks and http.request reach this machine
     #[arg(long, env = "FUTURITY_ALLOW_LOOPBACK_EGRESS", global = true)]
     allow_loopback_egress: bool,
+    /// Log each request, with the id of its key
+    #[arg(long, env = "FUTURITY_ACCESS_LOG", global = true)]
+    access_log: bool,
     /// Start though something that was acknowledged is lost, and go on with what is left
     #[arg(long, global = true)]
     accept_data_loss: bool,
-    /// What to log, as a filter: info, debug, futurity=trace  [default: info]
-    #[arg(long, env = "FUTURITY_LOG", global = true, value_name = "FILTER")]
-    log: Option<String>,
-    /// Form of the log  [default: text]
-    #[arg(long, env = "FUTURITY_LOG_FORMAT", global = true, value_enum)]
-    log_format: Option<LogFormat>,
+    /// What to log, as a filter: info, debug, futurity=trace
+    #[arg(
+        long,
+        env = "FUTURITY_LOG",
+        global = true,
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+    /// Form of the log
+    #[arg(long, env = "FUTURITY_LOG_FORMAT", global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
 }
 
 /// Form of the log.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    clap::ValueEnum,
-    serde::Deserialize,
-    serde::Serialize,
-)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// Lines for people.
     #[default]
@@ -215,6 +210,7 @@ impl Config {
             hosts: file.hosts.into_iter().chain(options.host.iter().cloned()).collect(),
             egress_allow: file.egress.allow,
             allow_loopback_egress: options.allow_loopback_egress || file.egress.allow_loopback,
+            access_log: options.access_log || file.access_log,
             accept_data_loss: options.accept_data_loss,
             queues: file.queues.into_iter().map(queue).collect(),
             programs: Programs {
@@ -226,8 +222,6 @@ impl Config {
             cgroups: file.cgroups.unwrap_or(base.cgroups),
             webhooks: file.webhooks,
             limits: file.limits,
-            log: options.log.clone().or(file.log).unwrap_or(base.log),
-            log_format: options.log_format.or(file.log_format).unwrap_or(base.log_format),
         };
         config.misfits().map_err(|misfit| source.place(&misfit))?;
         Ok(config)
@@ -327,12 +321,18 @@ impl Config {
         self.webhooks.read().map_err(|misfit| misfit.within(&["webhooks"]))
     }
 
+    /// Whether nobody but this machine can reach the server. Another name is what a proxy before it goes by.
+    pub(crate) fn is_local(&self) -> bool {
+        self.listen.ip().is_loopback() && self.hosts.is_empty()
+    }
+
     pub(crate) fn http(&self) -> http::Config {
         let own = (!self.listen.ip().is_unspecified()).then(|| self.listen.ip().to_string());
         http::Config {
             wait_max: self.wait_max,
             hosts: self.hosts.iter().cloned().chain(own).collect(),
-            open_without_keys: self.listen.ip().is_loopback(),
+            open_without_keys: self.is_local(),
+            access_log: self.access_log,
             limits: self.limits.http(),
         }
     }
@@ -362,11 +362,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_loopback_nothing_is_open_even_when_the_last_key_is_revoked() {
-        let listening = |listen: &str| {
-            let config = Config { listen: listen.parse().unwrap(), ..Config::default() };
+    fn beyond_loopback_and_behind_a_proxy_nothing_is_open_without_a_key() {
+        let open = |listen: &str, hosts: &[&str]| {
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let config = Config { listen: listen.parse().unwrap(), hosts, ..Config::default() };
             config.http().open_without_keys
         };
+        assert!(!open("127.0.0.1:8080", &["futurity.example"]));
+        let listening = |listen: &str| open(listen, &[]);
         assert!(listening("127.0.0.1:8080") && listening("[::1]:8080"));
         assert!(!listening("0.0.0.0:8080") && !listening("[::]:8080"));
         assert!(!listening("192.0.2.1:8080"));

@@ -42,7 +42,7 @@ impl Known {
     fn secrets(&self, now: Timestamp) -> Vec<Secret> {
         match self {
             Self::Given(secret) => vec![secret.clone()],
-            Self::OfServer(secrets) => secrets.active(now),
+            Self::OfServer(secrets) => secrets.active_in_file(now).unwrap_or_default(),
         }
     }
 }

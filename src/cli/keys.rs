@@ -12,6 +12,11 @@ use crate::engine::keys::{Key, Keys, NewKey, Scope};
 
 use super::{let_servers_see, prepare_data_dir, say, say_error};
 
+const LAST_REVOKED: &str = "it was the last one: nobody is let in now. Make another with `futurity keys create`, \
+    or let everybody on this machine in with `futurity keys open`";
+const OPENED: &str = "nobody on this machine needs a key now, if the server listens on loopback and goes by no other \
+    --host. The next key that is made ends this";
+
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,6 +29,8 @@ pub(super) enum Command {
         /// Its id, as `list` shows it
         id: String,
     },
+    /// Let everybody on this machine in without a key, where there is none
+    Open,
 }
 
 /// What a new key is to be.
@@ -79,12 +86,20 @@ pub(super) fn run(command: Command, config: &Config) -> Result<(), Failure> {
         }
         Command::List => keys.list().map_err(failure)?.iter().try_for_each(show)?,
         Command::Revoke { id } => {
-            if !keys.revoke(&id).map_err(failure)? {
+            let Some(left) = keys.revoke(&id).map_err(failure)? else {
                 let source = std::io::Error::other(format!("there is no key {id}"));
                 return Err(failure(source));
-            }
+            };
             let_servers_see();
             say_error(&format!("key {id} revoked"));
+            if left == 0 {
+                say_error(LAST_REVOKED);
+            }
+        }
+        Command::Open => {
+            keys.open().map_err(failure)?;
+            let_servers_see();
+            say_error(OPENED);
         }
     }
     Ok(())

@@ -32,8 +32,7 @@ impl Config {
             max_wait_seconds: Some(self.wait_max.as_secs_f64()),
             grace_seconds: Some(self.grace.as_secs_f64()),
             cgroups: Some(self.cgroups),
-            log: Some(self.log.clone()),
-            log_format: Some(self.log_format),
+            access_log: self.access_log,
             hosts: self.hosts.clone(),
             egress: EgressTable {
                 allow: self.egress_allow.clone(),

@@ -18,7 +18,7 @@ impl fmt::Display for CallbackId {
 }
 
 /// A callback to be kept: a URL to tell when a job is done (F13).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct NewCallback {
     /// Its name.
     pub id: CallbackId,
@@ -115,7 +115,7 @@ impl DeliveryState {
 }
 
 /// One POST that was made, and what came of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryAttempt {
     /// When it was sent.
     pub at: Timestamp,
@@ -173,7 +173,7 @@ impl StateCounts {
 }
 
 /// A callback with its delivery.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
     /// Its name.
     pub id: CallbackId,

@@ -39,7 +39,7 @@ pub struct LogPlace {
 }
 
 /// One line.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// Its place.
     pub place: LogPlace,

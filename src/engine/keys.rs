@@ -1,4 +1,6 @@
-//! API keys: who may do what. Kept in the data directory, read anew when they change.
+//! API keys: who may do what. Kept in the data directory, where commands change them while a server runs.
+
+mod door;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,15 +8,18 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 use crate::domain::Timestamp;
 
 use super::secret::write_private;
-use super::watched::Watched;
+use super::watched::{Reading, Watched};
+
+pub use door::{Door, Leave, Verdict};
 
 /// The file of keys in the data directory.
 pub const FILE: &str = "keys.json";
+/// Taken by the commands that change it, and left there: who finds it knows that there once was such a command.
+pub const LOCK_FILE: &str = "keys.lock";
 const PREFIX: &str = "fut_";
 
 /// Every request is held against each of them.
@@ -47,11 +52,6 @@ impl Scope {
     }
 }
 
-/// What [`Key`] allows if its file, of an older server, does not say.
-fn everything() -> BTreeSet<Scope> {
-    BTreeSet::from([Scope::Admin])
-}
-
 /// What is asked for with a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
@@ -70,8 +70,8 @@ pub struct Key {
     pub id: String,
     /// What it is for, in its owner's words.
     pub name: String,
-    /// What it allows.
-    #[serde(default = "everything")]
+    /// What it allows. One that does not say allows nothing.
+    #[serde(default)]
     pub scopes: BTreeSet<Scope>,
     /// When it was made, in Unix milliseconds.
     pub created_at_ms: i64,
@@ -80,6 +80,9 @@ pub struct Key {
     pub expires_at_ms: Option<i64>,
     /// Of the whole key.
     sha256: Digest,
+    /// Whether its end is over.
+    #[serde(skip)]
+    has_expired: bool,
 }
 
 /// SHA-256, kept in hexadecimal digits. What a request brings is held against the bytes: it is at the rate of all requests.
@@ -126,45 +129,81 @@ impl Key {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
-    fn has_expired(&self, now: Timestamp) -> bool {
+    fn is_over(&self, now: Timestamp) -> bool {
         self.expires_at_ms.is_some_and(|at| at <= now.0)
     }
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+/// What the file says.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Table {
     keys: Vec<Key>,
+    /// Whether nobody needs a key: a word of its own, which is never concluded from what is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    open: bool,
 }
 
-/// The keys of one data directory. Cheap to clone.
+impl Table {
+    const READING: Reading<Self> = Reading { parse: Self::parse, at: Self::at, note: Self::note };
+
+    /// Where there is no file there is no key, and nobody is let in.
+    fn parse(text: Option<&str>) -> io::Result<Self> {
+        text.map_or_else(|| Ok(Self::default()), |text| Ok(serde_json::from_str(text)?))
+    }
+
+    /// The same with the keys marked that are over by now, if any has changed.
+    fn at(&self, now: Timestamp) -> Option<Self> {
+        let is_other = |key: &Key| key.has_expired != key.is_over(now);
+        self.keys.iter().any(is_other).then(|| {
+            let mut table = self.clone();
+            table.keys.iter_mut().for_each(|key| key.has_expired = key.is_over(now));
+            table
+        })
+    }
+
+    fn note(&self, before: Option<&Self>) {
+        match (self.standing(), before.map(Self::standing)) {
+            (now, Some(before)) if now == before => {}
+            (Standing::Locked, _) => tracing::warn!(
+                "there is no API key, so nobody is let in: make one with `futurity keys create`"
+            ),
+            (Standing::Open, Some(_)) => tracing::warn!("nobody on this machine needs an API key"),
+            (Standing::Keyed, Some(_)) => tracing::info!("an API key is needed"),
+            (Standing::Open | Standing::Keyed, None) => {}
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match (self.keys.is_empty(), self.open) {
+            (false, _) => Standing::Keyed,
+            (true, true) => Standing::Open,
+            (true, false) => Standing::Locked,
+        }
+    }
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Who brings a key.
+    Keyed,
+    /// Everybody who may reach a server that listens on loopback.
+    Open,
+    /// Nobody: there is no key, and nobody said that none is needed.
+    Locked,
+}
+
+/// The keys of one data directory, as commands read and change them. They wait for the disk.
 #[derive(Clone, Debug)]
 pub struct Keys {
     table: Watched<Table>,
-}
-
-/// Whether a request may pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// There is no key at all: on loopback everything is allowed.
-    Open,
-    /// The key with this id allows it.
-    Key(String),
-    /// No key was given, and one is needed.
-    Missing,
-    /// The key is not known, or was revoked.
-    Unknown,
-    /// The key's time is over.
-    Expired,
-    /// The key with this id allows other things only.
-    Forbidden(String, BTreeSet<Scope>),
 }
 
 impl Keys {
     /// The keys in `data_dir`.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        let read = |text: &str| Ok(serde_json::from_str(text)?);
-        Self { table: Watched::new(data_dir.join(FILE), read) }
+        Self { table: Watched::new(data_dir.join(FILE), Table::READING) }
     }
 
     /// Makes a key and gives its text, which is shown once and kept nowhere: `fut_<id>_<secret>`.
@@ -176,7 +215,8 @@ impl Keys {
         let text = format!("{PREFIX}{id}_{}", digits(&rand::random::<[u8; 32]>()));
         let NewKey { name, scopes, expires_at } = new;
         let (created_at_ms, expires_at_ms) = (now.0, expires_at.map(|at| at.0));
-        let key = Key { id, name, scopes, created_at_ms, expires_at_ms, sha256: Digest::of(&text) };
+        let (sha256, has_expired) = (Digest::of(&text), false);
+        let key = Key { id, name, scopes, created_at_ms, expires_at_ms, sha256, has_expired };
         self.change(|table| {
             if table.keys.len() >= KEYS_MAX {
                 let full =
@@ -184,21 +224,73 @@ impl Keys {
                 return Err(io::Error::other(full));
             }
             table.keys.push(key.clone());
+            table.open = false;
             Ok(())
         })?;
         Ok((key, text))
     }
 
-    /// Takes a key back; false if there is none with this id. It is refused within [`SEEN_WITHIN`].
+    /// Takes a key back and gives how many are left; none if there is none with this id. It is refused within
+    /// [`SEEN_WITHIN`](super::SEEN_WITHIN). Without the last one nobody is let in.
     ///
     /// # Errors
     /// An I/O error.
-    pub fn revoke(&self, id: &str) -> io::Result<bool> {
+    pub fn revoke(&self, id: &str) -> io::Result<Option<usize>> {
         self.change(|table| {
             let before = table.keys.len();
             table.keys.retain(|key| key.id != id);
-            Ok(table.keys.len() < before)
+            Ok((table.keys.len() < before).then_some(table.keys.len()))
         })
+    }
+
+    /// Says that nobody needs a key, unless there is a file of keys.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub fn begin_open(&self) -> io::Result<()> {
+        let file = self.table.file();
+        let part = file.with_extension("first");
+        let table = Table { keys: Vec::new(), open: true };
+        write_private(&part, &serde_json::to_string_pretty(&table)?)?;
+        // In no other's place: a command may make the first key at this very moment.
+        let linked = match std::fs::hard_link(&part, file) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        };
+        std::fs::remove_file(&part)?;
+        linked
+    }
+
+    /// From now on nobody needs a key.
+    ///
+    /// # Errors
+    /// An I/O error; also that there are keys.
+    pub fn open(&self) -> io::Result<()> {
+        self.change(|table| {
+            if !table.keys.is_empty() {
+                let keys = table.keys.len();
+                let keyed = format!(
+                    "there are {keys} keys, which would no longer be needed; revoke them first"
+                );
+                return Err(io::Error::other(keyed));
+            }
+            table.open = true;
+            Ok(())
+        })
+    }
+
+    /// Who is let in.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub fn standing(&self) -> io::Result<Standing> {
+        Ok(self.table.load()?.standing())
+    }
+
+    /// The same keys, for a server that asks at each request.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door::new(self.table.clone())
     }
 
     /// All keys, oldest first.
@@ -206,40 +298,7 @@ impl Keys {
     /// # Errors
     /// An I/O error.
     pub fn list(&self) -> io::Result<Vec<Key>> {
-        Ok(self.table.current()?.keys.clone())
-    }
-
-    /// Whether a request that brought `given` may do what `needed` stands for.
-    ///
-    /// # Errors
-    /// An I/O error: then nobody may.
-    pub fn verdict(
-        &self,
-        given: Option<&str>,
-        needed: Scope,
-        now: Timestamp,
-    ) -> io::Result<Verdict> {
-        let table = self.table.current()?;
-        if table.keys.is_empty() {
-            return Ok(Verdict::Open);
-        }
-        let Some(given) = given else { return Ok(Verdict::Missing) };
-        let wanted = Digest::of(given);
-        // The digest of what was given does not depend on any key, so its comparison tells nothing.
-        let same = |key: &&Key| bool::from(key.sha256.0.ct_eq(&wanted.0));
-        Ok(match table.keys.iter().find(same) {
-            None => Verdict::Unknown,
-            Some(key) if key.has_expired(now) => Verdict::Expired,
-            Some(key) if key.allows(needed) => Verdict::Key(key.id.clone()),
-            Some(key) => Verdict::Forbidden(key.id.clone(), key.scopes.clone()),
-        })
-    }
-
-    /// Whether the key of this id still holds: neither revoked nor expired. While the file cannot be read, none does.
-    #[must_use]
-    pub fn still_holds(&self, id: &str, now: Timestamp) -> bool {
-        let holds = |key: &Key| key.id == id && !key.has_expired(now);
-        self.table.current().is_ok_and(|table| table.keys.iter().any(holds))
+        Ok(self.table.load()?.keys)
     }
 
     /// Changes the file, unless `change` refuses.
@@ -268,74 +327,4 @@ fn digits(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_000);
-
-    fn new(scopes: &[Scope], expires_at: Option<Timestamp>) -> NewKey {
-        NewKey { name: String::new(), scopes: scopes.iter().copied().collect(), expires_at }
-    }
-
-    /// A clock of its own for each look, or the file would be looked at once in a while only.
-    fn verdict(directory: &Path, text: &str, needed: Scope, at: i64) -> Verdict {
-        Keys::new(directory).verdict(Some(text), needed, Timestamp(at)).expect("the file")
-    }
-
-    #[test]
-    fn a_key_holds_until_the_moment_of_its_end() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let keys = Keys::new(directory.path());
-        let ends = new(&[Scope::Read], Some(Timestamp(5_000)));
-        let (key, text) = keys.create(ends, NOW).expect("a key");
-        let at = |at| verdict(directory.path(), &text, Scope::Read, at);
-        assert_eq!((at(4_999), at(5_000)), (Verdict::Key(key.id.clone()), Verdict::Expired));
-        let holds = |at| Keys::new(directory.path()).still_holds(&key.id, Timestamp(at));
-        assert!(holds(4_999) && !holds(5_000));
-        assert!(!Keys::new(directory.path()).still_holds("another", NOW));
-    }
-
-    #[test]
-    fn a_key_of_a_file_without_scopes_may_do_everything() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let old = format!(
-            r#"{{"keys":[{{"id":"ab","name":"old","created_at_ms":1,"sha256":"{}"}}]}}"#,
-            String::from(Digest::of("fut_ab_cd"))
-        );
-        write_private(&directory.path().join(FILE), &old).expect("a file");
-        for scope in [Scope::Submit, Scope::Read, Scope::Manage, Scope::Admin] {
-            let found = verdict(directory.path(), "fut_ab_cd", scope, i64::MAX);
-            assert_eq!(found, Verdict::Key("ab".to_owned()));
-        }
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_opens_nothing() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let no_digest = |digits: &str| {
-            format!(r#"{{"keys":[{{"id":"ab","name":"","created_at_ms":1,"sha256":"{digits}"}}]}}"#)
-        };
-        let broken =
-            ["", "{", r#"{"keys":[{"id":"ab"}]}"#, r#"{"keys":[],"scopes":"#].map(str::to_owned);
-        let digests =
-            [String::new(), "0".repeat(63), "0".repeat(65), "x".repeat(64), "é".repeat(32)];
-        for broken in broken.into_iter().chain(digests.map(|it| no_digest(&it))) {
-            write_private(&directory.path().join(FILE), &broken).expect("a file");
-            let keys = Keys::new(directory.path());
-            assert!(keys.verdict(None, Scope::Read, NOW).is_err(), "{broken}");
-            assert!(!keys.still_holds("ab", NOW));
-        }
-    }
-
-    #[test]
-    fn there_is_a_limit_of_keys() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let keys = Keys::new(directory.path());
-        let key = keys.create(new(&[Scope::Read], None), NOW).expect("a key").0;
-        let full = Table { keys: vec![key; KEYS_MAX] };
-        let text = serde_json::to_string(&full).expect("JSON");
-        write_private(&directory.path().join(FILE), &text).expect("a file");
-        let refused = keys.create(new(&[Scope::Read], None), NOW).expect_err("one too many");
-        assert!(refused.to_string().contains("1000 keys"), "{refused}");
-    }
-}
+mod tests;

@@ -13,7 +13,6 @@ mod courier;
 mod dispatcher;
 mod error;
 mod event;
-mod failures;
 mod forget;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -71,7 +70,7 @@ pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;
 pub use waiting::{Completion, Completions, ReturnWhen};
-pub use watched::SEEN_WITHIN;
+pub use watched::{SEEN_WITHIN, Watcher};
 
 use recent::Recent;
 use running::RunningJobs;
@@ -211,7 +210,6 @@ impl Engine {
             writer: std::sync::Mutex::new(Some(opened.closed)),
         });
         let engine = Self { shared };
-        opened.failed.iter().for_each(failures::tell);
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(courier::run(engine.clone()));
         if opened.suspects > 0 {

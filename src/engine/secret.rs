@@ -2,9 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::iter;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use crate::domain::{CallbackId, Timestamp};
 use crate::outbound::Secret;
 
 use super::seal::Seal;
-use super::watched::Watched;
+use super::watched::{Content, Look, Reading, Watched};
 
 /// The secrets that sign webhooks, in the form that receivers take: `whsec_…`.
 pub const WEBHOOK_SECRET_FILE: &str = "webhook-secret";
@@ -34,31 +34,38 @@ struct Replaced {
 
 /// What the file of secrets says: the current one, and those before it, the latest first. A line each:
 /// `whsec_…`, then `whsec_… until 2026-01-31T12:00:00Z`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Secrets {
-    current: Option<Secret>,
+    current: Secret,
     replaced: Vec<Replaced>,
 }
 
 impl Secrets {
+    const READING: Reading<Self> =
+        Reading { parse: Self::read, at: |_secrets, _now| None, note: |_secrets, _before| () };
+
+    /// A file that is not there says nothing: what would not be signed by it is signed by what it said before.
+    fn read(text: Option<&str>) -> io::Result<Self> {
+        text.map_or_else(|| Err(io::ErrorKind::NotFound.into()), Self::parse)
+    }
+
     fn parse(text: &str) -> io::Result<Self> {
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
         let current = lines.next().ok_or_else(|| invalid("there is no secret in it"))?;
         let current = Secret::parse(current.trim()).map_err(|error| invalid(error.to_string()))?;
         let replaced = lines.map(Replaced::parse).collect::<io::Result<_>>()?;
-        Ok(Self { current: Some(current), replaced })
+        Ok(Self { current, replaced })
     }
 
     fn to_text(&self) -> String {
-        let current = self.current.iter().map(Secret::to_text);
-        let lines: Vec<String> =
-            current.chain(self.replaced.iter().map(Replaced::to_text)).collect();
+        let replaced = self.replaced.iter().map(Replaced::to_text);
+        let lines: Vec<String> = iter::once(self.current.to_text()).chain(replaced).collect();
         lines.join("\n") + "\n"
     }
 
     fn active(&self, now: Timestamp) -> Vec<Secret> {
         let replaced = self.replaced.iter().filter(|it| it.until > now).map(|it| &it.secret);
-        self.current.iter().chain(replaced).take(ACTIVE_MAX).cloned().collect()
+        iter::once(&self.current).chain(replaced).take(ACTIVE_MAX).cloned().collect()
     }
 }
 
@@ -89,17 +96,23 @@ impl WebhookSecrets {
     /// # Errors
     /// An I/O error, or one that says that the file does not hold secrets.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        let file = Watched::new(data_dir.join(WEBHOOK_SECRET_FILE), Secrets::parse);
+        let file = Watched::new(data_dir.join(WEBHOOK_SECRET_FILE), Secrets::READING);
         let it = Self { file };
-        if it.current()?.current.is_none() {
+        if it.if_there()?.is_none() {
             let _alone = it.file.alone()?;
-            if it.load()?.current.is_some() {
+            if it.if_there()?.is_some() {
                 return Ok(it);
             }
-            let first = Secrets { current: Some(new_secret()?), replaced: Vec::new() };
+            let first = Secrets { current: new_secret()?, replaced: Vec::new() };
             write_private(it.file.file(), &first.to_text())?;
         }
         Ok(it)
+    }
+
+    /// What a [`Watcher`](super::Watcher) does for them.
+    #[must_use]
+    pub fn looks(&self) -> Look {
+        self.file.looks()
     }
 
     /// The current one.
@@ -107,18 +120,23 @@ impl WebhookSecrets {
     /// # Errors
     /// As [`WebhookSecrets::open`].
     pub fn newest(&self) -> io::Result<Secret> {
-        self.load()?.current.ok_or_else(|| self.named(&invalid("there is no secret in it")))
+        Ok(self.load()?.current)
     }
 
-    /// Those that sign at `now`, the current one first. A file that cannot be read is no reason not to sign:
-    /// then it is those that were read last.
-    #[must_use]
-    pub fn active(&self, now: Timestamp) -> Vec<Secret> {
-        let secrets = self.current().unwrap_or_else(|error| {
-            tracing::error!(%error, "the webhook secrets cannot be read");
-            self.file.last()
-        });
-        secrets.active(now)
+    /// Those that sign at `now`, the current one first, as a [`Watcher`](super::Watcher) sees them. A file that cannot be read
+    /// is no reason not to sign: then it is those that were read last.
+    pub async fn active(&self, now: Timestamp) -> Vec<Secret> {
+        let current: Content<Secrets> = self.file.current().await;
+        let secrets = current.ok().or_else(|| self.file.last());
+        secrets.map_or_else(Vec::new, |secrets| secrets.active(now))
+    }
+
+    /// The same, as they stand in the file.
+    ///
+    /// # Errors
+    /// As [`WebhookSecrets::open`].
+    pub fn active_in_file(&self, now: Timestamp) -> io::Result<Vec<Secret>> {
+        Ok(self.load()?.active(now))
     }
 
     /// Replaces the current one. The one before signs too for a day from `now`, unless `at_once`.
@@ -127,22 +145,27 @@ impl WebhookSecrets {
     /// An I/O error, or one that says that the file does not hold secrets.
     pub fn rotate(&self, now: Timestamp, at_once: bool) -> io::Result<Secret> {
         let _alone = self.file.alone()?;
-        let old = self.load()?;
+        let old = self.if_there()?;
         let secret = new_secret()?;
         let mut replaced = Vec::new();
-        if !at_once {
+        if let (Some(old), false) = (old, at_once) {
             let until = now.plus_millis(OVERLAP_MS);
-            replaced.extend(old.current.map(|secret| Replaced { secret, until }));
+            replaced.push(Replaced { secret: old.current, until });
             replaced.extend(old.replaced.into_iter().filter(|it| it.until > now));
             replaced.truncate(ACTIVE_MAX - 1);
         }
-        let new = Secrets { current: Some(secret.clone()), replaced };
+        let new = Secrets { current: secret.clone(), replaced };
         write_private(self.file.file(), &new.to_text())?;
         Ok(secret)
     }
 
-    fn current(&self) -> io::Result<Arc<Secrets>> {
-        self.file.current().map_err(|error| self.named(&error))
+    /// What the file says, if there is one.
+    fn if_there(&self) -> io::Result<Option<Secrets>> {
+        match self.load() {
+            Ok(secrets) => Ok(Some(secrets)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn load(&self) -> io::Result<Secrets> {

@@ -2,24 +2,25 @@
 //! by a name it has, be of bearable size, and bring a key where one is needed.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
 use tower::Service as _;
 use uuid::Uuid;
 
 use crate::engine::keys::{Scope, Verdict};
 
+use super::access_log::Entry;
 use super::extract::has_lines;
+use super::leave::{Admitted, unauthenticated};
 use super::line_reader::RequestId;
 use super::problem::{Code, Problem, of_framework};
 use super::{App, Desk};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Longest path with query.
 const URI_BYTES_MAX: usize = 8 * 1024;
 /// Most header fields, and their size together.
@@ -36,21 +37,24 @@ impl App {
     /// Admits a request, has it handled, and finishes its answer.
     pub(super) async fn answer(mut self, mut request: Request) -> Response {
         let request_id = request_id(request.headers());
+        let mut entry = self.desk.config.access_log.then(|| Entry::begin(&request, &request_id));
         let instance = request.uri().path().to_owned();
         let method = request.method().clone();
-        let response = match self.desk.check(&request) {
-            Ok(owner) => {
-                if let Some(owner) = owner.clone() {
-                    request.extensions_mut().insert(owner);
+        let needed = self.desk.check(&request);
+        let response = match self.desk.admit(needed, request.headers()).await {
+            Ok(admitted) => {
+                if let Some(Admitted { key: Some(key), .. }) = &admitted {
+                    request.extensions_mut().insert(KeyOwner(key.clone()));
+                    entry.iter_mut().for_each(|entry| entry.let_in(key));
                 }
                 if has_lines(request.headers()) {
                     request.extensions_mut().insert(RequestId(request_id.clone()));
                 }
-                let answer = self.routes.call(request).await;
-                let answer = answer.unwrap_or_else(|never| match never {});
-                match owner {
-                    Some(owner) => while_key_holds(answer, &self.desk, owner),
-                    None => answer,
+                let call = self.routes.call(request);
+                let call = async { call.await.unwrap_or_else(|never| match never {}) };
+                match &admitted {
+                    Some(admitted) => admitted.hold(&self.desk, call).await,
+                    None => call.await,
                 }
             }
             Err(problem) => problem.into_response(),
@@ -61,9 +65,7 @@ impl App {
             Some(problem) => {
                 if problem.is_ours() {
                     let id = request_id.to_str().unwrap_or_default();
-                    let (code, job) = problem.in_short();
-                    let (route, job) = (shape(&instance), job.map(tracing::field::display));
-                    tracing::error!(%method, route, request.id = id, code, job.id = job, "a request failed");
+                    tracing::error!(%method, path = %instance, request.id = id, ?problem, "a request failed");
                 }
                 let mut answered =
                     problem.respond(&instance, request_id.to_str().unwrap_or_default());
@@ -73,27 +75,21 @@ impl App {
                 answered
             }
         };
-        response.headers_mut().insert(REQUEST_ID, request_id);
-        response
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, request_id);
+        // Nothing here is a page of anybody else, or part of one.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+        match entry {
+            Some(entry) => entry.follow(response),
+            None => response,
+        }
     }
-}
-
-/// A stream may last for days, and ends at its next piece when its key is revoked or expires.
-fn while_key_holds(answer: Response, desk: &Arc<Desk>, owner: KeyOwner) -> Response {
-    if answer.body().size_hint().exact().is_some() {
-        return answer;
-    }
-    let desk = Arc::clone(desk);
-    answer.map(|body| {
-        Body::from_stream(body.into_data_stream().map(move |piece| {
-            let holds = desk.keys.still_holds(&owner.0, desk.engine.clock().wall_now());
-            if holds { piece } else { Err(axum::Error::new("the key does not hold any more")) }
-        }))
-    })
 }
 
 impl Desk {
-    fn check(&self, request: &Request) -> Result<Option<KeyOwner>, Problem> {
+    /// What a key must allow for this request; none if it needs no leave.
+    fn check(&self, request: &Request) -> Result<Option<Scope>, Problem> {
         let uri = request.uri();
         let uri_bytes = uri.path_and_query().map_or(0, |it| it.as_str().len());
         if uri_bytes > URI_BYTES_MAX {
@@ -102,10 +98,17 @@ impl Desk {
         }
         check_size(request.headers())?;
         self.check_host(request)?;
-        match needed(request.method(), uri.path()) {
-            Some(scope) => self.check_key(request.headers(), scope),
-            None => Ok(None),
-        }
+        Ok(needed(request.method(), uri.path()))
+    }
+
+    /// What allows a request that needs this; none if it needs no leave.
+    async fn admit(
+        &self,
+        needed: Result<Option<Scope>, Problem>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Admitted>, Problem> {
+        let Some(needed) = needed? else { return Ok(None) };
+        Ok(Some(Admitted { key: self.check_key(headers, needed).await?, needed }))
     }
 
     /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
@@ -126,36 +129,41 @@ impl Desk {
         Err(Problem::new(Code::Misdirected, detail))
     }
 
-    /// Whose key it is, if it allows what is `needed`; nobody's while there is none.
-    fn check_key(&self, headers: &HeaderMap, needed: Scope) -> Result<Option<KeyOwner>, Problem> {
+    /// The id of the key that the request brought, if it allows what is `needed`; none while nobody needs one.
+    pub(super) async fn check_key(
+        &self,
+        headers: &HeaderMap,
+        needed: Scope,
+    ) -> Result<Option<String>, Problem> {
         let given = headers.get(header::AUTHORIZATION);
         let token = given.and_then(|value| value.to_str().ok()).and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        let refused = |detail: &str| {
-            let bearer = HeaderValue::from_static("Bearer");
-            let problem = Problem::new(Code::Unauthenticated, detail);
-            Err(problem.with_header(header::WWW_AUTHENTICATE, bearer))
-        };
-        match self.keys.verdict(token, needed, self.engine.clock().wall_now()) {
-            Ok(Verdict::Key(id)) => Ok(Some(KeyOwner(id))),
-            Ok(Verdict::Open) if self.config.open_without_keys => Ok(None),
-            Ok(Verdict::Open | Verdict::Missing) => {
+        let refused = |detail: &str| Err(unauthenticated(detail));
+        match self.door.verdict(token, needed).await {
+            Verdict::Key(id) => Ok(Some(id)),
+            Verdict::Open if self.config.open_without_keys => Ok(None),
+            Verdict::Open | Verdict::Missing => {
                 refused("a key is needed: send Authorization: Bearer fut_…")
             }
-            Ok(Verdict::Unknown) => refused("the key is not known, or was revoked"),
-            Ok(Verdict::Expired) => refused("the key has expired"),
-            Ok(Verdict::Forbidden(id, scopes)) => {
+            Verdict::Locked => refused(
+                "there is no key, so nobody is let in: an operator makes one with `futurity keys create`, \
+                 or lets everybody on this machine in with `futurity keys open`",
+            ),
+            Verdict::Unknown => refused("the key is not known, or was revoked"),
+            Verdict::Expired => refused("the key has expired"),
+            Verdict::Forbidden(id, scopes) => {
                 let scopes: Vec<_> = scopes.into_iter().map(Scope::word).collect();
-                let (scopes, needed) = (scopes.join(", "), needed.word());
+                let (allowed, needed) = (scopes.join(", "), needed.word());
+                let allowed = if allowed.is_empty() { "nothing" } else { &allowed };
                 let detail =
-                    format!("key {id} allows {scopes}; this needs one that allows {needed}");
+                    format!("key {id} allows {allowed}; this needs one that allows {needed}");
                 Err(Problem::new(Code::Forbidden, detail))
             }
-            Err(error) => {
-                tracing::error!(%error, "the keys cannot be read");
-                Err(Problem::new(Code::Internal, "internal error"))
+            Verdict::Unreadable => {
+                let detail = "the keys cannot be read, so nobody is let in";
+                Err(Problem::new(Code::KeysUnreadable, detail).retry_after(5))
             }
         }
     }
@@ -177,43 +185,6 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
         // Also what a route of tomorrow needs, as long as nothing else is said here.
         _ => Scope::Admin,
     })
-}
-
-/// The words of all routes.
-const ROUTE_WORDS: [&str; 24] = [
-    "v1",
-    "jobs",
-    "wait",
-    "as-completed",
-    "cancel",
-    "result",
-    "exception",
-    "retry",
-    "log",
-    "events",
-    "callbacks",
-    "batches",
-    "results",
-    "map",
-    "redeliver",
-    "functions",
-    "queues",
-    "pause",
-    "resume",
-    "shutdown",
-    "livez",
-    "readyz",
-    "openapi.yaml",
-    "problems",
-];
-
-/// A path without what its sender chose: of each part that no route has only that it is there.
-fn shape(path: &str) -> String {
-    let is_ours = |part: &&str| {
-        part.is_empty() || Uuid::try_parse(part).is_ok() || ROUTE_WORDS.contains(part)
-    };
-    let parts = path.split('/').map(|part| Some(part).filter(is_ours).unwrap_or("{}"));
-    parts.collect::<Vec<_>>().join("/")
 }
 
 fn check_size(headers: &HeaderMap) -> Result<(), Problem> {

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
 use crate::domain::{CallbackState, StateCounts};
 use crate::engine::Error;
+use crate::engine::keys::Scope;
 
 use super::Desk;
 use super::answer;
@@ -34,6 +35,13 @@ struct ReadyBody {
     status: &'static str,
     /// What is wrong though the server goes on, each in a sentence.
     degraded: Vec<Cow<'static, str>>,
+    /// What is told only to those who may read.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    inside: Option<InsideBody>,
+}
+
+#[derive(Serialize)]
+struct InsideBody {
     workers: Vec<WorkerBody>,
     /// Callbacks of jobs and batches that are done: how many are to be sent, and what became of the others.
     deliveries: DeliveriesBody,
@@ -81,39 +89,43 @@ impl CgroupsBody {
     }
 }
 
-/// `GET /readyz`: submissions are taken. With `?verbose` it also tells of workers and of deliveries.
+/// `GET /readyz`: submissions are taken. With `?verbose` it also tells what is wrong, and who may read is told of workers and
+/// of deliveries.
 pub(super) async fn readyz(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = query.only(&["verbose"])?;
-    let is_verbose = query.get("verbose").is_some();
     if desk.engine.has_little_room() {
         return Err(Problem::from(Error::StorageFull));
     }
-    if desk.engine.is_ready() && is_verbose {
-        let body = ReadyBody {
-            status: "ready",
-            degraded: desk.degraded(),
-            workers: desk.engine.workers().iter().map(WorkerBody::brief).collect(),
-            deliveries: DeliveriesBody::of(desk.engine.delivery_counts().await?),
-            cgroups: desk.engine.cgroups().map(CgroupsBody::of),
-        };
-        return Ok(answer::json(StatusCode::OK, &body));
+    if !desk.engine.is_ready() {
+        return Err(Problem::new(Code::Draining, "the server is stopping").retry_after(5));
     }
-    if desk.engine.is_ready() {
+    if query.get("verbose").is_none() {
         return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
     }
-    Err(Problem::new(Code::Draining, "the server is stopping").retry_after(5))
+    let inside = match desk.check_key(&headers, Scope::Read).await {
+        Ok(_key) => Some(desk.inside().await?),
+        Err(_not_let_in) => None,
+    };
+    let body = ReadyBody { status: "ready", degraded: desk.degraded(), inside };
+    Ok(answer::json(StatusCode::OK, &body))
 }
 
 impl Desk {
     fn degraded(&self) -> Vec<Cow<'static, str>> {
-        let mut troubles = self.engine.troubles();
-        if self.keys.list().is_err() {
-            troubles.push(Cow::Borrowed("the file of keys cannot be read: nobody is let in"));
-        }
-        troubles
+        let keys = self.door.trouble().map(Cow::Borrowed);
+        self.engine.troubles().into_iter().chain(keys).collect()
+    }
+
+    async fn inside(&self) -> Result<InsideBody, Problem> {
+        Ok(InsideBody {
+            workers: self.engine.workers().iter().map(WorkerBody::brief).collect(),
+            deliveries: DeliveriesBody::of(self.engine.delivery_counts().await?),
+            cgroups: self.engine.cgroups().map(CgroupsBody::of),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The top floor: HTTP, the only axum and the only status codes. This file is the table of routes.
 
+mod access_log;
 mod admit;
 mod answer;
 mod as_completed;
@@ -26,6 +27,7 @@ mod idempotency;
 mod job_body;
 mod job_events;
 mod jobs;
+mod leave;
 mod limits;
 mod line_reader;
 mod list;
@@ -52,9 +54,10 @@ use axum::Router;
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::csrf::CsrfLayer;
 
 use crate::engine::Engine;
-use crate::engine::keys::Keys;
+use crate::engine::keys::Door;
 
 pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
@@ -70,9 +73,10 @@ pub struct Config {
     pub wait_max: Duration,
     /// Names that requests may call the server by, besides localhost and loopback addresses.
     pub hosts: Vec<String>,
-    /// Whether everything is allowed while there is no key; never beyond loopback, where the last key may
-    /// be revoked while the server runs.
+    /// Whether it may be said that nobody needs a key; never where others than this machine reach the server.
     pub open_without_keys: bool,
+    /// Whether each request is logged.
+    pub access_log: bool,
     /// What connections and bodies may take.
     pub limits: Limits,
 }
@@ -81,7 +85,7 @@ pub struct Config {
 #[derive(Debug)]
 struct Desk {
     engine: Engine,
-    keys: Keys,
+    door: Door,
     config: Config,
     /// Turns of batches: each may have thousands of times what another request has in memory.
     batches: Semaphore,
@@ -97,9 +101,9 @@ pub struct App {
 impl App {
     /// All routes.
     #[must_use]
-    pub fn new(engine: Engine, keys: Keys, config: Config) -> Self {
+    pub fn new(engine: Engine, door: Door, config: Config) -> Self {
         let batches = Semaphore::new(batches::AT_ONCE_MAX);
-        let desk = Arc::new(Desk { engine, keys, config, batches });
+        let desk = Arc::new(Desk { engine, door, config, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/wait", post(wait_many::wait))
@@ -136,7 +140,11 @@ impl App {
             .route("/openapi.yaml", get(health::openapi))
             .route("/problems/{code}", get(problem::explain))
             .fallback(problem::no_route)
-            .layer(CatchPanicLayer::custom(problem::panicked))
+            // Together, for a layer of the router costs each request an allocation.
+            .layer((
+                CatchPanicLayer::custom(problem::panicked),
+                CsrfLayer::new().with_rejection_response(problem::cross_origin),
+            ))
             .with_state(Arc::clone(&desk));
         Self { desk, routes }
     }

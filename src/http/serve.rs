@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use super::access_log::Peer;
 use super::connection::{Phase, Timed, UnderWay};
 
 /// After an accept that failed for want of descriptors or memory.
@@ -32,7 +33,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
     let slots = Arc::new(Semaphore::new(app.desk.config.limits.connections));
     let connections = TaskTracker::new();
     loop {
-        let (slot, stream) = tokio::select! {
+        let (slot, stream, peer) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => match accepted {
@@ -46,7 +47,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
         };
         let (app, shutdown) = (app.clone(), shutdown.clone());
         connections.spawn(async move {
-            connection(stream, app, shutdown).await;
+            connection(stream, peer, app, shutdown).await;
             drop(slot);
         });
     }
@@ -61,13 +62,13 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(OwnedSemaphorePermit, TcpStream)> {
+) -> io::Result<(OwnedSemaphorePermit, TcpStream, Peer)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((slot, stream))
+    let (stream, address) = listener.accept().await?;
+    Ok((slot, stream, Peer(address)))
 }
 
-async fn connection(stream: TcpStream, app: App, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, app: App, shutdown: CancellationToken) {
     // Answers are small and whole: there is nothing to wait for.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
@@ -75,7 +76,7 @@ async fn connection(stream: TcpStream, app: App, shutdown: CancellationToken) {
     let phase = Phase::default();
     let limits = app.desk.config.limits;
     let stream = TokioIo::new(Timed::new(stream, phase.clone(), &limits));
-    let service = Requests { app, phase };
+    let service = Requests { app, phase, peer };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER_BYTES_MAX);
     let mut connection = pin!(http.serve_connection(stream, service));
@@ -96,6 +97,7 @@ async fn connection(stream: TcpStream, app: App, shutdown: CancellationToken) {
 struct Requests {
     app: App,
     phase: Phase,
+    peer: Peer,
 }
 
 type Answering =
@@ -107,10 +109,14 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let app = self.app.clone();
+        let (app, peer) = (self.app.clone(), self.peer);
         let request_phase = self.phase.begin_request();
         Box::pin(async move {
-            let answer = app.answer(request.map(Body::new)).await;
+            let mut request = request.map(Body::new);
+            if app.desk.config.access_log {
+                request.extensions_mut().insert(peer);
+            }
+            let answer = app.answer(request).await;
             Ok(answer.map(|body| held(body, request_phase)))
         })
     }

@@ -74,7 +74,7 @@ impl Shelf {
 
     async fn open_at(now: Timestamp, dir: TempDir, config: Config) -> Self {
         let opened = Store::open(config.clone(), now).await.expect("a store");
-        let Opened { store, mut commits, closed, recovered, failed: _, suspects: _ } = opened;
+        let Opened { store, mut commits, closed, recovered, suspects: _ } = opened;
         let (heard, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(events) = commits.next().await {

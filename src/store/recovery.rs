@@ -3,10 +3,7 @@
 use rusqlite::Connection;
 use sqlx::SqlitePool;
 
-use crate::domain::{
-    CRASHES_SUSPECT, ErrorType, Invalid, Job, JobError, Ordinal, Outcome, Priority, QueueName,
-    Timestamp,
-};
+use crate::domain::{CRASHES_SUSPECT, Invalid, Ordinal, Outcome, Priority, QueueName, Timestamp};
 
 use super::group::{Counters, Group};
 use super::ledger::{KeptQueue, Ledger, Slot};
@@ -40,7 +37,6 @@ pub(super) struct Found {
     pub(super) counters: Counters,
     pub(super) kept: Counters,
     pub(super) recovered: usize,
-    pub(super) failed: Vec<Job>,
     /// Whether one of them is known to have been the cause.
     pub(super) has_culprit: bool,
 }
@@ -56,8 +52,7 @@ pub(super) async fn recover(
     (now, ended): (Timestamp, Option<i64>),
 ) -> Result<Found, OpenError> {
     let counters = new_epoch(connection)?;
-    let (recovered, failed, has_culprit) = (0, Vec::new(), false);
-    let mut found = Found { counters, kept: counters, recovered, failed, has_culprit };
+    let mut found = Found { counters, kept: counters, recovered: 0, has_culprit: false };
     found.commit(connection, (ledger, now), |group| group.index_what_is_left())?;
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let (blamed, interrupted): (Vec<_>, Vec<_>) =
@@ -67,15 +62,12 @@ pub(super) async fn recover(
         for portion in ran.chunks(PORTION) {
             let jobs = read::at(readers, portion, read::View::Bare).await?;
             let settle = |group: &mut Group<'_>| {
-                jobs.iter().map(|job| group.recover(job, &outcome)).collect::<Result<Vec<_>, _>>()
+                jobs.iter().try_fold(false, |any, job| Ok(group.recover(job, &outcome)? || any))
             };
-            let failed = found.commit(connection, (ledger, now), settle)?;
-            found.failed.extend(failed.into_iter().flatten());
+            found.has_culprit |= found.commit(connection, (ledger, now), settle)?;
             found.recovered += portion.len();
         }
     }
-    let is_culprit = |error: &JobError| error.kind == ErrorType::CrashLoop;
-    found.has_culprit = found.failed.iter().any(|job| job.error.as_ref().is_some_and(is_culprit));
     found.commit(connection, (ledger, now), |group| group.mark_cancelling())?;
     Ok(found)
 }

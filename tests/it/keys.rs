@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::process::{Home, Process};
+use crate::process::{Home, Process, until};
 use crate::server::Answer;
 
 /// What needs no key: whoever may reach the server may know that it lives, and how it is spoken to.
@@ -41,7 +41,7 @@ async fn refused(server: &Process, path: &str, authorization: Option<&str>) {
 }
 
 #[tokio::test]
-async fn keys_are_asked_for_from_the_first_one_on_and_no_more_once_taken_back() {
+async fn keys_are_asked_for_from_the_first_one_on_and_one_that_is_taken_back_opens_nothing() {
     let home = Home::new();
     let server = home.start(&[]).await;
     get(&server, "/v1/jobs", None).await.expect(200);
@@ -77,6 +77,96 @@ async fn keys_are_asked_for_from_the_first_one_on_and_no_more_once_taken_back() 
     refused(&server, "/v1/jobs", Some(&bearer)).await;
     get(&server, "/v1/jobs", Some(&second)).await.expect(200);
     server.stop().await;
+}
+
+/// A server whose only key is taken back in this way lets nobody in, now and after a restart, until somebody says so.
+async fn stays_closed(taken_back: impl AsyncFnOnce(&Home, &str)) {
+    let home = Home::new();
+    let server = home.start(&[]).await;
+    let (id, text) = create(&home, "only").await;
+    let bearer = format!("Bearer {text}");
+    get(&server, "/v1/jobs", Some(&bearer)).await.expect(200);
+    taken_back(&home, &id).await;
+    until("the server sees it", async || {
+        let trouble =
+            server.get("/readyz?verbose").await.expect(200).json()["degraded"].to_string();
+        trouble.contains("there is no API key: nobody is let in").then_some(())
+    })
+    .await;
+    for authorization in [None, Some(bearer.as_str())] {
+        refused(&server, "/v1/jobs", authorization).await;
+    }
+    assert!(home.log().contains("there is no API key, so nobody is let in"), "{}", home.log());
+    server.stop().await;
+
+    let server = home.start(&[]).await;
+    refused(&server, "/v1/jobs", None).await;
+    let opened = home.run(&["keys", "open"]).await;
+    assert_eq!(opened.code, Some(0), "{opened:?}");
+    assert!(opened.errors.contains("nobody on this machine needs a key now"), "{opened:?}");
+    get(&server, "/v1/jobs", None).await.expect(200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_its_last_key_a_server_is_closed() {
+    stays_closed(async |home, id| {
+        let revoked = home.run(&["keys", "revoke", id]).await;
+        assert_eq!(revoked.code, Some(0), "{revoked:?}");
+        assert!(
+            revoked.errors.contains("it was the last one: nobody is let in now"),
+            "{revoked:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_its_file_of_keys_a_server_is_closed() {
+    let file = |home: &Home| home.data().join("keys.json");
+    stays_closed(async |home, _id| std::fs::remove_file(file(home)).expect("keys")).await;
+    // As an older server wrote it when the last key was revoked.
+    stays_closed(async |home, _id| std::fs::write(file(home), "{\"keys\":[]}").expect("keys"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_directory_that_had_a_key_before_its_first_server_is_closed_without_it() {
+    let home = Home::new();
+    create(&home, "only").await;
+    std::fs::remove_file(home.data().join("keys.json")).expect("keys");
+    let server = home.start(&[]).await;
+    refused(&server, "/v1/jobs", None).await;
+}
+
+#[tokio::test]
+async fn a_server_that_others_reach_through_a_proxy_does_not_start_without_a_key_and_is_never_open()
+{
+    let home = Home::new();
+    home.start(&[]).await.stop().await;
+    let flags = ["--listen", "127.0.0.1:0", "--host", "futurity.example"];
+    let refused_to_start = home.run(&flags).await;
+    assert_eq!(refused_to_start.code, Some(78), "{refused_to_start:?}");
+    for words in ["futurity.example", "API key", "futurity keys create", "--host"] {
+        assert!(refused_to_start.errors.contains(words), "{refused_to_start:?}");
+    }
+    let (id, text) = create(&home, "only").await;
+    let server = home.start(&flags[2..]).await;
+    get(&server, "/v1/jobs", Some(&format!("Bearer {text}"))).await.expect(200);
+    home.run(&["keys", "revoke", &id]).await;
+    refused(&server, "/v1/jobs", None).await;
+    home.run(&["keys", "open"]).await;
+    refused(&server, "/v1/jobs", None).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_server_cannot_be_opened_while_there_are_keys() {
+    let home = Home::new();
+    create(&home, "one").await;
+    let opened = home.run(&["keys", "open"]).await;
+    assert_eq!(opened.code, Some(74), "{opened:?}");
+    assert!(opened.errors.contains("revoke them first"), "{opened:?}");
 }
 
 #[tokio::test]

@@ -275,7 +275,13 @@ async fn localhost_loopback_addresses_and_configured_names_are_taken_as_the_host
         config.hosts = vec!["futurity.example".to_owned(), "10.1.2.3".to_owned()];
         config
     };
-    let it = TestServer::with(named, |builder| builder).await;
+    // By another name others may reach it, so it needs a key to start.
+    let dir = tempfile::TempDir::new().expect("a directory");
+    std::fs::create_dir(dir.path().join("data")).expect("a directory");
+    let key = json!({"id": "ab", "name": "", "created_at_ms": 1, "sha256": "0".repeat(64)});
+    let keys = json!({"keys": [key]}).to_string();
+    std::fs::write(dir.path().join("data/keys.json"), keys).expect("a file");
+    let it = TestServer::on(dir, named, |builder| builder).await;
     for host in [
         "localhost",
         "LocalHost:8080",
@@ -288,10 +294,10 @@ async fn localhost_loopback_addresses_and_configured_names_are_taken_as_the_host
         "Futurity.Example:443",
         "10.1.2.3:80",
     ] {
-        get_with(&it, "/v1/jobs", HOST, host).await.expect(200);
+        get_with(&it, "/livez", HOST, host).await.expect(200);
     }
     for host in ["sub.futurity.example", "futurity.example.evil.com", "10.1.2.4"] {
-        get_with(&it, "/v1/jobs", HOST, host).await.expect(421);
+        get_with(&it, "/livez", HOST, host).await.expect(421);
     }
 }
 

@@ -10,14 +10,24 @@ use crate::server::{Answer, TestServer};
 
 /// Sends `parts` one after the other on a connection of their own, and reads one answer.
 pub async fn exchange(it: &TestServer, parts: &[&[u8]]) -> Answer {
+    let line = String::from_utf8_lossy(parts[0]).lines().next().expect("a line").to_owned();
+    answer(&mut send(it, parts).await, &line).await
+}
+
+/// Sends `parts` one after the other on a connection of their own.
+pub async fn send(it: &TestServer, parts: &[&[u8]]) -> TcpStream {
     let mut stream = TcpStream::connect(it.server.address()).await.expect("a connection");
     for part in parts {
         stream.write_all(part).await.expect("it is sent");
     }
-    let line = String::from_utf8_lossy(parts[0]).lines().next().expect("a line").to_owned();
+    stream
+}
+
+/// The answer to a request that began with this line.
+pub async fn answer(stream: &mut TcpStream, line: &str) -> Answer {
     let mut words = line.split(' ');
     let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
-    let (head, body) = read(&mut stream).await;
+    let (head, body) = read(stream).await;
     let answer = parse(&head, body);
     let pairs: Vec<(String, String)> = answer
         .headers

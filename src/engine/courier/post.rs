@@ -105,8 +105,13 @@ impl Engine {
         let given = confidence.secret.as_deref().and_then(|secret| Secret::parse(secret).ok());
         let secrets = match given {
             Some(given) => vec![given],
-            None => self.shared.secrets.active(self.clock().wall_now()),
+            None => self.shared.secrets.active(self.clock().wall_now()).await,
         };
+        if secrets.is_empty() {
+            // An empty signature would be taken for one by a receiver that does not look closely.
+            let detail = "there is no secret to sign with: the file of them cannot be read";
+            return Err(store::Error::Damaged(detail.to_owned()));
+        }
         Ok(Prepared { body, secrets, headers: confidence.headers })
     }
 

@@ -27,24 +27,17 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Lost {
     reason: String,
-    /// What it wrote, which may be what it was given: for the job that it had, and no log.
-    wrote: Option<String>,
     /// Whether it seems about to end by itself: then it is told how.
     is_ending: bool,
 }
 
 impl Lost {
     pub(super) fn of(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), wrote: None, is_ending: false }
+        Self { reason: reason.into(), is_ending: false }
     }
 
     fn ending(reason: impl Into<String>) -> Self {
-        Self { is_ending: true, ..Self::of(reason) }
-    }
-
-    fn whole(&self) -> String {
-        let Self { reason, wrote, .. } = self;
-        wrote.as_ref().map_or_else(|| reason.clone(), |wrote| format!("{reason} {wrote}"))
+        Self { reason: reason.into(), is_ending: true }
     }
 
     fn no_line(why: NoLine, bytes_max: usize) -> Self {
@@ -106,7 +99,7 @@ impl Seat {
         let line_bytes_max = settings.result_bytes_max + MARGIN_BYTES;
         let errors = Arc::new(Errors::default());
         let name = settings.name.clone();
-        let silence = tokio::spawn(listen(process.stderr, Arc::clone(&errors), worker.clone()));
+        let silence = tokio::spawn(listen(process.stderr, Arc::clone(&errors), name.clone()));
         Self {
             input: process.stdin,
             lines: Lines::new(process.stdout, line_bytes_max),
@@ -180,9 +173,8 @@ impl Seat {
         let end = match answer {
             Ok(outcome) => CallEnd { outcome, lost: None },
             Err(lost) => {
-                let by_itself = self.ended(&lost).await;
-                let error = self.error(by_itself.as_ref().unwrap_or(&lost.whole()));
-                let reason = by_itself.unwrap_or(lost.reason);
+                let reason = self.lost(lost).await;
+                let error = self.error(&reason);
                 CallEnd { outcome: Outcome::Raised(error), lost: Some(reason) }
             }
         };
@@ -230,26 +222,16 @@ impl Seat {
         answer
     }
 
-    /// Ends the process, if it has not ended, and says why it is lost: to the operator, who is told what it wrote only as
-    /// long as it has not been given a call.
+    /// Ends the process, if it has not ended, and says why it is lost.
     pub(super) async fn lost(&mut self, lost: Lost) -> String {
-        let reason = self.ended(&lost).await;
-        reason.unwrap_or_else(|| match self.calls {
-            INITIALIZE => lost.whole(),
-            _ => lost.reason,
-        })
-    }
-
-    /// Ends the process, if it has not ended; gives how it did by itself.
-    async fn ended(&mut self, lost: &Lost) -> Option<String> {
-        let by_itself =
-            lost.is_ending && tokio::time::timeout(LAST_WORDS, self.wait()).await.is_ok();
+        let is_ending = lost.is_ending;
+        let by_itself = is_ending && tokio::time::timeout(LAST_WORDS, self.wait()).await.is_ok();
         if let Some(reins) = self.reins.take() {
             reins.kill();
         }
         let ended = self.wait().await;
         drop(tokio::time::timeout(LAST_WORDS, &mut self.silence).await);
-        Some(match ended {
+        match ended {
             Ended { exceeded: Some(Exceeded::Memory), .. } => {
                 "it used more memory than it may".to_owned()
             }
@@ -262,8 +244,8 @@ impl Seat {
             Ended { signal: Some(signal), .. } if by_itself => {
                 format!("it died of signal {signal}")
             }
-            Ended { .. } => return None,
-        })
+            Ended { .. } => lost.reason,
+        }
     }
 
     /// The error of the call that it had.
@@ -331,8 +313,7 @@ fn unasked(id: u64) -> Lost {
 fn understood(line: &[u8]) -> Result<Said, Lost> {
     protocol::said(line).map_err(|error| {
         let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-        let lost = Lost::of("it wrote a line that is none of the protocol");
-        Lost { wrote: Some(format!("({error}): {shown}")), ..lost }
+        Lost::of(format!("it wrote a line that is none of the protocol ({error}): {shown}"))
     })
 }
 
@@ -344,13 +325,13 @@ fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> 
 }
 
 /// Makes lines of what the process says beside: of the log of its call, or of the server's.
-async fn listen(from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, worker: Worker) {
+async fn listen(from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, name: String) {
     let keep = |piece: &[u8]| {
         errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
     };
     let write = |line: &str| match &*errors.call.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(call) => call.write(LogStream::Stderr, line),
-        None => worker.log(line),
+        None => tracing::info!(worker = %name, "{line}"),
     };
     stderr::follow(from, keep, write).await;
 }
