@@ -56,6 +56,22 @@ MUTANTS = {
           "    if let Some(whole) = whole.filter(|whole| *whole > mark.frames) {"),
          ("src/store/mark.rs", "    let is_behind = logged_to < mark.logged_to || quiet < mark.quiet;",
           "    let is_behind = logged_to < mark.logged_to && logged_to > mark.logged_to;")]),
+    "a batch that is refused keeps its places": (
+        "test(/conformance::places/)",
+        [("src/store/group/submit.rs", "            self.ledger.take_back_to(steps);\n", "")]),
+    "an outcome that a locked database refuses is forgotten": (
+        "test(/refused_for_now|locked/)",
+        [("src/store/change.rs", "            Self::Settle { .. }\n            | Self::Release { .. }\n", "            Self::Release { .. }\n")]),
+    "a slot that comes back is forgotten": (
+        "test(/refused_for_now/)",
+        [("src/store/change.rs", "            | Self::Release { .. }\n            | Self::Resize { .. }\n            | Self::ClearSuspects { .. }\n            | Self::UnmarkCancelled",
+          "            | Self::Resize { .. }\n            | Self::ClearSuspects { .. }\n            | Self::UnmarkCancelled")]),
+    "an end of our own making is a death": (
+        "test(/refused_for_now/)",
+        [("src/store/writer.rs", "        // At once: who knows how the rest of the server ends.\n        self.note.ended(self.counters.epoch);\n", "")]),
+    "deaths during a delivery are not counted": (
+        "test(/conformance::deaths|g9_a_delivery/)",
+        [("src/store/group/recovery.rs", "it.deaths + u32::from(died)", "it.deaths")]),
     "a resolved address is not checked": (
         "test(/egress|outbound/)",
         [("src/outbound/egress.rs", "        if self.is_own(address) {", "        if !self.is_own(address) {\n            return Ok(());\n        }\n        if self.is_own(address) {")]),

@@ -136,6 +136,8 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// When it is tried next; none when it is over.
     pub next_at: Option<Timestamp>,
+    /// Servers that died while it was being sent.
+    pub deaths: u32,
     /// The POSTs made, in order.
     pub attempts: Vec<DeliveryAttempt>,
 }

@@ -39,7 +39,7 @@ pub use options::{Clocks, Defaults, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
 pub use receiver::{Pace, Share};
-pub use settle::{CRASHES_SUSPECT, cancel_pending, complete, is_completed_so, settle};
+pub use settle::{CRASHES_MAX, CRASHES_SUSPECT, cancel_pending, complete, is_completed_so, settle};
 pub use signature::{Parameter, Signature};
 pub use spec::Spec;
 pub use state::State;

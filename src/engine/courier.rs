@@ -1,6 +1,7 @@
 //! The courier: sends what the outbox holds, at least once, and writes down what came of it (F15, F16).
 //! Receivers take turns, and none takes the place of another (docs/decisions/0035).
 
+mod alone;
 mod flight;
 mod post;
 
@@ -8,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::callback::Schedule;
-use crate::domain::{DeliveryState, Share, Timestamp};
+use crate::domain::{DeliveryState, Ordinal, Share, Timestamp};
 use crate::store::{self, DeliveryReport, DueDelivery, Outbox, Turn};
 
-use super::Engine;
+use super::{Engine, again};
 use flight::Flight;
 #[cfg(any(test, fuzzing))]
 pub(super) use post::retry_after_seconds;
@@ -46,14 +47,18 @@ pub struct Config {
     pub at_once_per_host: usize,
 }
 
-/// Runs until the server hushes it.
-pub(super) async fn run(engine: Engine) {
+/// Runs until the server hushes it. `suspects` go first, each alone.
+pub(super) async fn run(engine: Engine, suspects: Vec<Ordinal>) {
     let mut flight = Flight::new(engine.shared.config.courier.at_once_per_host);
-    loop {
+    let is_hushed = tokio::select! {
+        () = engine.shared.hushed.cancelled() => true,
+        () = engine.send_alone(suspects, &mut flight) => false,
+    };
+    while !is_hushed {
         let sleep = match engine.send_due(&mut flight).await {
             Ok(sleep) => sleep,
             Err(error) => {
-                tracing::error!(%error, "the outbox cannot be read; trying again");
+                again::failed(&error, "the outbox cannot be read");
                 LOOK_AGAIN
             }
         };
@@ -119,7 +124,7 @@ impl Engine {
         let sent = match self.post(&due, bodies).await {
             Ok(sent) => sent,
             Err(error) => {
-                tracing::error!(callback.id = %id, %error, "a delivery could not be prepared");
+                again::failed(&error, "a delivery could not be prepared");
                 tokio::time::sleep(LOOK_AGAIN).await;
                 return;
             }
@@ -148,7 +153,7 @@ impl Engine {
         drop(turn);
         if let Err(error) = recorded {
             // It stays due and is sent again: at least once.
-            tracing::error!(callback.id = %id, %error, "a delivery was not recorded");
+            again::failed(&error, "a delivery was not recorded");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

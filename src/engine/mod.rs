@@ -211,7 +211,7 @@ impl Engine {
         });
         let engine = Self { shared };
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
-        engine.shared.tasks.spawn(courier::run(engine.clone()));
+        engine.shared.tasks.spawn(courier::run(engine.clone(), opened.suspect_deliveries));
         if opened.suspects > 0 {
             engine.shared.tasks.spawn(suspects::clear(engine.clone(), opened.suspects));
         }

@@ -27,6 +27,9 @@ struct DeliveryBody<'a> {
     id: String,
     state: &'a str,
     next_at: Option<At>,
+    /// Nearly always none.
+    #[serde(skip_serializing_if = "is_none")]
+    server_deaths: u32,
     attempts: Vec<AttemptBody<'a>>,
 }
 
@@ -74,7 +77,13 @@ fn delivery(id: String, delivery: &Delivery) -> DeliveryBody<'_> {
         body: attempt.body.as_deref(),
         duration_ms: attempt.duration_ms,
     });
-    DeliveryBody { id, state, next_at: delivery.next_at.map(At), attempts: attempts.collect() }
+    let (next_at, server_deaths) = (delivery.next_at.map(At), delivery.deaths);
+    DeliveryBody { id, state, next_at, server_deaths, attempts: attempts.collect() }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Callbacks.

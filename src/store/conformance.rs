@@ -9,6 +9,7 @@ mod cancels;
 mod changes;
 mod claims;
 mod clocks;
+mod deaths;
 mod ends;
 mod indexing;
 mod logs;
@@ -44,6 +45,7 @@ struct Shelf {
     events: mpsc::UnboundedReceiver<Vec<Event>>,
     closed: oneshot::Receiver<()>,
     recovered: usize,
+    suspect_deliveries: Vec<Ordinal>,
     config: Config,
     dir: TempDir,
 }
@@ -74,7 +76,7 @@ impl Shelf {
 
     async fn open_at(now: Timestamp, dir: TempDir, config: Config) -> Self {
         let opened = Store::open(config.clone(), now).await.expect("a store");
-        let Opened { store, mut commits, closed, recovered, suspects: _ } = opened;
+        let Opened { store, mut commits, closed, recovered, suspect_deliveries, .. } = opened;
         let (heard, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(events) = commits.next().await {
@@ -82,7 +84,7 @@ impl Shelf {
                 drop(heard.send(events));
             }
         });
-        Self { store, events, closed, recovered, config, dir }
+        Self { store, events, closed, recovered, suspect_deliveries, config, dir }
     }
 
     /// The next server on the same file: this one is dropped without a word.

@@ -54,6 +54,10 @@ const INVARIANTS: &[(&str, &str)] = &[
             or not exists (select 1 from calls where calls.ordinal = u.job)",
     ),
     (
+        "deliveries are over, and on their way",
+        "select count(*) from deliveries where begun is not null and state != 'pending'",
+    ),
+    (
         "jobs are done and have no end",
         "select count(*) from calls
         where calls.state = 'done' and not exists (select 1 from ends as e where e.job = calls.ordinal)",

@@ -269,6 +269,8 @@ pub struct Opened {
     pub recovered: usize,
     /// Jobs that run first, and each with no other beside it: the server has died during them too often (G9).
     pub suspects: usize,
+    /// Deliveries that go first, and each with no other beside it, for the same reason.
+    pub suspect_deliveries: Vec<Ordinal>,
 }
 
 impl Store {
@@ -314,15 +316,17 @@ impl Store {
     }
 
     /// Keeps the bodies of deliveries, by the places of their callbacks: each is rendered once for all its
-    /// attempts.
+    /// attempts. Those, and the deliveries at `again`, which have bodies, are about to be sent: if the server dies
+    /// before it is recorded what came of that, the next one counts it (G9).
     ///
     /// # Errors
     /// A failure of the disk.
-    pub async fn keep_delivery_bodies(
+    pub async fn begin_deliveries(
         &self,
         bodies: Arc<BTreeMap<Ordinal, String>>,
+        again: Vec<Ordinal>,
     ) -> Result<(), Error> {
-        self.write(|reply| Change::DeliveryBodies { bodies, reply }).await
+        self.write(|reply| Change::BeginDeliveries { bodies, again, reply }).await
     }
 
     /// Records one POST and what becomes of its delivery.

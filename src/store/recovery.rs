@@ -37,8 +37,10 @@ pub(super) struct Found {
     pub(super) counters: Counters,
     pub(super) kept: Counters,
     pub(super) recovered: usize,
-    /// Whether one of them is known to have been the cause.
+    /// Whether one of them, or a delivery, is known to have been the cause.
     pub(super) has_culprit: bool,
+    /// Deliveries that are suspected, as long as the cause is not known.
+    pub(super) suspect_deliveries: Vec<Ordinal>,
 }
 
 /// Begins a new epoch and settles what ran in an older one: it runs again, or fails with a name.
@@ -52,12 +54,17 @@ pub(super) async fn recover(
     (now, ended): (Timestamp, Option<i64>),
 ) -> Result<Found, OpenError> {
     let counters = new_epoch(connection)?;
-    let mut found = Found { counters, kept: counters, recovered: 0, has_culprit: false };
+    let (recovered, has_culprit, suspect_deliveries) = (0, false, Vec::new());
+    let mut found = Found { counters, kept: counters, recovered, has_culprit, suspect_deliveries };
     found.commit(connection, (ledger, now), |group| group.index_what_is_left())?;
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let (blamed, interrupted): (Vec<_>, Vec<_>) =
         running(connection)?.into_iter().partition(|(_, epoch)| Some(*epoch) != ended);
-    for (ran, outcome) in [(blamed, Outcome::Crashed), (interrupted, Outcome::Stopped)] {
+    let begun = found.commit(connection, (ledger, now), |group| group.recover_deliveries(ended))?;
+    found.has_culprit = begun.has_culprit;
+    // If a delivery is known to have been the cause, no job was.
+    let blame = if begun.has_culprit { Outcome::Stopped } else { Outcome::Crashed };
+    for (ran, outcome) in [(blamed, blame), (interrupted, Outcome::Stopped)] {
         let ran: Vec<Ordinal> = ran.into_iter().map(|(job, _)| job).collect();
         for portion in ran.chunks(PORTION) {
             let jobs = read::at(readers, portion, read::View::Bare).await?;
@@ -67,6 +74,9 @@ pub(super) async fn recover(
             found.has_culprit |= found.commit(connection, (ledger, now), settle)?;
             found.recovered += portion.len();
         }
+    }
+    if !found.has_culprit {
+        found.suspect_deliveries = begun.suspects;
     }
     found.commit(connection, (ledger, now), |group| group.mark_cancelling())?;
     Ok(found)

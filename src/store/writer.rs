@@ -62,6 +62,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     recovery::load_queues(&connection, &mut ledger)?;
     recovery::load_waiting(&connection, &config, &mut ledger, found.has_culprit)?;
     let suspects = ledger.suspects();
+    let suspect_deliveries = std::mem::take(&mut found.suspect_deliveries);
 
     let health = Arc::new(Health::default());
     checkpoint::count_pages(&connection)?;
@@ -95,7 +96,7 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let closed = start(writer, connection)?;
     let turns = Arc::new(Semaphore::new(sqlite::READERS_MAX as usize));
     let store = Store { changes, readers, turns, space, health };
-    Ok(Opened { store, commits, closed, recovered: found.recovered, suspects })
+    Ok(Opened { store, commits, closed, recovered: found.recovered, suspects, suspect_deliveries })
 }
 
 /// Gives the writer a thread of its own: it waits for the disk, and for nothing else.
@@ -294,7 +295,7 @@ impl Writer {
                 self.commit_singly(sql, members)
             }
         };
-        self.later.tell(self.staged.iter().map(|staged| &staged.change));
+        self.tell_of_kept();
         then
     }
 

@@ -49,15 +49,15 @@ async fn submit(server: &Process, url: &str, number: usize) -> String {
 async fn heavy_g11_kill_nine_while_delivering_loses_no_event() {
     let home = Home::new();
     let zeros = vec!["0"; 100].join(", ");
-    let text = format!("[webhooks]\nschedule_seconds = [{zeros}]\n");
+    let text = format!("[webhooks]\nschedule_seconds = [{zeros}]\ntimeout_seconds = 0.5\n");
     std::fs::write(home.file("futurity.toml"), text).expect("a file");
     let flags = ["--allow-loopback-egress", "--log", "warn"];
     let is_kind = Arc::new(AtomicBool::new(false));
     let kind = Arc::clone(&is_kind);
-    let mut receiver = Receiver::start(move |_| match rand::random_range(0..4) {
+    let mut receiver = Receiver::start(move |_| match rand::random_range(0..16) {
         _ if kind.load(Ordering::SeqCst) => Reply::Status(200),
-        0 => Reply::Status(500),
-        1 => Reply::Silence,
+        0..4 => Reply::Status(500),
+        4 => Reply::Silence,
         _ => Reply::Status(204),
     })
     .await;
@@ -79,6 +79,9 @@ async fn heavy_g11_kill_nine_while_delivering_loses_no_event() {
     // Those that hang are waited for no longer than their server lives.
     server.kill_nine();
     let server = home.start(&flags).await;
+    // Those that were on their way at three kills are taken for the cause, until somebody asks for them.
+    let blamed =
+        server.post("/v1/callbacks/redeliver", &json!({"state": "failed"})).await.expect(202);
     while arrived.told.len() < 2 * jobs.len() {
         arrived.note(&receiver.next().await, secret);
     }
@@ -94,9 +97,63 @@ async fn heavy_g11_kill_nine_while_delivering_loses_no_event() {
     assert_eq!(counts["delivered"], 2 * jobs.len(), "none has failed: {counts}");
     server.stop().await;
     println!(
-        "{CYCLES} kills: {} jobs, {} events, {} POSTs, none lost, all the same",
+        "{CYCLES} kills: {} jobs, {} events, {} POSTs, none lost, all the same; blamed and sent again: {}",
         jobs.len(),
         arrived.events.len(),
-        arrived.posts
+        arrived.posts,
+        blamed.json()
     );
+}
+
+/// The only callback of the only job.
+async fn callback(server: &Process, job: &str) -> Value {
+    let callbacks = server.get(&format!("/v1/jobs/{job}/callbacks")).await.expect(200).json();
+    callbacks["callbacks"][0].clone()
+}
+
+#[tokio::test]
+async fn g9_a_delivery_during_which_the_server_is_killed_three_times_has_failed_until_it_is_asked_for()
+ {
+    let home = Home::new();
+    let flags = ["--allow-loopback-egress", "--log", "warn"];
+    let is_kind = Arc::new(AtomicBool::new(false));
+    let kind = Arc::clone(&is_kind);
+    let mut receiver = Receiver::start(move |_| match kind.load(Ordering::SeqCst) {
+        true => Reply::Status(200),
+        false => Reply::Silence,
+    })
+    .await;
+    let mut server = home.start(&flags).await;
+    let secret = std::fs::read_to_string(home.data().join("webhook-secret")).expect("a secret");
+    let call =
+        json!({"function": "echo", "args": ["told"], "callbacks": [{"url": receiver.at("/a")}]});
+    let job: Value = server.post("/v1/jobs?wait=60", &call).await.expect(200).json();
+    let job = job["id"].as_str().expect("an id").to_owned();
+    let mut bodies = Vec::new();
+    for deaths in 1..=3 {
+        let seen = receiver.next().await;
+        seen.event(secret.trim());
+        bodies.push(seen.body);
+        server.kill_nine();
+        server = home.start(&flags).await;
+        let delivery = callback(&server, &job).await["deliveries"][0].clone();
+        assert_eq!(delivery["server_deaths"], deaths);
+    }
+    let failed = callback(&server, &job).await;
+    assert_eq!(failed["state"], "failed");
+    let attempts = failed["deliveries"][0]["attempts"].as_array().expect("attempts").clone();
+    assert_eq!(attempts.len(), 1, "only the last is told of: {attempts:?}");
+    assert_eq!(attempts[0]["error"], "the server died 3 times while this was being sent");
+    is_kind.store(true, Ordering::SeqCst);
+    let id = failed["id"].as_str().expect("an id");
+    server.post(&format!("/v1/callbacks/{id}/redeliver"), &json!({})).await.expect(202);
+    bodies.push(receiver.next().await.body);
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "the same bytes each time");
+    until("it is delivered", async || {
+        (callback(&server, &job).await["state"] == "delivered").then_some(())
+    })
+    .await;
+    assert_eq!(callback(&server, &job).await["deliveries"][0].get("server_deaths"), None);
+    server.stop().await;
+    assert_eq!(home.run(&["fsck"]).await.code, Some(0));
 }

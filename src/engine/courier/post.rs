@@ -52,13 +52,19 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct Bodies {
     of: Vec<(Ordinal, Told)>,
+    /// Those that have one, of an earlier attempt.
+    again: Vec<Ordinal>,
     made: OnceCell<Arc<BTreeMap<Ordinal, String>>>,
 }
 
 impl Bodies {
     pub(super) fn of(found: &[DueDelivery]) -> Self {
-        let bare = found.iter().filter(|due| due.body.is_none());
-        Self { of: bare.map(|due| (due.callback, due.of)).collect(), made: OnceCell::new() }
+        let (bare, again): (Vec<_>, Vec<_>) = found.iter().partition(|due| due.body.is_none());
+        Self {
+            of: bare.into_iter().map(|due| (due.callback, due.of)).collect(),
+            again: again.into_iter().map(|due| due.callback).collect(),
+            made: OnceCell::new(),
+        }
     }
 }
 
@@ -93,15 +99,12 @@ impl Engine {
             })?,
             None => Confidence::default(),
         };
-        let body = match &due.body {
-            Some(body) => body.clone(),
-            None => {
-                let made = bodies.made.get_or_try_init(|| self.make_bodies(&bodies.of)).await?;
-                made.get(&due.callback).cloned().ok_or_else(|| {
-                    store::Error::Damaged("a delivery tells of what is not there".to_owned())
-                })?
-            }
-        };
+        // Before anything is sent it is known that it is: if the server dies meanwhile, the next one counts that.
+        let made = bodies.made.get_or_try_init(|| self.make_bodies(&bodies)).await?;
+        let body = due.body.as_ref().or_else(|| made.get(&due.callback)).cloned();
+        let body = body.ok_or_else(|| {
+            store::Error::Damaged("a delivery tells of what is not there".to_owned())
+        })?;
         let given = confidence.secret.as_deref().and_then(|secret| Secret::parse(secret).ok());
         let secrets = match given {
             Some(given) => vec![given],
@@ -119,7 +122,7 @@ impl Engine {
     /// what is gone meanwhile there is none.
     async fn make_bodies(
         &self,
-        of: &[(Ordinal, Told)],
+        Bodies { of, again, .. }: &Bodies,
     ) -> Result<Arc<BTreeMap<Ordinal, String>>, store::Error> {
         let (store, render) = (&self.shared.store, &self.shared.config.render);
         let places = of.iter().filter_map(|(_, told)| match told {
@@ -142,9 +145,9 @@ impl Engine {
             bodies.extend(body.map(|body| (*callback, body)));
         }
         let bodies = Arc::new(bodies);
-        let rows = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+        let rows = u32::try_from(bodies.len() + again.len()).unwrap_or(u32::MAX);
         let _turn = self.shared.courier_writes.acquire_many(rows).await;
-        store.keep_delivery_bodies(Arc::clone(&bodies)).await?;
+        store.begin_deliveries(Arc::clone(&bodies), again.clone()).await?;
         Ok(bodies)
     }
 

@@ -46,7 +46,7 @@ pub(super) async fn all_due(it: &Shelf, now: Timestamp) -> Vec<DueDelivery> {
 /// Keeps one body.
 pub(super) async fn keep_body(it: &Shelf, callback: Ordinal, body: &str) {
     let bodies = BTreeMap::from([(callback, body.to_owned())]);
-    it.store.keep_delivery_bodies(bodies.into()).await.expect("an answer");
+    it.store.begin_deliveries(bodies.into(), Vec::new()).await.expect("an answer");
 }
 
 /// The numbers of the callbacks whose delivery is due.

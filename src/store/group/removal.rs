@@ -189,7 +189,7 @@ impl Group<'_> {
     }
 
     /// Removes a job that the cleaner had to hold back, once nothing is open any more.
-    fn expire_if_over(&mut self, job: Ordinal) -> Result<(), Error> {
+    pub(super) fn expire_if_over(&mut self, job: Ordinal) -> Result<(), Error> {
         let row = self.sql.expired_at(job, self.now)?;
         if let Some(row) = row.filter(|row| !row.has_open_delivery) {
             self.expire(&row)?;

@@ -14,9 +14,13 @@ impl Group<'_> {
                 self.add_callback(*job, callback)?;
                 reply.set(Ok(()));
             }
-            Change::DeliveryBodies { bodies, reply } => {
+            Change::BeginDeliveries { bodies, again, reply } => {
+                let epoch = self.counters.epoch;
                 for (callback, body) in bodies.iter() {
-                    self.sql.keep_delivery_body(*callback, body)?;
+                    self.sql.keep_delivery_body(*callback, body, epoch)?;
+                }
+                for callback in again {
+                    self.sql.begin_delivery(*callback, epoch)?;
                 }
                 reply.set(Ok(()));
             }

@@ -18,7 +18,7 @@ const SELECT_OF: &str =
 const SELECT_BY_ID: &str = "select ordinal from callbacks where id = ?";
 const SELECT_CALLBACKS: &str =
     "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at, c.at_event,
-    (select j.id from calls as j where j.ordinal = c.job), (select b.id from batches as b where b.ordinal = c.batch)
+    (select j.id from calls as j where j.ordinal = c.job), (select b.id from batches as b where b.ordinal = c.batch), d.deaths
 from json_each(?) as e cross join callbacks as c on c.ordinal = e.value
     left join deliveries as d on d.callback = c.ordinal
 order by e.key";
@@ -207,6 +207,7 @@ fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Call
         Some(state) => Some(Delivery {
             state: rows::known(DeliveryState::parse, state)?,
             next_at: row.try_get::<Option<i64>, _>(5)?.map(Timestamp),
+            deaths: row.try_get(9)?,
             attempts: made().map(|(_, attempt)| attempt.clone()).collect(),
         }),
         None => None,

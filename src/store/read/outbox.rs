@@ -30,6 +30,10 @@ where d.host = ?1 and d.state = 'pending' and d.next_at <= ?2
             and (earlier.host = d.host or earlier.next_at > ?3)))
 order by d.next_at limit ?4";
 
+const SELECT_DUE_AT: &str =
+    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body, d.schedule_from, d.batch, c.at_event
+from deliveries as d join callbacks as c on c.ordinal = d.callback where d.callback = ? and d.state = 'pending'";
+
 /// A receiver whose turn it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
@@ -85,6 +89,15 @@ impl Store {
     /// A failure of the database.
     pub async fn outbox(&self, now: Timestamp) -> Result<Outbox, Error> {
         Ok(Outbox { snapshot: self.readers.begin().await?, now })
+    }
+
+    /// The delivery at that place, if it is to be made.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn due_at(&self, callback: Ordinal) -> Result<Option<DueDelivery>, Error> {
+        let query = sqlx::query(SELECT_DUE_AT).bind(callback.0);
+        query.fetch_optional(&self.readers).await?.as_ref().map(due).transpose()
     }
 }
 

@@ -197,6 +197,24 @@ from (select * from jobs order by ordinal)";
     }
 
     #[tokio::test]
+    async fn deliveries_of_an_older_schema_are_on_nobodys_way_and_nobody_died_of_them() {
+        const DELIVERIES: &str = "insert into callbacks (ordinal, id, job, url, host, created_at) values (1, randomblob(16), 7, 'u', 'h', 5);
+            insert into deliveries (callback, job, host, state, next_at, attempts, body) values (1, 7, 'h', 'pending', 9, 2, '{}')";
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = DatabasePath::from(directory.path().join("futurity.db"));
+        let job = "insert into calls (ordinal, id, function, queue, priority, on_interrupt, state, version, seq, attempt, created_at,
+            arguments_bytes) values (7, randomblob(16), 'f', 'q', 0, 'rerun', 'pending', 1, 1, 0, 5, 2)";
+        older(&path, 9, job).await;
+        open_writer(&path).expect("a writer").execute_batch(DELIVERIES).expect("a delivery");
+        migrate(&path).await.expect("the newest schema");
+        let writer = open_writer(&path).expect("a writer");
+        let kept = "select concat_ws(' ', d.state, d.next_at, d.attempts, d.body, d.deaths, coalesce(d.begun, '-'), r.turn_at)
+            from deliveries as d join receivers as r on r.host = d.host";
+        let kept: String = writer.query_row(kept, (), |row| row.get(0)).expect("the delivery");
+        assert_eq!(kept, "pending 9 2 {} 0 - 9");
+    }
+
+    #[tokio::test]
     async fn statistics_of_a_database_that_was_small_lead_nobody_through_a_large_one() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = DatabasePath::from(directory.path().join("futurity.db"));

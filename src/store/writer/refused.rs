@@ -61,6 +61,8 @@ impl Writer {
             Change::StopClaiming { mut reply } => {
                 self.ledger.stop_claiming();
                 self.ledger.commit();
+                // Whoever hears the answer knows of all outcomes that were sent before.
+                self.tell_of_kept();
                 reply.set(Ok(()));
                 Change::StopClaiming { reply }.answer(None);
             }
@@ -74,6 +76,11 @@ impl Writer {
                 refused.answer(Some(error));
             }
         }
+    }
+
+    /// Tells how many outcomes wait to be recorded.
+    pub(super) fn tell_of_kept(&mut self) {
+        self.later.tell(self.staged.iter().map(|staged| &staged.change));
     }
 
     /// Writes what is still being written ahead, of which whoever waits for it was told that it would be, and what was kept. But

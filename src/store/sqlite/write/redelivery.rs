@@ -7,7 +7,7 @@ use crate::domain::{Ordinal, Timestamp};
 use super::Statements;
 
 const REDELIVER: &str =
-    "update deliveries set state = 'pending', next_at = ?2, schedule_from = attempts
+    "update deliveries set state = 'pending', next_at = ?2, schedule_from = attempts, deaths = 0
 where callback = ?1 and state != 'pending'";
 const SELECT_MADE: &str = "select exists (select 1 from deliveries as d where d.callback = ?)";
 
