@@ -5,6 +5,7 @@ mod check;
 mod data_dir;
 mod functions;
 mod listen;
+mod secrets;
 mod upkeep;
 
 use std::fs::File;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, InvalidConfig};
 use crate::domain::Timestamp;
 use crate::engine::keys::Keys;
-use crate::engine::secret::{self, WebhookSecrets};
+use crate::engine::secret;
 use crate::engine::{self, Clock, CourierConfig, Engine, Wall, Watcher};
 use crate::http;
 use crate::outbound::{self, Client};
@@ -167,10 +168,7 @@ impl Builder {
         let clock = Clock::anchored(wall);
         let courier = config.courier()?;
         let opened = open_store(&config, &registry, &clock, &courier).await?;
-        let failure = Failure::io("the secrets cannot be kept");
-        let (secrets, seal_key) = WebhookSecrets::open(&data_dir)
-            .and_then(|secrets| Ok((secrets, secret::seal_key(&data_dir)?)))
-            .map_err(failure)?;
+        let (secrets, seal_key) = secrets::open(&config, &opened.store).await?;
         let door = keys.door();
         let watcher = Watcher::start(clock.clone(), vec![door.looks(), secrets.looks()])
             .map_err(Failure::io("cannot start threads"))?;

@@ -40,10 +40,42 @@ MUTANTS = {
         [("src/http/admit.rs", "        self.check_host(request)?;\n", "        drop(self.check_host(request));\n")]),
     "any key may do everything": (
         "test(every_operation_asks_for_its_scope)",
-        [("src/engine/keys.rs", "Some(key) if key.allows(needed) =>", "Some(key) if key.allows(needed) || true =>")]),
+        [("src/engine/keys/door.rs", "Some(key) if key.allows(needed) =>", "Some(key) if key.allows(needed) || true =>")]),
     "an expired key holds": (
         "test(/scopes|a_key_holds_until/)",
         [("src/engine/keys.rs", "self.expires_at_ms.is_some_and(|at| at <= now.0)", "self.expires_at_ms.is_some_and(|at| at < 0 && at <= now.0)")]),
+    "a server without a file of keys is open": (
+        "test(/without_its_file_of_keys|what_is_not_there_opens_nothing/)",
+        [("src/engine/keys.rs", "(true, false) => Standing::Locked,", "(true, false) => Standing::Open,")]),
+    "the last key that is revoked opens the server": (
+        "test(/without_its_last_key|only_a_word_opens/)",
+        [("src/engine/keys.rs", "            table.keys.retain(|key| key.id != id);\n",
+          "            table.keys.retain(|key| key.id != id);\n            table.open = table.keys.is_empty();\n")]),
+    "a server behind a proxy starts without a key": (
+        "test(/behind_a_proxy|through_a_proxy/)",
+        [("src/config.rs", "self.listen.ip().is_loopback() && self.hosts.is_empty()", "self.listen.ip().is_loopback()")]),
+    "a stream outlasts its key": (
+        "test(/leaves::/)",
+        [("src/http/leave.rs", "        answer.map(|body| as_long_as(leave, body))", "        drop(leave);\n        answer")]),
+    "a wait outlasts its key": (
+        "test(/leaves::/)",
+        [("src/http/leave.rs", "            () = self.leave(desk).ended() => return self.too_late(call).await,\n", "")]),
+    "a key that allows less keeps what is under way": (
+        "test(/leaves::.*no_longer_allows/)",
+        [("src/engine/keys/door.rs", "key.id == id && !key.has_expired && key.allows(needed)", "key.id == id && !key.has_expired && (key.allows(needed) || true)")]),
+    "a key of an older clock goes on": (
+        "test(/leaves::.*expires|a_key_holds_until/)",
+        [("src/engine/keys.rs", "let is_other = |key: &Key| key.has_expired != key.is_over(now);", "let is_other = |key: &Key| key.has_expired && !key.is_over(now);")]),
+    "any page may write": (
+        "test(/origins::no_page_of_another_origin/)",
+        [("src/http/mod.rs", "CsrfLayer::new().with_rejection_response(problem::cross_origin)",
+          "CsrfLayer::new().with_insecure_bypass(|_, _| true).with_rejection_response(problem::cross_origin)")]),
+    "whoever asks is told what is in the server": (
+        "test(who_may_not_read_is_told)",
+        [("src/http/health.rs", "        Err(_not_let_in) => None,", "        Err(_not_let_in) => Some(desk.inside().await?),")]),
+    "a lost seal key is replaced without a word": (
+        "test(a_seal_key_that_is_lost)",
+        [("src/app/secrets.rs", "if !is_there && !config.accept_data_loss &&", "if is_there && !config.accept_data_loss &&")]),
     "what does not read back is shown": (
         "test(g3_a_value_that_does_not_read_back)",
         [("src/store/sqlite/rows.rs", "Ok(written.is_none_or(|written| written == payload::sum(text)))",

@@ -7,6 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::gates::Gate;
+use crate::process::Home;
 use crate::receiver::{Receiver, Reply};
 use crate::server::TestServer;
 
@@ -137,4 +138,24 @@ fn assert_not_on_disk(dir: &TempDir, secrets: &[&[u8]]) {
         read.push(path);
     }
     assert!(read.contains(&Path::new(&data).join("futurity.db")), "{read:?}");
+}
+
+#[tokio::test]
+async fn g3_a_seal_key_that_is_lost_is_told_at_the_start_and_not_replaced() {
+    let home = Home::new();
+    let server = home.start(&[]).await;
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let callback = json!({"url": "https://example.com/", "secret": secret});
+    server.submit(&json!({"manual": true, "callbacks": [callback]})).await;
+    server.stop().await;
+    let key = home.data().join("seal-key");
+    std::fs::rename(&key, home.file("seal-key")).expect("it is lost");
+    let refused = home.run(&["--listen", "127.0.0.1:0"]).await;
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    assert!(refused.errors.contains("seal-key is missing"), "{refused:?}");
+    assert!(!key.exists(), "another one would be in the way of the right one");
+    std::fs::rename(home.file("seal-key"), &key).expect("it is back");
+    home.start(&[]).await.stop().await;
+    std::fs::remove_file(&key).expect("a file");
+    home.start(&["--accept-data-loss"]).await.stop().await;
 }

@@ -201,8 +201,12 @@ async fn while_the_file_of_keys_cannot_be_read_nobody_is_let_in_and_that_is_told
     let file = home.data().join("keys.json");
     let sound = std::fs::read_to_string(&file).expect("keys");
     let broken = home.file("broken");
-    std::fs::write(&broken, &sound[1..]).expect("a broken file");
-    std::fs::rename(broken, &file).expect("its name");
+    // In one step, as commands do: half a file is one that cannot be read, too.
+    let becomes = |text: &str| {
+        std::fs::write(&broken, text).expect("a file");
+        std::fs::rename(&broken, &file).expect("its name");
+    };
+    becomes(&sound[1..]);
     let told = until("the server sees the file", async || {
         let told = degraded().await;
         (told != json!([])).then_some(told)
@@ -218,7 +222,7 @@ async fn while_the_file_of_keys_cannot_be_read_nobody_is_let_in_and_that_is_told
             assert_eq!(refused.code(), "keys_unreadable");
         }
     }
-    std::fs::write(&file, &sound).expect("a sound file");
+    becomes(&sound);
     until("the server sees the file", async || (degraded().await == json!([])).then_some(())).await;
     server.send(server.request(Method::GET, "/v1/jobs").bearer_auth(&text)).await.expect(200);
     assert_eq!(home.log().matches("cannot be read").count(), 1, "{}", home.log());

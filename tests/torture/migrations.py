@@ -27,6 +27,8 @@ def first(home, ledger):
     """A database of the first schema, as a server would have left it: jobs that wait, with small and large arguments, and
     some that are done."""
     home.data.mkdir(mode=0o700)
+    # Where a database is, nobody is let in without a key unless it says so.
+    (home.data / "keys.json").write_text('{"keys": [], "open": true}')
     database = sqlite3.connect(home.data / "futurity.db")
     database.execute("pragma auto_vacuum = incremental")
     database.execute("pragma journal_mode = wal")

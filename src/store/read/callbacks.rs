@@ -45,6 +45,8 @@ const SELECT_STATES: &str = "select coalesce(d.state, 'waiting'), count(*)
 from callbacks as c left join deliveries as d on d.callback = c.ordinal
 where c.job = ? group by 1";
 const SELECT_COUNTS: &str = "select state, count from delivery_counts";
+/// Looks through all of them if there is none: it is asked for only where the key that sealed them is lost.
+const HAS_SEALED: &str = "select exists (select 1 from callbacks where sealed is not null)";
 
 /// Which callbacks are meant; what is none leaves nothing out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,6 +172,14 @@ impl Store {
     /// A failure of the database.
     pub async fn delivery_counts(&self) -> Result<StateCounts, Error> {
         counted(&sqlx::query(SELECT_COUNTS).fetch_all(&self.readers).await?)
+    }
+
+    /// Whether any callback was given something in confidence.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn has_sealed(&self) -> Result<bool, Error> {
+        Ok(sqlx::query(HAS_SEALED).fetch_one(&self.readers).await?.try_get(0)?)
     }
 }
 
