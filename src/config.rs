@@ -71,6 +71,10 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// What clients may ask.
     pub limits: Limits,
+    /// What to log, as a filter.
+    pub log: String,
+    /// Form of the log.
+    pub log_format: LogFormat,
 }
 
 /// A queue's settings.
@@ -108,6 +112,8 @@ impl Default for Config {
             cgroups: true,
             webhooks: Webhooks::default(),
             limits: Limits::default(),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
         }
     }
 }
@@ -151,22 +157,27 @@ pub struct Options {
     /// Start though something that was acknowledged is lost, and go on with what is left
     #[arg(long, global = true)]
     accept_data_loss: bool,
-    /// What to log, as a filter: info, debug, futurity=trace
-    #[arg(
-        long,
-        env = "FUTURITY_LOG",
-        global = true,
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub log: String,
-    /// Form of the log
-    #[arg(long, env = "FUTURITY_LOG_FORMAT", global = true, value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    /// What to log, as a filter: info, debug, futurity=trace  [default: info]
+    #[arg(long, env = "FUTURITY_LOG", global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// Form of the log  [default: text]
+    #[arg(long, env = "FUTURITY_LOG_FORMAT", global = true, value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 /// Form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Deserialize,
+    serde::Serialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Lines for people.
     #[default]
@@ -222,6 +233,8 @@ impl Config {
             cgroups: file.cgroups.unwrap_or(base.cgroups),
             webhooks: file.webhooks,
             limits: file.limits,
+            log: options.log.clone().or(file.log).unwrap_or(base.log),
+            log_format: options.log_format.or(file.log_format).unwrap_or(base.log_format),
         };
         config.misfits().map_err(|misfit| source.place(&misfit))?;
         Ok(config)

@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 use crate::app::Failure;
 use crate::config::{Config, Options};
 use crate::engine::SEEN_WITHIN;
+use crate::telemetry::Writer;
 
 /// `concurrent.futures` over HTTP: submit a call, get a durable future.
 #[derive(Debug, Parser)]
@@ -67,8 +68,9 @@ enum Command {
 pub fn run() -> ExitCode {
     let Arguments { command, options } = Arguments::parse();
     let asks_health = matches!(command, Some(Command::Health));
+    let errors = Writer::stderr();
     let done = Config::load(&options).map_err(Failure::from).and_then(|config| match command {
-        None | Some(Command::Serve) => serve::serve(config, &options),
+        None | Some(Command::Serve) => serve::serve(config, &errors),
         Some(Command::Config) => shown(&config),
         Some(Command::Check) => check::run(&config),
         Some(Command::Health) => health::ask(&config),
@@ -82,7 +84,9 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            say_error(&failure.to_string());
+            // Behind the last line of the log, and as long as nobody takes that one, not at all.
+            errors.say(remark(&failure.to_string()).as_bytes());
+            errors.flush();
             // What watches a server's health knows two answers only.
             if asks_health {
                 return ExitCode::FAILURE;
@@ -130,5 +134,9 @@ fn say(text: &str) -> Result<(), Failure> {
 
 /// A remark beside it. There is nobody to tell that it could not be made.
 fn say_error(text: &str) {
-    writeln!(io::stderr().lock(), "futurity: {text}").unwrap_or_default();
+    io::stderr().lock().write_all(remark(text).as_bytes()).unwrap_or_default();
+}
+
+fn remark(text: &str) -> String {
+    format!("futurity: {text}\n")
 }

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::misfit::Misfit;
 use super::programs::ProgramTable;
-use super::{InvalidConfig, Limits, Webhooks};
+use super::{InvalidConfig, Limits, LogFormat, Webhooks};
 
 const FILE_DEFAULT: &str = "futurity.toml";
 
@@ -26,6 +26,8 @@ pub(super) struct File {
     pub(super) grace_seconds: Option<f64>,
     pub(super) cgroups: Option<bool>,
     pub(super) access_log: bool,
+    pub(super) log: Option<String>,
+    pub(super) log_format: Option<LogFormat>,
     pub(super) hosts: Vec<String>,
     pub(super) egress: EgressTable,
     pub(super) webhooks: Webhooks,

@@ -33,6 +33,8 @@ impl Config {
             grace_seconds: Some(self.grace.as_secs_f64()),
             cgroups: Some(self.cgroups),
             access_log: self.access_log,
+            log: Some(self.log.clone()),
+            log_format: Some(self.log_format),
             hosts: self.hosts.clone(),
             egress: EgressTable {
                 allow: self.egress_allow.clone(),

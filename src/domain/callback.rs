@@ -18,7 +18,7 @@ impl fmt::Display for CallbackId {
 }
 
 /// A callback to be kept: a URL to tell when a job is done (F13).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewCallback {
     /// Its name.
     pub id: CallbackId,
@@ -115,7 +115,7 @@ impl DeliveryState {
 }
 
 /// One POST that was made, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeliveryAttempt {
     /// When it was sent.
     pub at: Timestamp,
@@ -175,7 +175,7 @@ impl StateCounts {
 }
 
 /// A callback with its delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Callback {
     /// Its name.
     pub id: CallbackId,

@@ -86,7 +86,7 @@ impl ErrorType {
 }
 
 /// Why an attempt failed. A native function returns it as its `Err`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JobError {
     /// The exception's name, or one of ours.
     pub kind: ErrorType,

@@ -4,7 +4,7 @@ use super::Invalid;
 
 /// A key that a client gives to a request, so that it can send it again: 1 to 255 printable characters
 /// of ASCII.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(Box<str>);
 
 impl IdempotencyKey {

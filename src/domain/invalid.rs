@@ -1,7 +1,7 @@
 //! A value that a caller gave and that cannot be taken.
 
 /// Why a value was refused, in a sentence that says what would be accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Invalid {
     /// The sentence.

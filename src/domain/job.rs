@@ -183,7 +183,7 @@ impl OnInterrupt {
 }
 
 /// Words to find jobs by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tags(Box<[String]>);
 
 impl Tags {
@@ -216,7 +216,7 @@ impl Tags {
 }
 
 /// A client's own notes on a job; we only keep them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata(Box<[(String, String)]>);
 
 impl Metadata {
@@ -266,7 +266,7 @@ pub struct FailedAttempt {
 }
 
 /// How far a running attempt says it is. Kept in memory only.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Progress {
     /// From 0 to 1, if known.
     pub fraction: Option<f64>,

@@ -1,6 +1,5 @@
 //! JSON as text that is known to be valid: checked once, never rebuilt.
 
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
@@ -95,12 +94,6 @@ impl PartialEq for Json {
 }
 
 impl Eq for Json {}
-
-impl fmt::Debug for Json {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,7 @@ pub struct LogPlace {
 }
 
 /// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// Its place.
     pub place: LogPlace,

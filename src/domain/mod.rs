@@ -6,6 +6,7 @@ pub mod clocks;
 pub mod error;
 #[cfg(test)]
 pub mod example;
+mod hidden;
 pub mod identity;
 pub mod invalid;
 pub mod job;
@@ -27,6 +28,7 @@ pub use callback::{
 };
 pub use clocks::{Due, backoff_ms};
 pub use error::{ErrorType, JobError};
+pub use hidden::Hidden;
 pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 pub use invalid::Invalid;
 pub use job::{

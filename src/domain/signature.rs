@@ -11,7 +11,7 @@ use super::{FunctionName, Json};
 const NAMES_BYTES: usize = 64;
 
 /// One parameter. All of ours are positional-or-keyword, in the order of the signature.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Parameter {
     /// Its name.
     pub name: String,

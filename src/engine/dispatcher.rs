@@ -8,6 +8,7 @@ use crate::store::{Claimed, Commits, Ended, Event};
 
 use super::Engine;
 use super::attempt;
+use super::failures;
 use super::running::Control;
 
 /// Jobs that are read at once to tell that they were cancelled.
@@ -36,6 +37,7 @@ impl Engine {
             Event::Claimed(claimed) => self.begin_all(claimed),
             Event::Changed(job) => {
                 self.shared.running.end(&job);
+                failures::tell(&job);
                 if !job.is_done() {
                     self.shared.waiters.changed(job.spec.id);
                     return;
@@ -108,6 +110,7 @@ impl Engine {
     /// job is read; of those that nobody waits for none is: who comes later finds them done.
     fn announce_many(&self, jobs: &[Ended]) {
         jobs.iter().for_each(|ended| self.shared.waiters.ended(*ended));
+        jobs.iter().copied().for_each(failures::tell_waiting);
         // Nobody has read when they expire; the cleaner finds out.
         self.shared.due.soon(self.now());
         let awaited = jobs.iter().filter(|ended| self.shared.waiters.is_awaited(ended.id));

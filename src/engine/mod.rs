@@ -13,6 +13,7 @@ mod courier;
 mod dispatcher;
 mod error;
 mod event;
+mod failures;
 mod forget;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -210,6 +211,7 @@ impl Engine {
             writer: std::sync::Mutex::new(Some(opened.closed)),
         });
         let engine = Self { shared };
+        opened.failed.iter().for_each(failures::tell);
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(courier::run(engine.clone(), opened.suspect_deliveries));
         if opened.suspects > 0 {

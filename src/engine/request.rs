@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::{
-    CallbackId, FunctionName, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt, Options,
-    Pool, Priority, QueueName, Retry, RunAt, Spec, Start, Tags, Timestamp,
+    CallbackId, FunctionName, Hidden, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt,
+    Options, Pool, Priority, QueueName, Retry, RunAt, Spec, Start, Tags, Timestamp,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::{Function, Refusal};
@@ -86,7 +86,8 @@ pub struct CallbackRequest {
 impl std::fmt::Debug for CallbackRequest {
     /// Leaves out what was given in confidence.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("CallbackRequest").field("url", &self.url).finish_non_exhaustive()
+        let url = Hidden::of(&self.url);
+        formatter.debug_struct("CallbackRequest").field("url", &url).finish_non_exhaustive()
     }
 }
 

@@ -65,7 +65,9 @@ impl App {
             Some(problem) => {
                 if problem.is_ours() {
                     let id = request_id.to_str().unwrap_or_default();
-                    tracing::error!(%method, path = %instance, request.id = id, ?problem, "a request failed");
+                    let (code, job) = problem.in_short();
+                    let (route, job) = (shape(&instance), job.map(tracing::field::display));
+                    tracing::error!(%method, route, request.id = id, code, job.id = job, "a request failed");
                 }
                 let mut answered =
                     problem.respond(&instance, request_id.to_str().unwrap_or_default());
@@ -185,6 +187,43 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
         // Also what a route of tomorrow needs, as long as nothing else is said here.
         _ => Scope::Admin,
     })
+}
+
+/// The words of all routes.
+const ROUTE_WORDS: [&str; 24] = [
+    "v1",
+    "jobs",
+    "wait",
+    "as-completed",
+    "cancel",
+    "result",
+    "exception",
+    "retry",
+    "log",
+    "events",
+    "callbacks",
+    "batches",
+    "results",
+    "map",
+    "redeliver",
+    "functions",
+    "queues",
+    "pause",
+    "resume",
+    "shutdown",
+    "livez",
+    "readyz",
+    "openapi.yaml",
+    "problems",
+];
+
+/// A path without what its sender chose: of each part that no route has only that it is there.
+fn shape(path: &str) -> String {
+    let is_ours = |part: &&str| {
+        part.is_empty() || Uuid::try_parse(part).is_ok() || ROUTE_WORDS.contains(part)
+    };
+    let parts = path.split('/').map(|part| Some(part).filter(is_ours).unwrap_or("{}"));
+    parts.collect::<Vec<_>>().join("/")
 }
 
 fn check_size(headers: &HeaderMap) -> Result<(), Problem> {

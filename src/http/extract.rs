@@ -1,5 +1,6 @@
 //! What handlers take out of a request, with failures in our own words.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -10,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{BatchId, CallbackId, JobId};
+use crate::domain::{BatchId, CallbackId, Hidden, JobId};
 
 use super::Desk;
 use super::idempotency::{IDEMPOTENCY_KEY, Owner};
@@ -77,8 +78,14 @@ async fn id_in_path<S: Send + Sync>(
 }
 
 /// The query's parameters. None may stand twice.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Query(Vec<(String, String)>);
+
+impl fmt::Debug for Query {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Query(<{} parameters>)", self.0.len())
+    }
+}
 
 impl Query {
     /// The value of the parameter `name`.
@@ -129,8 +136,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
 /// A body of JSON, as large as one of its kind may be, checked strictly. Empty if the request has none. The kind is
 /// [`SUBMISSION`], [`BATCH`](super::limits::BATCH) or [`OTHER`](super::limits::OTHER).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct JsonBody<const KIND: usize>(Bytes);
+
+impl<const KIND: usize> fmt::Debug for JsonBody<KIND> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "JsonBody({:?})", Hidden::of(&self.0))
+    }
+}
 
 impl<const KIND: usize> JsonBody<KIND> {
     /// The body as it came.

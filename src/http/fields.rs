@@ -1,6 +1,7 @@
 //! The fields of a request's body, read one by one: every fault gets its JSON Pointer.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,12 +14,17 @@ use super::limits::OTHER;
 use super::problem::{Code, FieldError, Problem, invalid};
 
 /// The object at `pointer`, whose fields are taken out one after the other.
-#[derive(Debug)]
 pub(super) struct Fields<'a> {
     pointer: String,
     remaining: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// What is wrong inside the fields that were taken.
     faults: Faults,
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Fields(<{} of them>)", self.remaining.len())
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -106,10 +112,16 @@ impl<'a> Fields<'a> {
 }
 
 /// Everything that is wrong with an object.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Faults {
     values: Vec<FieldError>,
     unknown: Vec<String>,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Faults(<{} of them>)", self.values.len() + self.unknown.len())
+    }
 }
 
 impl Faults {
@@ -189,7 +201,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 

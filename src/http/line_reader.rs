@@ -1,5 +1,6 @@
 //! A body of lines of JSON that still comes in: `application/x-ndjson`.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -9,19 +10,28 @@ use axum::http::{HeaderValue, Uri};
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 
-use super::answer::to_json;
+use crate::domain::Hidden;
+
 use super::problem::{Code, Problem};
 
 /// A client that is awaited must send something within this.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// One line, without its end.
-#[derive(Debug)]
 pub(super) enum Line {
     /// The line.
     Whole(Bytes),
     /// It was longer than so many bytes, which a line may have, and is passed by.
     TooLong(usize),
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(line) => Hidden::of(line).fmt(formatter),
+            Self::TooLong(most) => write!(formatter, "<more than {most} bytes>"),
+        }
+    }
 }
 
 impl Line {
@@ -204,7 +214,7 @@ impl Origin {
         tracing::debug!(
             request.id = self.request_id,
             index,
-            detail = to_json(&problem.detail()),
+            code = problem.in_short().0,
             "a line was refused"
         );
     }

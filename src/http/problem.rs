@@ -3,6 +3,7 @@
 mod code;
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use tower_http::csrf::{ProtectionError, ProtectionErrorKind};
 use uuid::Uuid;
 
-use crate::domain::{Invalid, Job};
+use crate::domain::{Hidden, Invalid, Job, JobId};
 use crate::engine::{Caller, Error, Fault, Refusal};
 
 use super::answer;
@@ -20,10 +21,10 @@ use super::body::JobErrorBody;
 pub(super) use code::{Code, explain};
 
 /// A failure, on its way to the client. The front desk adds the request's id and path.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Problem(Box<Content>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Content {
     code: Code,
     detail: String,
@@ -34,11 +35,25 @@ struct Content {
 }
 
 /// What is wrong with one field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub(super) struct FieldError {
     /// JSON Pointer (RFC 6901) into the body.
     pub(super) pointer: String,
     pub(super) detail: String,
+}
+
+impl fmt::Debug for Problem {
+    /// For the log: without the words, which may repeat what a client sent, and the job, which is it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let job = self.0.job.as_ref().map(|job| job.spec.id);
+        formatter.debug_struct("Problem").field("code", &self.0.code).field("job", &job).finish()
+    }
+}
+
+impl fmt::Debug for FieldError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "FieldError({:?})", Hidden::of(&self.detail))
+    }
 }
 
 #[derive(Serialize)]
@@ -148,11 +163,6 @@ impl Problem {
         self.with_header(header::RETRY_AFTER, seconds.into())
     }
 
-    /// What is wrong, in words.
-    pub(super) fn detail(&self) -> &str {
-        &self.0.detail
-    }
-
     /// The body of the answer.
     pub(super) fn text(&self, instance: &str, request_id: &str) -> String {
         let Content { code, detail, errors, job, gone, headers: _ } = &*self.0;
@@ -185,10 +195,16 @@ impl Problem {
         response
     }
 
-    /// Whether it is our mistake, or our disk's. What is 503 is told once, where it begins, and not by each request.
+    /// Whether it is our mistake, or our disk's. That the server takes nothing just now is neither: it is said once,
+    /// when it begins and when it ends.
     pub(super) fn is_ours(&self) -> bool {
-        let status = self.0.code.status();
-        status >= 500 && status != 503
+        let code = self.0.code;
+        code.status() >= 500 && code.status() != 503
+    }
+
+    /// Its code in a word, and the job that it is about.
+    pub(super) fn in_short(&self) -> (&'static str, Option<JobId>) {
+        (self.0.code.word(), self.0.job.as_ref().map(|job| job.spec.id))
     }
 }
 
@@ -311,8 +327,8 @@ pub(super) fn cross_origin(why: ProtectionError) -> Response {
 /// For a handler that panicked: the cause stays in the log.
 #[expect(clippy::needless_pass_by_value, reason = "the form that the layer asks for")]
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(panic = text.as_deref().unwrap_or("without words"), "a handler panicked");
+    // Words that are made of values may hold what the client sent. Where it was, the panic itself has logged.
+    let words = panic.downcast_ref::<&'static str>().copied();
+    tracing::error!(panic = words.unwrap_or("(made of values)"), "a handler panicked");
     Problem::new(Code::Internal, "internal error").into_response()
 }

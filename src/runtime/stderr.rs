@@ -1,13 +1,14 @@
 //! What a program says beside its output: lines of the job's log, and the last of them for its error.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
-use crate::domain::LogLine;
+use crate::domain::{Hidden, LogLine};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -41,9 +42,54 @@ impl Pace {
     }
 }
 
+/// How much of what the processes of a worker say goes into the log of the server: a line of the longest a second.
+#[derive(Debug)]
+pub(super) struct Share {
+    since: Instant,
+    bytes: usize,
+    is_used_up: bool,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Taken,
+    /// The first that is left out: this is said.
+    LeftOutFirst,
+    LeftOut,
+}
+
+impl Share {
+    const BYTES_A_SECOND: usize = LogLine::TEXT_BYTES_MAX;
+
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, bytes: 0, is_used_up: false }
+    }
+
+    pub(super) fn admit(&mut self, bytes: usize, now: Instant) -> Admission {
+        if now.duration_since(self.since) >= SECOND {
+            *self = Self::new(now);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes <= Self::BYTES_A_SECOND {
+            return Admission::Taken;
+        }
+        match std::mem::replace(&mut self.is_used_up, true) {
+            false => Admission::LeftOutFirst,
+            true => Admission::LeftOut,
+        }
+    }
+}
+
 /// The last that was said.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Tail(VecDeque<u8>);
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Tail(<{} bytes>)", self.0.len())
+    }
+}
 
 impl Tail {
     /// As much as an error tells, in bytes.
@@ -66,8 +112,14 @@ impl Tail {
 }
 
 /// Makes lines of what comes in pieces.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Lines(Vec<u8>);
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lines({:?})", Hidden::of(&self.0))
+    }
+}
 
 impl Lines {
     /// Takes a piece; gives each line that is whole, and each that is as long as a line may be.
@@ -134,6 +186,19 @@ mod tests {
         lines.push(&vec![b'x'; 2 * LogLine::TEXT_BYTES_MAX + 3], |line| seen.push(line.len()));
         lines.end(|line| seen.push(line.len()));
         assert_eq!(seen, [LogLine::TEXT_BYTES_MAX, LogLine::TEXT_BYTES_MAX, 3]);
+    }
+
+    #[test]
+    fn of_a_flood_the_log_takes_a_share_a_second_and_a_mark() {
+        let from = Instant::now();
+        let mut share = Share::new(from);
+        let admitted = |share: &mut Share, bytes, at| share.admit(bytes, from + at);
+        let full = Share::BYTES_A_SECOND;
+        assert_eq!(admitted(&mut share, full, Duration::ZERO), Admission::Taken);
+        assert_eq!(admitted(&mut share, 1, Duration::ZERO), Admission::LeftOutFirst);
+        assert_eq!(admitted(&mut share, 1, Duration::from_millis(999)), Admission::LeftOut);
+        assert_eq!(admitted(&mut share, 1, SECOND), Admission::Taken, "the next second");
+        assert_eq!(admitted(&mut share, full, SECOND), Admission::LeftOutFirst);
     }
 
     #[test]

@@ -267,6 +267,8 @@ pub struct Opened {
     pub closed: oneshot::Receiver<()>,
     /// Jobs that were running when the last server died.
     pub recovered: usize,
+    /// Those of them that failed by it.
+    pub failed: Vec<Job>,
     /// Jobs that run first, and each with no other beside it: the server has died during them too often (G9).
     pub suspects: usize,
     /// Deliveries that go first, and each with no other beside it, for the same reason.

@@ -3,7 +3,10 @@
 use rusqlite::Connection;
 use sqlx::SqlitePool;
 
-use crate::domain::{CRASHES_SUSPECT, Invalid, Ordinal, Outcome, Priority, QueueName, Timestamp};
+use crate::domain::{
+    CRASHES_SUSPECT, ErrorType, Invalid, Job, JobError, Ordinal, Outcome, Priority, QueueName,
+    Timestamp,
+};
 
 use super::group::{Counters, Group};
 use super::ledger::{KeptQueue, Ledger, Slot};
@@ -37,6 +40,7 @@ pub(super) struct Found {
     pub(super) counters: Counters,
     pub(super) kept: Counters,
     pub(super) recovered: usize,
+    pub(super) failed: Vec<Job>,
     /// Whether one of them, or a delivery, is known to have been the cause.
     pub(super) has_culprit: bool,
     /// Deliveries that are suspected, as long as the cause is not known.
@@ -54,8 +58,14 @@ pub(super) async fn recover(
     (now, ended): (Timestamp, Option<i64>),
 ) -> Result<Found, OpenError> {
     let counters = new_epoch(connection)?;
-    let (recovered, has_culprit, suspect_deliveries) = (0, false, Vec::new());
-    let mut found = Found { counters, kept: counters, recovered, has_culprit, suspect_deliveries };
+    let mut found = Found {
+        counters,
+        kept: counters,
+        recovered: 0,
+        failed: Vec::new(),
+        has_culprit: false,
+        suspect_deliveries: Vec::new(),
+    };
     found.commit(connection, (ledger, now), |group| group.index_what_is_left())?;
     while found.commit(connection, (ledger, now), |group| group.close_left_open())? > 0 {}
     let (blamed, interrupted): (Vec<_>, Vec<_>) =
@@ -69,12 +79,15 @@ pub(super) async fn recover(
         for portion in ran.chunks(PORTION) {
             let jobs = read::at(readers, portion, read::View::Bare).await?;
             let settle = |group: &mut Group<'_>| {
-                jobs.iter().try_fold(false, |any, job| Ok(group.recover(job, &outcome)? || any))
+                jobs.iter().map(|job| group.recover(job, &outcome)).collect::<Result<Vec<_>, _>>()
             };
-            found.has_culprit |= found.commit(connection, (ledger, now), settle)?;
+            let failed = found.commit(connection, (ledger, now), settle)?;
+            found.failed.extend(failed.into_iter().flatten());
             found.recovered += portion.len();
         }
     }
+    let is_culprit = |error: &JobError| error.kind == ErrorType::CrashLoop;
+    found.has_culprit |= found.failed.iter().any(|job| job.error.as_ref().is_some_and(is_culprit));
     if !found.has_culprit {
         found.suspect_deliveries = begun.suspects;
     }

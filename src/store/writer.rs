@@ -96,7 +96,15 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     let closed = start(writer, connection)?;
     let turns = Arc::new(Semaphore::new(sqlite::READERS_MAX as usize));
     let store = Store { changes, readers, turns, space, health };
-    Ok(Opened { store, commits, closed, recovered: found.recovered, suspects, suspect_deliveries })
+    Ok(Opened {
+        store,
+        commits,
+        closed,
+        recovered: found.recovered,
+        failed: found.failed,
+        suspects,
+        suspect_deliveries,
+    })
 }
 
 /// Gives the writer a thread of its own: it waits for the disk, and for nothing else.

@@ -46,6 +46,7 @@ mod limits;
 mod list;
 mod listen;
 mod locked;
+mod logs;
 mod malformed;
 mod manual;
 mod map;

@@ -61,6 +61,10 @@ impl Home {
         std::fs::read_to_string(self.file("log")).expect("a log")
     }
 
+    fn log_if_any(&self) -> String {
+        std::fs::read_to_string(self.file("log")).unwrap_or_default()
+    }
+
     /// The program with these arguments, on this directory, with nothing in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_futurity"));
@@ -78,20 +82,31 @@ impl Home {
 
     /// A server that is ready, started by a command of the test's own.
     pub async fn start_as(&self, mut command: Command) -> Process {
+        let log = OpenOptions::new().create(true).append(true).open(self.file("log"));
+        let log = log.expect("a log file");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        self.started(command).await
+    }
+
+    /// A server that is ready, whose output goes where the command says.
+    pub async fn started(&self, mut command: Command) -> Process {
         let file = self.data().join("address");
         // What a killed server left would be taken for the new one's.
         if let Err(error) = std::fs::remove_file(&file) {
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
         }
-        let log = OpenOptions::new().create(true).append(true).open(self.file("log"));
-        let log = log.expect("a log file");
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().expect("a process");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        // The command keeps its ends of pipes.
+        drop(command);
         let mut process = Process { child, address, client: client() };
         process.address = until("the server writes its address", async || {
             let ended = process.child.try_wait().expect("a child");
-            assert!(ended.is_none(), "the server ended at its start, {ended:?}:\n{}", self.log());
+            assert!(
+                ended.is_none(),
+                "the server ended at its start, {ended:?}:\n{}",
+                self.log_if_any()
+            );
             std::fs::read_to_string(&file).ok()?.trim().parse().ok()
         })
         .await;

@@ -73,7 +73,6 @@ impl Call {
     /// Writes a line to the job's log, or several. It is seen at once, and kept with the job: its last MiB, each
     /// line up to 16 KiB.
     pub fn log(&self, line: &str) {
-        tracing::debug!(job.id = %self.id, job.attempt = self.attempt, function = %self.function, "{line}");
         self.told.log(LogStream::Log, line);
     }
 

@@ -1,13 +1,16 @@
 //! Lines of a process, none longer than it may be.
 
+use std::fmt;
+
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
+
+use crate::domain::Hidden;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Reads lines. To give up waiting for one loses nothing.
-#[derive(Debug)]
 pub(super) struct Lines {
     from: Receiver,
     read: Vec<u8>,
@@ -23,6 +26,12 @@ pub(super) enum NoLine {
     Closed,
     /// It is longer than it may be.
     TooLong,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lines({:?})", Hidden::of(&self.read))
+    }
 }
 
 impl Lines {

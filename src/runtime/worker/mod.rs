@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,11 @@ use super::Call;
 use super::parameters::Parameters;
 use super::process::Limits;
 use super::processes::Processes;
+use super::stderr::{Admission, Share};
 use protocol::Announced;
+
+/// Of lines that have a rate of their own.
+const LOG_TARGET: &str = "futurity::worker";
 
 /// A worker, as an operator has written it down.
 #[derive(Clone, Debug)]
@@ -90,6 +95,8 @@ struct Shared {
     /// What its first process has announced, by name.
     announced: OnceLock<BTreeMap<FunctionName, Announced>>,
     state: Mutex<State>,
+    /// What its processes may still say into the log of the server.
+    log: Mutex<Share>,
     /// Told when a process is ready, or was not to be.
     changed: watch::Sender<()>,
     resizes: mpsc::UnboundedSender<Resize>,
@@ -127,6 +134,7 @@ impl Worker {
             pool: Pool::Worker(number),
             announced: OnceLock::new(),
             state: Mutex::new(State { idle: Vec::new(), shown }),
+            log: Mutex::new(Share::new(Instant::now())),
             changed: watch::Sender::new(()),
             resizes,
             closing: CancellationToken::new(),
@@ -260,6 +268,20 @@ impl Worker {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line that a process has said of no call into the log of the server.
+    fn log(&self, line: &str) {
+        let mut share = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        match share.admit(line.len(), Instant::now()) {
+            Admission::Taken => tracing::info!(target: LOG_TARGET, worker = self.name(), "{line}"),
+            Admission::LeftOutFirst => tracing::warn!(
+                target: LOG_TARGET,
+                worker = self.name(),
+                "it says too much: its lines are left out until the next second"
+            ),
+            Admission::LeftOut => {}
+        }
     }
 
     /// Ends its processes.

@@ -27,17 +27,24 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Lost {
     reason: String,
+    /// What it wrote, which may be what it was given: for the job that it had, and no log.
+    wrote: Option<String>,
     /// Whether it seems about to end by itself: then it is told how.
     is_ending: bool,
 }
 
 impl Lost {
     pub(super) fn of(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_ending: false }
+        Self { reason: reason.into(), wrote: None, is_ending: false }
     }
 
     fn ending(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_ending: true }
+        Self { is_ending: true, ..Self::of(reason) }
+    }
+
+    fn whole(&self) -> String {
+        let Self { reason, wrote, .. } = self;
+        wrote.as_ref().map_or_else(|| reason.clone(), |wrote| format!("{reason} {wrote}"))
     }
 
     fn no_line(why: NoLine, bytes_max: usize) -> Self {
@@ -99,7 +106,7 @@ impl Seat {
         let line_bytes_max = settings.result_bytes_max + MARGIN_BYTES;
         let errors = Arc::new(Errors::default());
         let name = settings.name.clone();
-        let silence = tokio::spawn(listen(process.stderr, Arc::clone(&errors), name.clone()));
+        let silence = tokio::spawn(listen(process.stderr, Arc::clone(&errors), worker.clone()));
         Self {
             input: process.stdin,
             lines: Lines::new(process.stdout, line_bytes_max),
@@ -173,8 +180,9 @@ impl Seat {
         let end = match answer {
             Ok(outcome) => CallEnd { outcome, lost: None },
             Err(lost) => {
-                let reason = self.lost(lost).await;
-                let error = self.error(&reason);
+                let by_itself = self.ended(&lost).await;
+                let error = self.error(by_itself.as_ref().unwrap_or(&lost.whole()));
+                let reason = by_itself.unwrap_or(lost.reason);
                 CallEnd { outcome: Outcome::Raised(error), lost: Some(reason) }
             }
         };
@@ -222,16 +230,26 @@ impl Seat {
         answer
     }
 
-    /// Ends the process, if it has not ended, and says why it is lost.
+    /// Ends the process, if it has not ended, and says why it is lost: to the operator, who is told what it wrote only as
+    /// long as it has not been given a call.
     pub(super) async fn lost(&mut self, lost: Lost) -> String {
-        let is_ending = lost.is_ending;
-        let by_itself = is_ending && tokio::time::timeout(LAST_WORDS, self.wait()).await.is_ok();
+        let reason = self.ended(&lost).await;
+        reason.unwrap_or_else(|| match self.calls {
+            INITIALIZE => lost.whole(),
+            _ => lost.reason,
+        })
+    }
+
+    /// Ends the process, if it has not ended; gives how it did by itself.
+    async fn ended(&mut self, lost: &Lost) -> Option<String> {
+        let by_itself =
+            lost.is_ending && tokio::time::timeout(LAST_WORDS, self.wait()).await.is_ok();
         if let Some(reins) = self.reins.take() {
             reins.kill();
         }
         let ended = self.wait().await;
         drop(tokio::time::timeout(LAST_WORDS, &mut self.silence).await);
-        match ended {
+        Some(match ended {
             Ended { exceeded: Some(Exceeded::Memory), .. } => {
                 "it used more memory than it may".to_owned()
             }
@@ -244,8 +262,8 @@ impl Seat {
             Ended { signal: Some(signal), .. } if by_itself => {
                 format!("it died of signal {signal}")
             }
-            Ended { .. } => lost.reason,
-        }
+            Ended { .. } => return None,
+        })
     }
 
     /// The error of the call that it had.
@@ -313,7 +331,8 @@ fn unasked(id: u64) -> Lost {
 fn understood(line: &[u8]) -> Result<Said, Lost> {
     protocol::said(line).map_err(|error| {
         let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-        Lost::of(format!("it wrote a line that is none of the protocol ({error}): {shown}"))
+        let lost = Lost::of("it wrote a line that is none of the protocol");
+        Lost { wrote: Some(format!("({error}): {shown}")), ..lost }
     })
 }
 
@@ -325,13 +344,13 @@ fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> 
 }
 
 /// Makes lines of what the process says beside: of the log of its call, or of the server's.
-async fn listen(from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, name: String) {
+async fn listen(from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, worker: Worker) {
     let keep = |piece: &[u8]| {
         errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
     };
     let write = |line: &str| match &*errors.call.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(call) => call.write(LogStream::Stderr, line),
-        None => tracing::info!(worker = %name, "{line}"),
+        None => worker.log(line),
     };
     stderr::follow(from, keep, write).await;
 }

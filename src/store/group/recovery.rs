@@ -1,9 +1,7 @@
 //! What a dead server left.
 
 use crate::domain::callback::DeliveryAttempt;
-use crate::domain::{
-    CRASHES_MAX, CRASHES_SUSPECT, ErrorType, Job, Ordinal, Outcome, State, settle,
-};
+use crate::domain::{CRASHES_MAX, CRASHES_SUSPECT, Job, Ordinal, Outcome, State, settle};
 use crate::store::Error;
 
 use super::{Group, Guard};
@@ -49,16 +47,16 @@ impl Group<'_> {
         Ok(found)
     }
 
-    /// Settles a job whose server ended while it ran, with what is made of that; whether it is taken for the cause.
+    /// Settles a job whose server ended while it ran, with what is made of that; gives it back if it fails by that.
     pub(in crate::store) fn recover(
         &mut self,
         job: &Job,
         outcome: &Outcome,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Job>, Error> {
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
         let mut next = settle(job, outcome.clone(), self.now, 0.5);
         self.end(&mut next, guard, None)?;
         self.make_due(&mut next)?;
-        Ok(next.error.is_some_and(|error| error.kind == ErrorType::CrashLoop))
+        Ok(Some(next).filter(|job| job.state == State::Failed))
     }
 }
