@@ -28,7 +28,7 @@ use crate::engine::secret;
 use crate::engine::{self, Clock, CourierConfig, Engine, Wall, Watcher};
 use crate::http;
 use crate::outbound::{self, Client};
-use crate::runtime::{Native, Registry, Runtime};
+use crate::runtime::{Native, Registry};
 use crate::store::{self, DatabasePath, OpenError, Store};
 
 pub(crate) use check::check;
@@ -162,8 +162,7 @@ impl Builder {
 
         let client = Client::new(&config.outbound()?, vec![address])?;
         functions::check_spawner(&config)?;
-        let (runtime, resizes) = Runtime::start(config.runtime()?)
-            .map_err(Failure::io("cannot start threads and processes"))?;
+        let (runtime, resizes) = functions::start(config.runtime()?)?;
         let registry = functions::registry(&config, &client, functions, &runtime).await?;
         let clock = Clock::anchored(wall);
         let courier = config.courier()?;

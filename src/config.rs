@@ -2,6 +2,7 @@
 
 mod debug;
 mod file;
+mod isolation;
 mod limits;
 mod misfit;
 mod programs;
@@ -14,14 +15,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
 use crate::engine::CourierConfig;
 use crate::outbound::AllowEntry;
 use crate::store::QueueSettings;
 use crate::{http, outbound, runtime};
 
+pub use isolation::Isolation;
 pub use limits::Limits;
 pub use programs::Programs;
 pub use webhooks::Webhooks;
@@ -67,6 +67,10 @@ pub struct Config {
     pub programs: Programs,
     /// Whether programs run in control groups of their own, where this server may make some.
     pub cgroups: bool,
+    /// What else keeps them from this server.
+    pub isolation: Isolation,
+    /// Where their directories are made; none: among the temporary files.
+    pub work_dir: Option<PathBuf>,
     /// How callbacks are told.
     pub webhooks: Webhooks,
     /// What clients may ask.
@@ -110,6 +114,8 @@ impl Default for Config {
             queues: BTreeMap::new(),
             programs: Programs::default(),
             cgroups: true,
+            isolation: Isolation::Auto,
+            work_dir: None,
             webhooks: Webhooks::default(),
             limits: Limits::default(),
             log: "info".to_owned(),
@@ -231,6 +237,8 @@ impl Config {
                 environment: environment(),
             },
             cgroups: file.cgroups.unwrap_or(base.cgroups),
+            isolation: file.isolation.unwrap_or(base.isolation),
+            work_dir: file.work_dir,
             webhooks: file.webhooks,
             limits: file.limits,
             log: options.log.clone().or(file.log).unwrap_or(base.log),
@@ -280,15 +288,6 @@ impl Config {
             processes,
             workers: self.programs.workers(self.limits.result_bytes)?,
         })
-    }
-
-    /// Where programs leave their files, and what their groups are called: one server has a data directory.
-    fn places(&self) -> (PathBuf, Option<String>) {
-        let whole = self.data_dir.canonicalize().unwrap_or_else(|_new| self.data_dir.clone());
-        let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());
-        let name = || digest[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let name = self.cgroups.then(name);
-        (self.data_dir.join("work"), name)
     }
 
     /// Slots of pools whose number does not change. Those of a worker are told by its processes.

@@ -25,7 +25,9 @@ pub mod fuzz {
 }
 
 pub use app::{Builder, Failure, Server};
-pub use config::{Config, InvalidConfig, Limits, LogFormat, Options, Programs, Queue, Webhooks};
+pub use config::{
+    Config, InvalidConfig, Isolation, Limits, LogFormat, Options, Programs, Queue, Webhooks,
+};
 pub use domain::{
     Clocks, Defaults, ErrorType, FunctionName, Invalid, JobError, JobId, Json, OnInterrupt,
     QueueName, Retry,

@@ -1,7 +1,7 @@
 //! Whether every command and worker of a configuration can start.
 
 use crate::config::Config;
-use crate::runtime::{self, Registry, Runtime};
+use crate::runtime::{self, Places, Processes, Registry};
 
 use super::Failure;
 
@@ -14,47 +14,61 @@ pub(crate) struct Checked {
     pub(crate) found: Result<String, String>,
 }
 
+/// What came of looking at all.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// At commands and workers.
+    pub(crate) programs: Vec<Checked>,
+    /// At what keeps them from the server, each in a line.
+    pub(crate) layers: Vec<String>,
+}
+
 /// Finds the program of each command, and starts one process of each worker until it has said what it can do. A server
 /// that runs meanwhile is not touched.
-pub(crate) async fn check(config: &Config) -> Result<Vec<Checked>, Failure> {
+pub(crate) async fn check(config: &Config) -> Result<Look, Failure> {
     config.check()?;
     let mut registry = Registry::default();
     config.register(&mut registry)?;
-    let mut checked: Vec<Checked> = Vec::new();
+    let mut look = Look::default();
     for function in registry.iter() {
         if let Some(found) = function.program() {
             let found = found.map(|program| format!("runs {}", program.display()));
-            checked.push(Checked { name: format!("function {}", function.name), found });
+            look.programs.push(Checked { name: format!("function {}", function.name), found });
         }
     }
-    checked.extend(check_workers(config).await?);
-    Ok(checked)
+    if let Some(places) = config.runtime()?.processes {
+        super::functions::check_spawner(config)?;
+        start_all(config, places, &mut look).await?;
+    }
+    Ok(look)
 }
 
-async fn check_workers(config: &Config) -> Result<Vec<Checked>, Failure> {
+async fn start_all(config: &Config, places: Places, look: &mut Look) -> Result<(), Failure> {
     let settings = config.runtime()?;
-    if settings.workers.is_empty() {
-        return Ok(Vec::new());
-    }
-    super::functions::check_spawner(config)?;
-    let place = std::env::temp_dir().join(format!("futurity-check-{}", std::process::id()));
     let workers = settings.workers.into_iter();
     let one_each = runtime::Config {
         threads: 1,
-        processes: Some((place.clone(), None)),
+        processes: Some(Places {
+            name: format!("check-{}", std::process::id()),
+            cgroups: false,
+            ..places
+        }),
         workers: workers.map(|worker| runtime::WorkerSettings { processes: 1, ..worker }).collect(),
         ..settings
     };
-    let (runtime, _resizes) =
-        Runtime::start(one_each).map_err(Failure::io("cannot start processes"))?;
-    let mut checked = Vec::new();
+    let (runtime, _resizes) = super::functions::start(one_each)?;
+    for layer in runtime.processes().map(Processes::layers).unwrap_or_default() {
+        let state = if layer.on { "on" } else { "off" };
+        // A check makes no groups, for a server may have some.
+        if layer.name != "cgroups" {
+            look.layers.push(format!("{}: {state}: {}", layer.name, layer.detail));
+        }
+    }
     for worker in runtime.workers() {
         let found =
             worker.ready().await.map(|()| format!("has {}", worker.announced_names().join(", ")));
-        checked.push(Checked { name: format!("worker {}", worker.name()), found });
+        look.programs.push(Checked { name: format!("worker {}", worker.name()), found });
     }
     runtime.close().await;
-    std::fs::remove_dir_all(&place)
-        .map_err(Failure::io("cannot clear away what the check made"))?;
-    Ok(checked)
+    Ok(())
 }

@@ -1,12 +1,14 @@
 //! The functions of a server, put together.
 
+use std::io;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::{Config, InvalidConfig};
 use crate::outbound::Client;
-use crate::runtime::{Native, Registry, Runtime, builtin, may_spawn};
+use crate::runtime::{self, Native, Registry, Resize, Runtime, builtin, may_spawn};
 
 use super::Failure;
 
@@ -42,6 +44,16 @@ pub(super) fn check_spawner(config: &Config) -> Result<(), Failure> {
          first in main, and return what it gives, if it gives something"
             .to_owned(),
     )))
+}
+
+/// Starts threads and processes. Walls that are asked for and cannot be had are a mistake of the configuration.
+pub(super) fn start(
+    config: runtime::Config,
+) -> Result<(Runtime, mpsc::UnboundedReceiver<Resize>), Failure> {
+    Runtime::start(config).map_err(|error| match error.kind() {
+        io::ErrorKind::Unsupported => Failure::Config(InvalidConfig(format!("isolation: {error}"))),
+        _ => Failure::io("cannot start threads and processes")(error),
+    })
 }
 
 /// Adds what the workers can do. What one announces is not known before it has started; of one whose functions are

@@ -7,7 +7,8 @@ use super::{runtime, say};
 
 /// Says of each what it found; fails if one cannot start.
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    let checked = runtime()?.block_on(check(config))?;
+    let looked = runtime()?.block_on(check(config))?;
+    let checked = looked.programs;
     let mut failed = 0;
     for it in &checked {
         match &it.found {
@@ -17,6 +18,9 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
                 say(&format!("{}: CANNOT START: {reason}", it.name))?;
             }
         }
+    }
+    for layer in looked.layers {
+        say(&layer)?;
     }
     if failed > 0 {
         return Err(Failure::Config(InvalidConfig(format!(

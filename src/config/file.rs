@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::misfit::Misfit;
 use super::programs::ProgramTable;
-use super::{InvalidConfig, Limits, LogFormat, Webhooks};
+use super::{InvalidConfig, Isolation, Limits, LogFormat, Webhooks};
 
 const FILE_DEFAULT: &str = "futurity.toml";
 
@@ -28,6 +28,8 @@ pub(super) struct File {
     pub(super) access_log: bool,
     pub(super) log: Option<String>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) work_dir: Option<PathBuf>,
     pub(super) hosts: Vec<String>,
     pub(super) egress: EgressTable,
     pub(super) webhooks: Webhooks,

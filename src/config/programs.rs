@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Clocks, Defaults, FunctionName, OnInterrupt, QueueName};
-use crate::runtime::{CommandSettings, Limits, Registry, Stdin, Stdout, WorkerSettings};
+use crate::runtime::{CommandSettings, Limits, Registry, Stdin, Stdout, User, WorkerSettings};
 
 use super::misfit::Misfit;
 use super::settings::{RetryTable, limit, parameter};
@@ -52,6 +52,8 @@ pub(super) struct ProgramTable {
     pass_env: Vec<String>,
     memory_bytes_max: Option<u64>,
     processes_max: Option<u32>,
+    user: Option<String>,
+    group: Option<String>,
     queue: Option<String>,
     start_timeout_seconds: Option<f64>,
     run_timeout_seconds: Option<f64>,
@@ -73,6 +75,34 @@ impl Programs {
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.functions.is_empty() && self.workers.is_empty()
+    }
+
+    /// What all of them are called in the configuration.
+    fn named(&self) -> impl Iterator<Item = (String, &ProgramTable)> {
+        let functions = self.functions.iter().map(|(name, it)| (format!("functions.{name}"), it));
+        functions.chain(self.workers.iter().map(|(name, it)| (format!("workers.{name}"), it)))
+    }
+
+    /// Those that run as whoever the server runs as.
+    pub(super) fn without_user(&self) -> Vec<String> {
+        let without = self.named().filter(|(_, it)| it.user.is_none());
+        without.map(|(name, _)| name).collect()
+    }
+
+    /// Whether any runs as somebody else.
+    pub(super) fn have_users(&self) -> bool {
+        self.named().any(|(_, it)| it.user.is_some())
+    }
+
+    /// The directories that they work in, and the files that they are.
+    pub(super) fn used(&self) -> Vec<PathBuf> {
+        let mut used = Vec::new();
+        for (_, table) in self.named() {
+            used.extend(table.directory.as_ref().map(|it| self.directory.join(it)));
+            let program = table.argv.first().filter(|program| program.contains('/'));
+            used.extend(program.map(|program| self.directory.join(program)));
+        }
+        used
     }
 
     /// Checks all of them.
@@ -146,6 +176,7 @@ impl Programs {
             environment: self.environment_of(table)?,
             directory: table.directory.as_ref().map(|directory| self.directory.join(directory)),
             limits: table.limits()?,
+            user: table.user()?,
             output_bytes_max,
         };
         Ok((table.defaults()?, settings))
@@ -219,6 +250,7 @@ impl Programs {
             functions,
             initialize_timeout: Duration::from_secs_f64(timeout),
             limits: table.limits()?,
+            user: table.user()?,
             defaults: table.defaults()?,
             result_bytes_max,
         })
@@ -282,6 +314,11 @@ impl ProgramTable {
             return Err(Misfit::of("processes_max", "must be at least 1"));
         }
         Ok(Limits { memory_bytes_max: self.memory_bytes_max, processes_max: self.processes_max })
+    }
+
+    fn user(&self) -> Result<Option<User>, Misfit> {
+        User::find(self.user.as_deref(), self.group.as_deref())
+            .map_err(|text| Misfit::of("user", text))
     }
 
     fn defaults(&self) -> Result<Defaults, Misfit> {

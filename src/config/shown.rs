@@ -35,6 +35,8 @@ impl Config {
             access_log: self.access_log,
             log: Some(self.log.clone()),
             log_format: Some(self.log_format),
+            isolation: Some(self.isolation),
+            work_dir: self.work_dir.clone(),
             hosts: self.hosts.clone(),
             egress: EgressTable {
                 allow: self.egress_allow.clone(),

@@ -52,7 +52,7 @@ use crate::outbound::Client;
 use crate::runtime::{Registry, Resize, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
 
-pub use crate::runtime::{Fault, Function, Refusal, Worker, WorkerState};
+pub use crate::runtime::{Fault, Function, Layer, Refusal, Worker, WorkerState};
 pub use crate::store::{
     BatchPage, CallbackFilter, Cancellation, Ended, Filter, JobChange, Left, Order, Page,
 };

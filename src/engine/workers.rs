@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::runtime::{Resize, Worker};
+use crate::runtime::{Layer, Resize, Worker};
 
 use super::Engine;
 
@@ -22,6 +22,12 @@ impl Engine {
     #[must_use]
     pub fn workers(&self) -> &[Worker] {
         self.shared.runtime.workers()
+    }
+
+    /// What keeps programs from this server, and what of it is not there; none where there are no programs.
+    #[must_use]
+    pub fn layers(&self) -> Option<Vec<Layer>> {
+        Some(self.shared.runtime.processes()?.layers())
     }
 
     /// What bounds programs beside the look of their keepers, or why nothing does; none where there are none.

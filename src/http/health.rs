@@ -9,8 +9,8 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::domain::{CallbackState, StateCounts};
-use crate::engine::Error;
 use crate::engine::keys::Scope;
+use crate::engine::{Error, Layer};
 
 use super::Desk;
 use super::answer;
@@ -48,6 +48,22 @@ struct InsideBody {
     /// What bounds programs beside the look of their keepers; none where there are no programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroups: Option<CgroupsBody>,
+    /// What keeps programs from this server; none where there are no programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<Vec<LayerBody>>,
+}
+
+#[derive(Serialize)]
+struct LayerBody {
+    layer: &'static str,
+    on: bool,
+    detail: String,
+}
+
+impl From<Layer> for LayerBody {
+    fn from(Layer { name, on, detail }: Layer) -> Self {
+        Self { layer: name, on, detail }
+    }
 }
 
 #[derive(Serialize)]
@@ -125,6 +141,8 @@ impl Desk {
             workers: self.engine.workers().iter().map(WorkerBody::brief).collect(),
             deliveries: DeliveriesBody::of(self.engine.delivery_counts().await?),
             cgroups: self.engine.cgroups().map(CgroupsBody::of),
+            isolation: (self.engine.layers())
+                .map(|layers| layers.into_iter().map(LayerBody::from).collect()),
         })
     }
 }

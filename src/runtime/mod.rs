@@ -11,7 +11,6 @@ mod stderr;
 mod worker;
 
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +25,8 @@ pub use command::{CommandSettings, Stdin, Stdout};
 pub use native::{Call, Native, blocking, builtin, task};
 pub use parameters::{Fault, Refusal};
 pub use pool::ThreadPool;
-pub use process::{Limits, become_spawner_if_asked, may_spawn};
-pub use processes::Processes;
+pub use process::{Kind, Limits, Secrets, User, become_spawner_if_asked, may_spawn};
+pub use processes::{Layer, Places, Processes};
 pub use registry::{Function, Registry};
 #[cfg(fuzzing)]
 pub use worker::fuzz;
@@ -45,9 +44,8 @@ pub struct Config {
     pub threads: usize,
     /// Largest result, in bytes of JSON.
     pub result_bytes_max: usize,
-    /// Where programs may be started, if any may: their directories are made in the first, their groups have the
-    /// second for a name, if they are to have some.
-    pub processes: Option<(PathBuf, Option<String>)>,
+    /// Where programs may be started, if any may.
+    pub processes: Option<Places>,
     /// The workers.
     pub workers: Vec<WorkerSettings>,
 }
@@ -70,7 +68,7 @@ impl Runtime {
     pub fn start(config: Config) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Resize>)> {
         let pool = Arc::new(ThreadPool::start(config.threads)?);
         let processes = match &config.processes {
-            Some((directory, name)) => Some(Processes::start(directory, name.as_deref())?),
+            Some(places) => Some(Processes::start(places)?),
             None => None,
         };
         let (resizes, resized) = mpsc::unbounded_channel();

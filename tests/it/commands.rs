@@ -123,8 +123,10 @@ async fn what_a_program_has_is_only_what_it_was_given() {
     assert_eq!(kwargs, json!({"args": [], "kwargs": {"text": "x", "number": 7, "last": ""}}));
 
     let place = call(&it, "here", json!([])).await["result"].as_str().expect("a path").to_owned();
-    let own = home.data().canonicalize().expect("a place").join("work");
+    let own = std::env::temp_dir().canonicalize().expect("a place").join("futurity-");
     assert!(place.trim().starts_with(own.to_str().expect("text")), "{place}");
+    let data = home.data().canonicalize().expect("a place");
+    assert!(!place.starts_with(data.to_str().expect("text")), "away from the data: {place}");
     assert!(!std::path::Path::new(place.trim()).exists(), "it goes with the attempt");
 }
 

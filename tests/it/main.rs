@@ -57,6 +57,7 @@ mod queue_shutdown;
 mod queues;
 mod queues_crash;
 mod races;
+mod reach;
 mod readme_functions;
 mod recovery;
 mod redeliver;

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::process::{Home, Process, until};
 use crate::programs::{alive, serving};
 
+/// Without walls, for behind them no keeper can be stopped.
 const COMMANDS: &str = r#"
+isolation = "none"
 [functions.shell]
 runtime = "command"
 argv = ["/bin/sh", "-c", "eval \"$0\"", "{script}"]

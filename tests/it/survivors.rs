@@ -34,8 +34,10 @@ const PROCESSES: usize = 13;
 
 async fn stubborn(home: &Home, cgroups: bool) -> Process {
     let script = crate::programs::script(home, "stubborn.py", STUBBORN);
+    std::fs::create_dir_all(home.file("work")).expect("a directory");
     let text = format!(
         "cgroups = {cgroups}
+         work_dir = \"{}\"
          [functions.stubborn]
          runtime = \"command\"
          argv = [\"PYTHON\", \"{}\", \"{{mark}}\", \"2\"]
@@ -51,6 +53,7 @@ async fn stubborn(home: &Home, cgroups: bool) -> Process {
          [queues.one]
          max_workers = 1
         ",
+        home.file("work").display(),
         script.display()
     );
     serving(home, &text).await
@@ -106,7 +109,8 @@ async fn nothing_survives(cgroups: bool) {
     it.post(&path_of_cancel(&job), &json!({"grace_seconds": 0})).await;
     assert_eq!(it.done(&job).await["state"], "cancelled");
     assert_eq!(alive(&mark), Vec::<String>::new());
-    let work = std::fs::read_dir(home.data().join("work")).expect("a directory").count();
+    let work = std::fs::read_dir(home.file("work")).expect("a directory").flatten().next();
+    let work = std::fs::read_dir(work.expect("one").path()).expect("a directory").count();
     assert_eq!(work, 0, "every attempt's directory went with it");
     it.stop().await;
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::domain::{Invalid, Json, Parameter};
 
 use super::parameters::{Given, Parameters, Refusal, call_object};
-use super::process::Limits;
+use super::process::{Limits, User};
 use argv::Template;
 
 pub(super) use run::run;
@@ -60,6 +60,8 @@ pub struct CommandSettings {
     pub directory: Option<PathBuf>,
     /// What it may use.
     pub limits: Limits,
+    /// Whose it is; none: the server's.
+    pub user: Option<User>,
     /// The largest output that is taken, in bytes.
     pub output_bytes_max: usize,
 }

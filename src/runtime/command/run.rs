@@ -36,15 +36,17 @@ pub(in crate::runtime) async fn run(
         Ok(prepared) => prepared,
         Err(error) => return Outcome::Raised(error),
     };
-    let place = match processes.place(&format!("{}-{}", call.id(), call.attempt())).await {
+    let settings = &command.settings;
+    let name = format!("{}-{}", call.id(), call.attempt());
+    let place = match processes.place(&name, settings.user.as_ref()).await {
         Ok(place) => place,
         Err(error) => return outcome::not_started(error.to_string()),
     };
-    let settings = &command.settings;
     let mut environment = settings.environment.clone();
     environment.extend(told(&call));
     let directory = settings.directory.as_deref();
-    let program = place.program(argv, environment, directory, settings.limits);
+    let bounds = (settings.limits, settings.user.clone());
+    let program = place.program(argv, environment, directory, bounds);
     let given_up = async {
         tokio::select! {
             () = call.cancelled() => {}

@@ -1,8 +1,9 @@
 //! Control groups, version 2, where this process may make some: they count what a program uses, bound it, and end
 //! it whole (the kernel's cgroup-v2.rst).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use super::launch::{Exceeded, Limits};
@@ -57,7 +58,7 @@ impl Cgroups {
     /// Ends what is left in the group of a program, and takes it away: its keeper has done so, unless it was killed.
     pub fn clear(group: &Path) {
         if group.exists() {
-            let group = Cgroup { path: group.to_owned() };
+            let group = Cgroup { path: group.to_owned(), held: None };
             group.kill();
             group.remove();
         }
@@ -65,7 +66,7 @@ impl Cgroups {
 
     /// Ends what is in the group of a program.
     pub(super) fn kill(group: &Path) {
-        Cgroup { path: group.to_owned() }.kill();
+        Cgroup { path: group.to_owned(), held: None }.kill();
     }
 
     /// Takes the place away. The groups in it are empty by now, or it stays.
@@ -137,12 +138,14 @@ fn end_leftovers(base: &Path) {
 #[derive(Debug)]
 pub(super) struct Cgroup {
     path: PathBuf,
+    /// Held, so that the group can be written to when its path cannot be any more.
+    held: Option<File>,
 }
 
 impl Cgroup {
     pub(super) fn make(path: &Path, limits: &Limits) -> io::Result<Self> {
         fs::create_dir(path)?;
-        let group = Self { path: path.to_owned() };
+        let group = Self { path: path.to_owned(), held: Some(File::open(path)?) };
         if let Some(most) = limits.memory_bytes_max.filter(|_| group.has("memory.max")) {
             group.write("memory.max", &most.to_string())?;
             // All of it is ended, not the one process that asked last.
@@ -194,16 +197,23 @@ impl Cgroup {
     }
 
     fn counted(&self, file: &str, what: &str) -> u64 {
-        let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
+        let text = fs::read_to_string(self.file(file)).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix(what)?.trim().parse().ok());
         count.unwrap_or(0)
     }
 
     fn has(&self, file: &str) -> bool {
-        self.path.join(file).exists()
+        self.file(file).exists()
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
-        fs::write(self.path.join(file), text)
+        fs::write(self.file(file), text)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        match &self.held {
+            Some(held) => PathBuf::from(format!("/proc/self/fd/{}/{name}", held.as_raw_fd())),
+            None => self.path.join(name),
+        }
     }
 }

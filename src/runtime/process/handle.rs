@@ -22,6 +22,8 @@ use super::held::Held;
 use super::launch::{Exceeded, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Refused, Report, TERMINATE};
 use super::link::Link;
 use super::spawner::DESCRIPTORS;
+use super::user::User;
+use super::walls::Walls;
 
 /// How long a spawner may take to make a keeper. One that takes longer was stopped, or as good as that.
 const KEPT_WITHIN: Duration = Duration::from_secs(10);
@@ -45,21 +47,27 @@ pub struct Program {
     pub cgroup: Option<PathBuf>,
     /// What it may use.
     pub limits: Limits,
+    /// Whose it is; none: the server's.
+    pub user: Option<User>,
 }
 
 /// Starts programs. Cheap to clone; the process behind it ends with the last clone, or with the server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Spawner {
     link: Arc<Mutex<Option<Link>>>,
+    walls: Arc<Walls>,
 }
 
 impl Spawner {
-    /// Starts the process, so that whatever hinders it is known before the first program.
+    /// Starts the process, so that whatever hinders it, or its walls, is known before the first program.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn start() -> io::Result<Self> {
-        Ok(Self { link: Arc::new(Mutex::new(Some(Link::new(0)?))) })
+    /// [`Refused`].
+    pub(super) fn start(walls: Walls) -> Result<Self, Refused> {
+        let link = Link::new(0, &walls);
+        let link = link.map_err(|error| Refused::of("start the spawner of processes", error))?;
+        link.try_out()?;
+        Ok(Self { link: Arc::new(Mutex::new(Some(link))), walls: Arc::new(walls) })
     }
 
     /// Starts a program. When this returns it runs, or nothing of it does. It is not started any more once
@@ -125,7 +133,7 @@ impl Spawner {
                 Err(error) => return Err(refused(error.into())),
             }
         }
-        let alive = link.insert(Link::new(number).map_err(refused)?);
+        let alive = link.insert(Link::new(number, &self.walls).map_err(refused)?);
         alive.send(descriptors).map_err(|error| refused(error.into()))?;
         Ok(number)
     }
@@ -140,7 +148,7 @@ impl Spawner {
             "the spawner of processes is silent; it is ended and another started"
         );
         // No more programs are lost to it, and what is wrong now may pass: the next program tries again.
-        match Link::new(number + 1) {
+        match Link::new(number + 1, &self.walls) {
             Ok(new) => *link = Some(new),
             Err(error) => tracing::error!(%error, "no spawner of processes can be started"),
         }
@@ -159,6 +167,7 @@ async fn kept(socket: StdStream, program: Program) -> Result<(Reins, End), Refus
         directory: program.directory,
         cgroup: program.cgroup,
         limits: program.limits,
+        user: program.user,
     };
     let text = serde_json::to_vec(&launch).map_err(|error| refused(error.into()))?;
     let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= LAUNCH_BYTES_MAX);

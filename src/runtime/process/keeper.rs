@@ -12,16 +12,20 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Signal, WaitStatus, getpid, getppid, kill_process_group,
-    pidfd_open, set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal,
-    setpriority_process, setsid,
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitStatus, geteuid, getpid, getppid,
+    kill_process_group, pidfd_open, set_child_subreaper, set_dumpable_behavior,
+    set_parent_process_death_signal, setpriority_process, setsid,
 };
 
 use super::cgroup::Cgroup;
 use super::fork::{Side, fork, heed_stops, leave};
-use super::launch::{Exceeded, HELLO, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Report, TERMINATE};
+use super::launch::{
+    Exceeded, Failed, HELLO, KILL, LAUNCH_BYTES_MAX, Launch, Limits, Report, TERMINATE,
+};
 use super::spawner::DESCRIPTORS;
 use super::tree;
+use super::user::{User, weaken_root};
+use super::walls::Standing;
 
 /// Between two looks at what a program uses, where no cgroup counts it.
 const LOOK_NANOSECONDS: i64 = 50_000_000;
@@ -32,8 +36,8 @@ const NICENESS: i32 = 10;
 /// When memory is short the system ends programs before the server.
 const OOM_SCORE: &str = "500";
 
-/// Keeps one program to its end; gives this process's exit code.
-pub(super) fn keep(descriptors: Vec<OwnedFd>) -> i32 {
+/// Keeps one program to its end, behind `walls` if they stand; gives this process's exit code.
+pub(super) fn keep(descriptors: Vec<OwnedFd>, walls: &Result<Standing, Failed>) -> i32 {
     let Ok([socket, stdin, stdout, stderr]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors)
     else {
         return 1;
@@ -45,7 +49,8 @@ pub(super) fn keep(descriptors: Vec<OwnedFd>) -> i32 {
     }
     let kept = server.launch().and_then(|launch| {
         let streams = [stdin, stdout, stderr];
-        Keeper::start(&launch, streams).map(|keeper| (keeper, launch))
+        let walls = walls.as_ref().map_err(Failed::again)?;
+        Keeper::start(&launch, streams, walls).map(|keeper| (keeper, launch))
     });
     match kept {
         Ok((keeper, launch)) => {
@@ -63,23 +68,7 @@ pub(super) fn keep(descriptors: Vec<OwnedFd>) -> i32 {
 /// Tells the server that there is no process for a keeper: no descriptor comes with this.
 pub(super) fn refuse(descriptors: Vec<OwnedFd>, error: io::Error) {
     if let Some(socket) = descriptors.into_iter().next() {
-        Server(UnixStream::from(socket)).refuse(&Failed { step: "fork".to_owned(), error });
-    }
-}
-
-/// What went wrong, and in doing what.
-struct Failed {
-    step: String,
-    error: io::Error,
-}
-
-impl Failed {
-    fn at(step: &str) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self { step: step.to_owned(), error }
-    }
-
-    fn errno(step: &str) -> impl FnOnce(Errno) -> Self {
-        move |error| Self { step: step.to_owned(), error: error.into() }
+        Server(UnixStream::from(socket)).refuse(&Failed::at("make a process")(error));
     }
 }
 
@@ -136,24 +125,30 @@ impl Server {
 /// The program as it runs.
 struct Keeper {
     program: Pid,
+    /// Whether all that it starts is in a namespace, whose first process this is.
+    is_apart: bool,
     ended: OwnedFd,
     cgroup: Option<Cgroup>,
     status: Option<WaitStatus>,
 }
 
 impl Keeper {
-    fn start(launch: &Launch, streams: [OwnedFd; 3]) -> Result<Self, Failed> {
+    fn start(launch: &Launch, streams: [OwnedFd; 3], walls: &Standing) -> Result<Self, Failed> {
         rustix::thread::set_name(c"futurity-keeper").unwrap_or_default();
         set_child_subreaper(Some(getpid())).map_err(Failed::errno("become the subreaper"))?;
         let cgroup = launch.cgroup.as_ref().map(|path| Cgroup::make(path, &launch.limits));
         let cgroup = cgroup.transpose().map_err(Failed::at("make the cgroup"))?;
+        // The mounts are this process's own as well, not only its program's: to take them down takes the system a
+        // while, and so nobody waits for it.
+        let is_root = launch.user.as_ref().map_or(geteuid().is_root(), User::is_root);
+        walls.hide(is_root)?;
         let (said, says) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::errno("make a pipe"))?;
         let keeper = getpid();
         let program = match fork().map_err(Failed::at("fork"))? {
             Side::Parent(program) => program,
             Side::Child => {
                 drop(said);
-                let failed = become_program(launch, streams, cgroup.as_ref(), keeper);
+                let failed = become_program(launch, streams, (cgroup.as_ref(), walls), keeper);
                 let errno = failed.error.raw_os_error().unwrap_or(0);
                 let text = format!("{errno} {}", failed.step);
                 rustix::io::write(&says, text.as_bytes()).unwrap_or_default();
@@ -166,7 +161,8 @@ impl Keeper {
         let mut failure = String::new();
         drop(std::fs::File::from(said).read_to_string(&mut failure));
         let ended = pidfd_open(program, PidfdFlags::empty()).map_err(Failed::errno("watch it"));
-        let mut it = Self { program, ended: ended?, cgroup, status: None };
+        let is_apart = walls.separates_processes();
+        let mut it = Self { program, is_apart, ended: ended?, cgroup, status: None };
         let Some((errno, step)) = failure.split_once(' ') else { return Ok(it) };
         it.end();
         let error = io::Error::from_raw_os_error(errno.parse().unwrap_or(0));
@@ -234,11 +230,16 @@ impl Keeper {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill();
         }
-        let survived = tree::end(|pid, status| {
-            if pid == self.program {
-                self.status = Some(status);
+        let (program, status) = (self.program, &mut self.status);
+        let ended = |pid, ended| {
+            if pid == program {
+                *status = Some(ended);
             }
-        });
+        };
+        let survived = match self.is_apart {
+            true => usize::from(tree::end_namespace(ended)),
+            false => tree::end(ended),
+        };
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.remove();
         }
@@ -271,31 +272,13 @@ fn yield_memory() {
 fn become_program(
     launch: &Launch,
     [stdin, stdout, stderr]: [OwnedFd; 3],
-    cgroup: Option<&Cgroup>,
+    (cgroup, walls): (Option<&Cgroup>, &Standing),
     keeper: Pid,
 ) -> Failed {
-    let prepared = (|| {
-        set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failed::errno("be tied"))?;
-        if getppid() != Some(keeper) {
-            return Err(Failed::errno("find its keeper")(Errno::SRCH));
-        }
-        setsid().map_err(Failed::errno("make a session"))?;
-        if let Some(cgroup) = cgroup {
-            cgroup.enter().map_err(Failed::at("enter its cgroup"))?;
-        }
-        rustix::thread::set_no_new_privs(true).map_err(Failed::errno("give up privileges"))?;
-        // A program that cannot stand back runs as it is.
-        setpriority_process(None, NICENESS).unwrap_or_default();
-        yield_memory();
-        heed_stops();
-        Ok(())
-    })();
-    if let Err(failed) = prepared {
+    if let Err(failed) = prepare(launch, cgroup, walls, keeper) {
         return failed;
     }
-    let Some((program, arguments)) = launch.argv.split_first() else {
-        return Failed::errno("find a program")(Errno::NOENT);
-    };
+    let Some((program, arguments)) = launch.argv.split_first() else { leave(0) };
     let error = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -305,5 +288,37 @@ fn become_program(
         .stdout(Stdio::from(stdout))
         .stderr(Stdio::from(stderr))
         .exec();
-    Failed { step: format!("run {program}"), error }
+    Failed::at(&format!("run {program}"))(error)
+}
+
+/// All that a program is given, and all that is taken from it, before it runs.
+fn prepare(
+    launch: &Launch,
+    cgroup: Option<&Cgroup>,
+    walls: &Standing,
+    keeper: Pid,
+) -> Result<(), Failed> {
+    setsid().map_err(Failed::errno("make a session"))?;
+    if let Some(cgroup) = cgroup {
+        cgroup.enter().map_err(Failed::at("enter its cgroup"))?;
+    }
+    // A program that cannot stand back runs as it is.
+    setpriority_process(None, NICENESS).unwrap_or_default();
+    yield_memory();
+    heed_stops();
+    let is_root = launch.user.as_ref().map_or(geteuid().is_root(), User::is_root);
+    if is_root && walls.is_something() {
+        weaken_root()?;
+    }
+    if let Some(user) = &launch.user {
+        user.become_it()?;
+    }
+    rustix::thread::set_no_new_privs(true).map_err(Failed::errno("give up privileges"))?;
+    walls.restrict()?;
+    // After all else: a process that changes its user is let go again.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failed::errno("be tied"))?;
+    match getppid() == Some(keeper) {
+        true => Ok(()),
+        false => Err(Failed::errno("find its keeper")(Errno::SRCH)),
+    }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::user::User;
+
 /// What a program may use. None: as much as the server may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -14,8 +16,8 @@ pub struct Limits {
     pub processes_max: Option<u32>,
 }
 
-/// A program to start. Its standard streams and the socket come beside it, as descriptors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A program to start; without one everything is done but the last step. Its standard streams and the socket come beside it, as descriptors.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Launch {
     /// The program and its arguments, as they are: no shell reads them.
     pub(super) argv: Vec<String>,
@@ -26,6 +28,34 @@ pub(super) struct Launch {
     /// The cgroup that is made for it.
     pub(super) cgroup: Option<PathBuf>,
     pub(super) limits: Limits,
+    /// Whose it is; none: the server's.
+    pub(super) user: Option<User>,
+}
+
+/// What went wrong before a program ran, and in doing what.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) step: String,
+    pub(super) error: io::Error,
+}
+
+impl Failed {
+    /// The same once more.
+    pub(super) fn again(&self) -> Self {
+        let error = match self.error.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::other(self.error.to_string()),
+        };
+        Self { step: self.step.clone(), error }
+    }
+
+    pub(super) fn at(step: &str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { step: step.to_owned(), error }
+    }
+
+    pub(super) fn errno(step: &str) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |error| Self { step: step.to_owned(), error: error.into() }
+    }
 }
 
 /// The first byte that a keeper says. With it comes a descriptor of its process: the server's own hold on it.

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,11 +17,12 @@ use rustix::process::{
     DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior, setsid,
 };
 
-use super::fork::{Side, close_at_exec, fork, ignore_stops, leave};
+use super::fork::{Side, close_at_exec, fork, fork_apart, ignore_stops, leave};
 use super::keeper;
 use super::tree::{end, end_beside, pause, reap};
+use super::walls::{Standing, Walls};
 
-/// What the spawner is told to be by, as its one argument.
+/// What the spawner is told to be by, as its first argument. The second says which walls there are to be.
 pub(super) const ARGUMENT: &str = "futurity-spawner";
 /// Descriptors that come with each order: the socket, and the program's standard streams.
 pub(super) const DESCRIPTORS: usize = 4;
@@ -38,9 +40,12 @@ static MAY_SPAWN: AtomicBool = AtomicBool::new(false);
 pub fn become_spawner_if_asked() -> Option<ExitCode> {
     MAY_SPAWN.store(true, Ordering::Relaxed);
     let mut arguments = std::env::args_os().skip(1);
-    let is_asked =
-        arguments.next().as_deref() == Some(OsStr::new(ARGUMENT)) && arguments.next().is_none();
-    is_asked.then(|| match serve() {
+    if arguments.next().as_deref() != Some(OsStr::new(ARGUMENT)) {
+        return None;
+    }
+    let walls = arguments.next().and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
+    let served = walls.ok_or(io::ErrorKind::InvalidInput.into()).and_then(serve);
+    Some(match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&format!("futurity: the spawner of processes: {error}"));
@@ -55,7 +60,7 @@ pub fn may_spawn() -> bool {
 }
 
 /// Its orders come over the socket that is its standard input, until the server is gone.
-fn serve() -> io::Result<()> {
+fn serve(walls: Walls) -> io::Result<()> {
     // A Ctrl-C in the server's terminal is for the server.
     setsid()?;
     // Nor is it for a program of the same user to look into this process, or the keepers, its copies.
@@ -66,6 +71,9 @@ fn serve() -> io::Result<()> {
     rustix::stdio::dup2_stdin(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)?;
     // What a keeper leaves that was killed becomes a child of this process, and is ended too.
     set_child_subreaper(Some(getpid()))?;
+    let walls = walls.prepare();
+    let is_apart = walls.as_ref().is_ok_and(Standing::separates_processes);
+    let fork = if is_apart { fork_apart } else { fork };
     let mut keepers = HashSet::new();
     while let Some(socket) = &orders {
         let mut was_killed = false;
@@ -87,7 +95,7 @@ fn serve() -> io::Result<()> {
             Ok(Side::Child) => {
                 // A keeper that held the orders would keep them from ending.
                 drop(orders.take());
-                leave(keeper::keep(descriptors));
+                leave(keeper::keep(descriptors, &walls));
             }
             Err(error) => keeper::refuse(descriptors, error),
         }

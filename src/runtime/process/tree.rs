@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 
+use super::fork::kill_namespace;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
 
 /// Looks that a tree is given to stand still. Each finds only what was forked since the one before.
@@ -72,6 +73,19 @@ pub(super) fn end_beside(spared: &HashSet<Pid>, mut ended: impl FnMut(Pid, WaitS
 /// ended.
 pub(super) fn end_below(root: Pid) -> usize {
     end_all(|| living(root, &HashSet::new()), || {})
+}
+
+/// Ends every other process of the namespace whose first process this is; gives whether there are still some.
+pub(super) fn end_namespace(mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
+    for _ in 0..KILLING_ROUNDS {
+        // Whatever is orphaned becomes this one's child.
+        if !has_children(&mut ended) {
+            return false;
+        }
+        kill_namespace();
+        pause();
+    }
+    has_children(ended)
 }
 
 fn end_all(living: impl Fn() -> Vec<i32>, mut reap: impl FnMut()) -> usize {

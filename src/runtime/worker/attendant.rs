@@ -57,17 +57,18 @@ pub(super) async fn attend(worker: Worker, processes: Processes, number: usize) 
 
 /// The life of one process: gives why it was lost, or none if it had served its time.
 async fn live(worker: &Worker, processes: &Processes, number: usize) -> Option<String> {
-    let place = match processes.place(&format!("worker-{}-{number}", worker.name())).await {
+    let settings = &worker.shared.settings;
+    let name = format!("worker-{}-{number}", worker.name());
+    let place = match processes.place(&name, settings.user.as_ref()).await {
         Ok(place) => place,
         Err(error) => return Some(format!("its directory cannot be made: {error}")),
     };
-    let settings = &worker.shared.settings;
     let directory = settings.directory.as_deref();
     let program = place.program(
         settings.argv.clone(),
         settings.environment.clone(),
         directory,
-        settings.limits,
+        (settings.limits, settings.user.clone()),
     );
     let given_up = worker.shared.closing.cancelled();
     let lost = match processes.spawner().spawn(program, given_up).await {

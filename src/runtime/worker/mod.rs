@@ -21,7 +21,7 @@ use crate::domain::{Defaults, FunctionName, Json, Outcome, Pool};
 
 use super::Call;
 use super::parameters::Parameters;
-use super::process::Limits;
+use super::process::{Limits, User};
 use super::processes::Processes;
 use super::stderr::{Admission, Share};
 use protocol::Announced;
@@ -50,6 +50,8 @@ pub struct WorkerSettings {
     pub initialize_timeout: Duration,
     /// What each of its processes may use.
     pub limits: Limits,
+    /// Whose its processes are; none: the server's.
+    pub user: Option<User>,
     /// What jobs of its functions have where their submissions say nothing.
     pub defaults: Defaults,
     /// The largest result, in bytes of JSON.
