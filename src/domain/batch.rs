@@ -180,8 +180,10 @@ pub struct Batch {
     pub is_closed: bool,
     /// How long it is kept once it is done, in milliseconds.
     pub retention_ms: i64,
-    /// When it was submitted.
+    /// When it was submitted, by the server's own clock.
     pub created_at: Timestamp,
+    /// By how much the wall clock was ahead of that one then, in milliseconds.
+    pub wall_ahead_ms: i64,
     /// When it was done: closed, and each of its jobs done.
     pub finished_at: Option<Timestamp>,
     /// When it is forgotten, with its jobs.
@@ -191,6 +193,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A moment of this batch as it is shown, as those of jobs are.
+    #[must_use]
+    pub fn shown(&self, at: Timestamp) -> Timestamp {
+        at.plus_millis(self.wall_ahead_ms)
+    }
+
     /// Whether it is closed and each of its jobs done.
     #[must_use]
     pub fn is_done(&self) -> bool {

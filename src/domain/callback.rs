@@ -28,8 +28,10 @@ pub struct NewCallback {
     pub host: String,
     /// Secret and headers given with it, sealed; none where it gave none.
     pub sealed: Option<Vec<u8>>,
-    /// When it was added.
+    /// When it was added, by the wall clock.
     pub created_at: Timestamp,
+    /// The same by the server's own clock: if what it waits for has come about, it is due from then on.
+    pub due_at: Timestamp,
 }
 
 /// Where a callback stands.

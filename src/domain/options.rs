@@ -133,6 +133,9 @@ pub struct Options {
     pub manual: bool,
     /// The job that this one is another try of.
     pub retry_of: Option<JobId>,
+    /// By how much the wall clock was ahead of the server's own at the submission, in milliseconds. The times of the
+    /// job are shown by it: by the wall clock as it stood then, and counted from there.
+    pub wall_ahead_ms: i64,
 }
 
 impl Options {
@@ -150,6 +153,7 @@ impl Default for Options {
             retention_ms: Self::RETENTION_MS,
             manual: false,
             retry_of: None,
+            wall_ahead_ms: 0,
         }
     }
 }

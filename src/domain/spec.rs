@@ -30,11 +30,18 @@ pub struct Spec {
     pub options: Options,
     /// The batch that it belongs to.
     pub batch: Option<Membership>,
-    /// When it was submitted.
+    /// When it was submitted, by the server's own clock.
     pub created_at: Timestamp,
 }
 
 impl Spec {
+    /// A moment of this job as it is shown. The clock may be set while the job lives; its times are all of one clock,
+    /// so none is before an earlier one, and what lies between two of them is what has passed.
+    #[must_use]
+    pub fn shown(&self, at: Timestamp) -> Timestamp {
+        at.plus_millis(self.options.wall_ahead_ms)
+    }
+
     /// Bytes of its arguments, as they were sent; none where a view leaves them out.
     #[must_use]
     pub fn arguments_bytes(&self) -> usize {

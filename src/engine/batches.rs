@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::{
-    Batch, BatchId, Callback, FunctionName, JobId, Json, Membership, OnError, Ordinal, QueueName,
-    Spec, Timestamp, When,
+    Batch, BatchId, Callback, FunctionName, JobId, Json, Membership, OnError, Options, Ordinal,
+    QueueName, Spec, Timestamp, When,
 };
 use crate::runtime::Function;
 use crate::store::{self, BatchPage, Filter, Store, Submission};
@@ -64,6 +64,8 @@ pub(super) struct Common {
     place: Ordinal,
     /// From when its clocks count.
     since: Timestamp,
+    /// By how much the wall clock was ahead then.
+    wall_ahead_ms: i64,
 }
 
 impl Common {
@@ -85,6 +87,10 @@ impl Common {
 
     pub(super) fn since(&self) -> Timestamp {
         self.since
+    }
+
+    pub(super) fn wall_ahead_ms(&self) -> i64 {
+        self.wall_ahead_ms
     }
 
     /// The same, once it is known where the batch stands.
@@ -144,6 +150,7 @@ impl Engine {
             is_open: false,
             retention_ms: common.new.options.retention_ms,
             created_at: common.since,
+            wall_ahead_ms: common.wall_ahead_ms,
             callbacks: checked,
             identity,
             calls: submissions,
@@ -163,7 +170,8 @@ impl Engine {
         let name = new.function.as_deref().unwrap_or_default();
         let function = Arc::clone(self.known_function(name)?);
         let new = new.with(Some(&function));
-        Ok(Common { function, new: Arc::new(new), batch, place, since: self.now() })
+        let (since, wall_ahead_ms) = (self.now(), self.clock().wall_ahead_ms());
+        Ok(Common { function, new: Arc::new(new), batch, place, since, wall_ahead_ms })
     }
 
     /// The submission of one call, made at `created_at`.
@@ -175,11 +183,11 @@ impl Engine {
         created_at: Timestamp,
     ) -> Result<Submission, Error> {
         let queue = common.queue();
-        let Common { function, new, batch, place, since } = common;
+        let Common { function, new, batch, place, since, wall_ahead_ms } = common;
         let bound = function
             .bind(&call.args, &call.kwargs)
             .map_err(|refusal| Error::InvalidCall { call: index, refusal })?;
-        let mut options = new.options;
+        let mut options = Options { wall_ahead_ms: *wall_ahead_ms, ..new.options };
         // The time of the batch counts from its creation, whenever the call came (E6).
         let spent = created_at.millis_since(*since);
         let left = options.clocks.total_timeout_ms.map(|timeout| timeout.saturating_sub(spent));
@@ -291,7 +299,7 @@ impl Engine {
         let place = self.batch(id).await?.ordinal;
         self.shared.store.add_batch_callback(place, new.clone(), when).await?;
         match self.shared.store.callback(new.id).await? {
-            Some(callback) => Ok(callback),
+            Some(callback) => Ok(self.by_the_wall(callback)),
             // It has expired since it was looked at.
             None => Err(self.missing_batch(id).await),
         }
@@ -303,7 +311,7 @@ impl Engine {
     /// [`Error::BatchNotFound`].
     pub async fn batch_callbacks(&self, id: BatchId) -> Result<Vec<Callback>, Error> {
         let place = self.batch(id).await?.ordinal;
-        Ok(self.shared.store.batch_callbacks(place).await?)
+        Ok(self.all_by_the_wall(self.shared.store.batch_callbacks(place).await?))
     }
 
     /// The ids of the jobs of a batch, in the order of the calls, to wait for them.

@@ -38,7 +38,7 @@ impl Engine {
         // What is remembered of the job does not know of it.
         self.shared.recent.forget(&[id]);
         match self.shared.store.callback(new.id).await? {
-            Some(callback) => Ok(callback),
+            Some(callback) => Ok(self.by_the_wall(callback)),
             // It has expired, or was forgotten, since it was looked at.
             None => Err(self.missing(id).await),
         }
@@ -50,7 +50,7 @@ impl Engine {
     /// [`Error::NotFound`].
     pub async fn callbacks(&self, id: JobId) -> Result<Vec<Callback>, Error> {
         let job = self.get(id).await?;
-        Ok(self.shared.store.callbacks(job.ordinal).await?)
+        Ok(self.all_by_the_wall(self.shared.store.callbacks(job.ordinal).await?))
     }
 
     /// How many of a job's callbacks are in each state; none if it has none.
@@ -76,7 +76,7 @@ impl Engine {
         page_size: usize,
     ) -> Result<CallbackPage, Error> {
         let page = self.shared.store.callback_places(filter, below, page_size).await?;
-        let callbacks = self.shared.store.callbacks_at(&page.places).await?;
+        let callbacks = self.all_by_the_wall(self.shared.store.callbacks_at(&page.places).await?);
         Ok(CallbackPage { callbacks, next: page.next })
     }
 
@@ -97,7 +97,7 @@ impl Engine {
         match self.shared.store.redeliver(id, self.now()).await? {
             Redelivery::Due => {
                 let found = self.shared.store.callback(id).await?;
-                found.ok_or(Error::CallbackNotFound(id))
+                found.map(|it| self.by_the_wall(it)).ok_or(Error::CallbackNotFound(id))
             }
             Redelivery::Missing => Err(Error::CallbackNotFound(id)),
             Redelivery::NotDone => Err(Error::CallbackWaits(id)),
@@ -119,6 +119,18 @@ impl Engine {
         let engine = self.clone();
         let task = self.shared.tasks.spawn(async move { engine.redeliver_all(&filter, dry).await });
         task.await.unwrap_or(Err(Error::Draining))
+    }
+
+    /// The same, with the moment of its next attempt by the wall clock: the others are of it already.
+    pub(super) fn by_the_wall(&self, mut callback: Callback) -> Callback {
+        if let Some(next_at) = callback.delivery.as_mut().and_then(|it| it.next_at.as_mut()) {
+            *next_at = next_at.plus_millis(self.clock().wall_ahead_ms());
+        }
+        callback
+    }
+
+    pub(super) fn all_by_the_wall(&self, callbacks: Vec<Callback>) -> Vec<Callback> {
+        callbacks.into_iter().map(|callback| self.by_the_wall(callback)).collect()
     }
 
     async fn redeliver_all(

@@ -377,7 +377,7 @@ fn passes(job: &Job, filter: &Filter) -> bool {
         && function.as_ref().is_none_or(|it| spec.function == *it)
         && queue.as_ref().is_none_or(|it| spec.queue == *it)
         && tag.as_ref().is_none_or(|it| spec.tags.as_slice().contains(it))
-        && created_after.is_none_or(|at| spec.created_at > at)
-        && created_before.is_none_or(|at| spec.created_at < at)
+        && created_after.is_none_or(|at| spec.shown(spec.created_at) > at)
+        && created_before.is_none_or(|at| spec.shown(spec.created_at) < at)
         && batch.is_none_or(|it| spec.batch.is_some_and(|of| of.batch == it))
 }

@@ -93,6 +93,7 @@ impl Engine {
             is_open: true,
             retention_ms: common.retention_ms(),
             created_at: common.since(),
+            wall_ahead_ms: common.wall_ahead_ms(),
             callbacks: Vec::new(),
             identity: None,
             calls: Vec::new(),

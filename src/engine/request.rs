@@ -159,7 +159,7 @@ impl Engine {
             on_interrupt: new.on_interrupt.unwrap_or_default(),
             tags: new.tags,
             metadata: new.metadata,
-            options: new.options,
+            options: Options { wall_ahead_ms: self.clock().wall_ahead_ms(), ..new.options },
             batch: None,
             created_at,
         };
@@ -241,7 +241,8 @@ impl Engine {
             url: url.to_string(),
             host,
             sealed: self.shared.seal.seal(id, &confidence),
-            created_at: self.now(),
+            created_at: self.clock().wall_now(),
+            due_at: self.now(),
         })
     }
 }

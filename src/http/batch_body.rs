@@ -52,6 +52,7 @@ impl<'a> BatchBody<'a> {
     pub(super) fn of(batch: &'a Batch) -> Self {
         let (id, counts) = (batch.id.to_string(), batch.counts);
         let under = |rest: &str| format!("/v1/batches/{id}{rest}");
+        let shown = |at| At(batch.shown(at));
         Self {
             function: batch.function.as_str(),
             total: counts.total,
@@ -65,10 +66,10 @@ impl<'a> BatchBody<'a> {
             done: batch.is_done(),
             closed: batch.is_closed,
             on_error: batch.on_error.as_str(),
-            created_at: At(batch.created_at),
-            finished_at: batch.finished_at.map(At),
-            expires_at: batch.expires_at.map(At),
-            cancel_requested_at: batch.cancel_requested_at.map(At),
+            created_at: shown(batch.created_at),
+            finished_at: batch.finished_at.map(shown),
+            expires_at: batch.expires_at.map(shown),
+            cancel_requested_at: batch.cancel_requested_at.map(shown),
             urls: UrlsBody {
                 this: under(""),
                 results: under("/results"),
@@ -120,7 +121,7 @@ struct EventBody<'a> {
 pub fn batch_webhook_event(batch: &Batch, when: When) -> String {
     to_json(&EventBody {
         r#type: batch_event_type(when),
-        timestamp: At(batch.finished_at.unwrap_or(batch.created_at)),
+        timestamp: At(batch.shown(batch.finished_at.unwrap_or(batch.created_at))),
         data: BatchBody::of(batch),
     })
 }

@@ -6,7 +6,7 @@ use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::domain::{FailedAttempt, Job, JobError, Json, Metadata, Progress, Timestamp};
+use crate::domain::{FailedAttempt, Job, JobError, Json, Metadata, Progress, Spec, Timestamp};
 use crate::engine::event_type;
 
 use super::answer::to_json;
@@ -100,12 +100,12 @@ pub(super) struct FailedAttemptBody<'a> {
 }
 
 impl<'a> FailedAttemptBody<'a> {
-    /// `failed` as they are shown.
-    pub(super) fn all(failed: &'a [FailedAttempt]) -> Vec<Self> {
+    /// `failed` attempts of the job of `spec` as they are shown.
+    pub(super) fn all(spec: &Spec, failed: &'a [FailedAttempt]) -> Vec<Self> {
         let shown = failed.iter().map(|it| Self {
             attempt: it.error.attempt,
-            started_at: At(it.started_at),
-            finished_at: At(it.finished_at),
+            started_at: At(spec.shown(it.started_at)),
+            finished_at: At(spec.shown(it.finished_at)),
             error: JobErrorBody::of(&it.error),
         });
         shown.collect()
@@ -163,7 +163,7 @@ struct EventBody<'a> {
 pub fn webhook_event(job: &Job) -> String {
     to_json(&EventBody {
         r#type: event_type(job.state).unwrap_or_default(),
-        timestamp: job.finished_at.map(At),
+        timestamp: job.finished_at.map(|at| At(job.spec.shown(at))),
         data: JobBody::of(job, View::Brief),
     })
 }

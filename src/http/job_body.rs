@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{Damage, Job, JobId, Json, RunAt, Spec, StateCounts};
+use crate::domain::{Damage, Job, JobId, Json, RunAt, Spec, StateCounts, Timestamp};
 
 use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
 use super::callback_body::StateCountsBody;
@@ -88,7 +88,7 @@ impl<'a> JobBody<'a> {
         it.number(m!("max_attempts"), spec.options.retry.max_attempts);
         match job.attempts.as_slice() {
             [] => it.none_of(m!("attempts"), "[]"),
-            failed => it.value(m!("attempts"), &FailedAttemptBody::all(failed)),
+            failed => it.value(m!("attempts"), &FailedAttemptBody::all(spec, failed)),
         }
         it.number(m!("interruptions"), job.interruptions);
         it.maybe(m!("progress"), job.progress.as_ref().map(ProgressBody::of));
@@ -157,16 +157,21 @@ fn call(it: &mut Object<'_>, spec: &Spec) {
 
 fn times(it: &mut Object<'_>, job: &Job) {
     let created_at = job.spec.created_at;
+    let shown = |at: Timestamp| job.spec.shown(at);
+    let run_at = job.run_at.map(|at| match at {
+        RunAt::Wall(at) => at,
+        RunAt::Counted(at) => shown(at),
+    });
     let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
-    it.at(m!("created_at"), Some(created_at));
-    it.at(m!("run_at"), job.run_at.map(RunAt::at));
-    it.at(m!("started_at"), job.started_at);
-    it.at(m!("finished_at"), job.finished_at);
-    it.at(m!("expires_at"), job.expires_at);
+    it.at(m!("created_at"), Some(shown(created_at)));
+    it.at(m!("run_at"), run_at);
+    it.at(m!("started_at"), job.started_at.map(shown));
+    it.at(m!("finished_at"), job.finished_at.map(shown));
+    it.at(m!("expires_at"), job.expires_at.map(shown));
     it.maybe_number(m!("queued_ms"), job.started_at.map(|at| at.millis_since(created_at)));
     let run_ms = ended_at.zip(job.started_at).map(|(end, start)| end.millis_since(start));
     it.maybe_number(m!("run_ms"), run_ms);
-    it.at(m!("cancel_requested_at"), job.cancel_requested_at);
+    it.at(m!("cancel_requested_at"), job.cancel_requested_at.map(shown));
 }
 
 fn urls(it: &mut Object<'_>, id: &str) {

@@ -22,8 +22,10 @@ pub struct NewBatch {
     pub is_open: bool,
     /// How long it is kept once it is done, in milliseconds.
     pub retention_ms: i64,
-    /// When it was submitted.
+    /// When it was submitted, by the server's own clock.
     pub created_at: Timestamp,
+    /// By how much the wall clock was ahead of that one, in milliseconds.
+    pub wall_ahead_ms: i64,
     /// Its callbacks, in order, and what each waits for.
     pub callbacks: Vec<(NewCallback, When)>,
     /// What its request is known by when it comes again.

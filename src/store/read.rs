@@ -54,7 +54,8 @@ const SELECT_PAGE: &str = concat!(
     " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2) as jobs
 where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
     and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
-    and (?7 is null or created_at > ?7) and (?8 is null or created_at < ?8)
+    and (?7 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) > ?7)
+    and (?8 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) < ?8)
     and (?10 is null or batch = ?10)
 order by ordinal desc limit ?9"
 );

@@ -76,5 +76,6 @@ mod tour;
 mod values;
 mod wait_many;
 mod waiting;
+mod wall_clock;
 mod webhook_secrets;
 mod workers;

@@ -25,6 +25,7 @@ pub(super) fn batch(calls: u64) -> NewBatch {
         is_open: false,
         retention_ms: 60_000,
         created_at: NOW,
+        wall_ahead_ms: 0,
         callbacks: Vec::new(),
         identity: None,
         calls: (1..=calls).map(|number| submission(example::spec(number))).collect(),

@@ -23,6 +23,7 @@ pub(super) fn new(number: u128) -> NewCallback {
         host: "127.0.0.1:9".to_owned(),
         sealed: None,
         created_at: NOW,
+        due_at: NOW,
     }
 }
 
@@ -120,7 +121,7 @@ async fn f14_a_callback_added_to_a_done_job_is_due_at_once() {
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(due(&it, NOW).await, [1]);
     assert!(it.told_of_deliveries());
-    let late = NewCallback { created_at: Timestamp(9_000), ..new(3) };
+    let late = NewCallback { due_at: Timestamp(9_000), ..new(3) };
     it.store.add_callback(first.ordinal, late).await.expect("a callback");
     assert!(it.told_of_deliveries());
     let last = callbacks(&it, &first).await.pop().expect("two");

@@ -128,6 +128,7 @@ async fn f21_deliveries_are_due_in_the_commit_that_completes_or_cancels() {
             host: "127.0.0.1:9".to_owned(),
             sealed: None,
             created_at: NOW,
+            due_at: NOW,
         };
         let asked = manual(u64::try_from(number).expect("a small one"));
         let asked = Submission { callbacks: vec![callback], ..asked };

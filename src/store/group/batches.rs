@@ -178,7 +178,7 @@ impl Group<'_> {
         let Some(row) = self.sql.count_batch(batch, nothing)? else { return Ok(()) };
         // What this group has changed so far is counted at its end, and makes it due then.
         if when.is_met(row.counts, row.is_done) {
-            self.makes_due |= self.sql.make_batch_due(batch, when, callback.created_at)?;
+            self.makes_due |= self.sql.make_batch_due(batch, when, callback.due_at)?;
         }
         Ok(())
     }
@@ -249,6 +249,7 @@ fn batch(it: &NewBatch, ordinal: Ordinal, counts: Counts, finished_at: Option<Ti
         is_closed: !it.is_open,
         retention_ms: it.retention_ms,
         created_at: it.created_at,
+        wall_ahead_ms: it.wall_ahead_ms,
         finished_at,
         expires_at: finished_at.map(expires_at),
         cancel_requested_at: None,

@@ -14,7 +14,7 @@ impl Group<'_> {
         callback: &NewCallback,
     ) -> Result<(), Error> {
         self.sql.add_callback(job, callback)?;
-        self.make_due_of(job, callback.created_at)?;
+        self.make_due_of(job, callback.due_at)?;
         if let Some(running) = self.ledger.running(job) {
             let running = Running { may_have_callbacks: true, ..running };
             self.ledger.set_running(job, Some(running));

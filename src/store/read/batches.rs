@@ -13,7 +13,7 @@ use crate::store::{Ended, Error, Store};
 macro_rules! batch_columns {
     () => {
         "select ordinal, id, function, on_error, total, running, succeeded, failed, cancelled, closed, retention_ms,
-    created_at, finished_at, expires_at, cancel_requested_at from batches "
+    created_at, finished_at, expires_at, cancel_requested_at, wall_ahead_ms from batches "
     };
 }
 
@@ -234,6 +234,7 @@ fn batch(row: &SqliteRow) -> Result<Batch, Error> {
         finished_at: moment(12)?,
         expires_at: moment(13)?,
         cancel_requested_at: moment(14)?,
+        wall_ahead_ms: row.try_get(15)?,
     })
 }
 

@@ -206,6 +206,8 @@ struct OptionsText {
     manual: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wall_ahead_ms: Option<i64>,
 }
 
 /// Options as one text; none for a job that has only defaults.
@@ -213,7 +215,7 @@ pub(in crate::store) fn options(options: &Options) -> Option<String> {
     if *options == Options::default() {
         return None;
     }
-    let Options { retry, clocks, retention_ms, manual, retry_of } = *options;
+    let Options { retry, clocks, retention_ms, manual, retry_of, wall_ahead_ms } = *options;
     let Retry { max_attempts, initial_ms, factor, max_ms, jitter } = retry;
     let text = OptionsText {
         retry: (retry != Retry::default()).then_some((
@@ -229,6 +231,7 @@ pub(in crate::store) fn options(options: &Options) -> Option<String> {
         retention_ms: (retention_ms != Options::RETENTION_MS).then_some(retention_ms),
         manual,
         retry_of: retry_of.map(|id| id.0),
+        wall_ahead_ms: (wall_ahead_ms != 0).then_some(wall_ahead_ms),
     };
     serde_json::to_string(&text).ok()
 }
@@ -252,6 +255,7 @@ pub(in crate::store) fn read_options(text: &str) -> Result<Options, Error> {
         retention_ms: text.retention_ms.unwrap_or(Options::RETENTION_MS),
         manual: text.manual,
         retry_of: text.retry_of.map(JobId),
+        wall_ahead_ms: text.wall_ahead_ms.unwrap_or_default(),
     })
 }
 

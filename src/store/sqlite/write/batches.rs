@@ -9,8 +9,8 @@ use crate::store::NewBatch;
 use super::Statements;
 
 const INSERT_BATCH: &str =
-    "insert into batches (ordinal, id, function, on_error, closed, epoch, retention_ms, created_at)
-values (?, ?, ?, ?, ?, ?, ?, ?)";
+    "insert into batches (ordinal, id, function, on_error, closed, epoch, retention_ms, created_at, wall_ahead_ms)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /// The jobs that came go on where the last ones ended, if nobody else's came between them.
 const EXTEND_RUN: &str = "update batch_runs set count = count + ?4
 where batch = ?1 and index_from = (select max(r.index_from) from batch_runs as r where r.batch = ?1)
@@ -81,6 +81,7 @@ impl Statements<'_> {
             epoch,
             it.retention_ms,
             it.created_at.0,
+            it.wall_ahead_ms,
         ];
         self.run(INSERT_BATCH, values).map(drop)
     }
