@@ -67,10 +67,10 @@ fuzz: ## libFuzzer on each reader of what strangers send, FUZZ_SECONDS (60) each
 		cargo +nightly fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096; \
 	done
 
-lab-egress: ## nothing that is denied is connected to, however it is named: in a network namespace of its own; needs iproute2
+lab-egress: ## nothing that is denied is connected to, and names that hang delay no others: in a network namespace of its own; needs iproute2
 	@echo "==> egress"
 	@cargo build --locked
-	@python3 tests/lab/egress.py target/debug/futurity; \
+	@python3 tests/lab/egress.py target/debug/futurity && python3 tests/lab/lookups.py target/debug/futurity; \
 	case $$? in \
 		0) ;; \
 		77) echo "NOTE: no network namespace, or no iproute2; the egress lab is SKIPPED" ;; \

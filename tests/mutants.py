@@ -107,6 +107,27 @@ MUTANTS = {
     "a resolved address is not checked": (
         "test(/egress|outbound/)",
         [("src/outbound/egress.rs", "        if self.is_own(address) {", "        if !self.is_own(address) {\n            return Ok(());\n        }\n        if self.is_own(address) {")]),
+    "a webhook is signed with the time that was counted": (
+        "test(g19_a_delivery_is_signed)",
+        [("src/engine/courier/post.rs", "let (now, started) = (self.clock().wall_now(), Instant::now());",
+          "let (now, started) = (self.now(), Instant::now());")]),
+    "a key ends by the time that was counted": (
+        "test(g19_a_key_ends)",
+        [("src/engine/clock.rs", "        self.dial.wall.now()\n", "        self.now()\n")]),
+    "the times of a job are shown as they were counted": (
+        "test(g19_the_times_of_a_job)",
+        [("src/domain/spec.rs", "at.plus_millis(self.options.wall_ahead_ms)", "at.plus_millis(0 * self.options.wall_ahead_ms)")]),
+    "a name that hangs keeps its place": (
+        "test(/lookups/)",
+        [("src/outbound/lookups/turns.rs", "brisk += usize::from(running.is_brisk(now));",
+          "brisk += usize::from(running.is_brisk(now) || true);")]),
+    "look-ups of functions and of webhooks share their places": (
+        "test(/lookups/)",
+        [("src/outbound/lookups/turns.rs", "key.0 == purpose && running.pace == pace", "(key.0 == purpose || true) && running.pace == pace")]),
+    "a public address of this machine is reached": (
+        "test(/egress/)",
+        [("src/outbound/egress.rs", "None if (self.is_of_this_machine)(address.ip()) => {",
+          "None if (self.is_of_this_machine)(address.ip()) && false => {")]),
     "a full disk is filled up": (
         "test(g16_room_is_held_back)",
         [("src/store/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",

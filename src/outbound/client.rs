@@ -17,13 +17,13 @@ use url::Url;
 
 use super::Config;
 use super::body::Body;
-use super::connect;
 use super::connections::Connections;
 use super::egress::Policy;
 use super::error::Error;
 use super::kept::Kept;
 use super::redirect;
 use super::resolver::Resolver;
+use super::sending::{Purpose, Sending, within};
 
 const MAX_REDIRECTS: usize = 10;
 /// Resolving, connecting and the TLS handshake together, where a request says nothing else.
@@ -66,9 +66,10 @@ pub struct Request {
     /// Those that belong to the connection, such as `Host`, are left out silently, as browsers do.
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// For each connection that it needs.
+    pub purpose: Purpose,
+    /// For each connection that it needs, without the wait for a turn to look its name up.
     pub connect_timeout: Duration,
-    /// For everything: resolving, connecting, all redirects, and reading the body.
+    /// For everything: resolving, connecting, all redirects, and reading the body. Of a delivery without that wait.
     pub timeout: Duration,
     /// At most ten. Otherwise a redirect is an answer like any other.
     pub follow_redirects: bool,
@@ -110,16 +111,22 @@ impl Client {
         for name in &OF_CONNECTION {
             request.headers.remove(name);
         }
-        let (timeout, connect_timeout) = (request.timeout, request.connect_timeout);
-        let deadline = Instant::now() + timeout;
-        let answered = connect::within(connect_timeout, self.follow(request, deadline));
-        match tokio::time::timeout_at(deadline, answered).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(Error::Timeout { after: timeout }),
+        let (timeout, begun) = (request.timeout, Instant::now());
+        let sending = Sending::new(request.purpose, request.connect_timeout);
+        let apart = || match sending.purpose {
+            Purpose::Delivery => sending.waited(),
+            Purpose::Call => Duration::ZERO,
+        };
+        let answered = Arc::clone(&sending).scope(self.follow(request));
+        match within(timeout, apart, answered).await {
+            Some(outcome) => outcome
+                .map(|(answer, request)| response(answer, request, begun + timeout + apart())),
+            None => Err(Error::Timeout { after: timeout }),
         }
     }
 
-    async fn follow(&self, mut request: Request, deadline: Instant) -> Result<Response, Error> {
+    /// What answers in the end, and the request that it answers.
+    async fn follow(&self, mut request: Request) -> Result<(reqwest::Response, Request), Error> {
         for _hop in 0..=MAX_REDIRECTS {
             let answer = self.exchange(&request).await?;
             let (status, headers) = (answer.status(), answer.headers());
@@ -130,7 +137,7 @@ impl Client {
             };
             match next {
                 Some(url) => redirect::turn(&mut request, status, url),
-                None => return Ok(response(answer, request, deadline)),
+                None => return Ok((answer, request)),
             }
         }
         Err(Error::TooManyRedirects { limit: MAX_REDIRECTS })

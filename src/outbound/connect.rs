@@ -7,27 +7,15 @@ use std::time::Duration;
 
 use tower::{Layer, Service};
 
+use super::sending::{Sending, within};
+
 /// What the HTTP library passes on, from whose error [`TooSlow`] is found again.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// For a connection that is made ahead of any request.
-const OTHERWISE: Duration = Duration::from_secs(10);
-
-tokio::task_local! {
-    /// The time of the request that this task sends. The library makes a connection in the task of the request
-    /// that first needs it, and says nothing of that request.
-    static WITHIN: Duration;
-}
-
-/// Nothing was connected in this time: resolving, connecting and the TLS handshake together.
+/// Nothing was connected in this time: resolving, connecting and the TLS handshake together, without the wait for a turn.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {} s", .0.as_secs_f64())]
 pub(super) struct TooSlow(pub(super) Duration);
-
-/// Does `exchange`; a connection that it makes is ready `within` that time.
-pub(super) async fn within<T>(time: Duration, exchange: impl Future<Output = T>) -> T {
-    WITHIN.scope(time, exchange).await
-}
 
 /// Puts a limit on whatever connects.
 #[derive(Clone, Copy, Debug)]
@@ -62,12 +50,13 @@ where
     }
 
     fn call(&mut self, to: R) -> Self::Future {
-        let time = WITHIN.try_with(|time| *time).unwrap_or(OTHERWISE);
+        let sending = Sending::current();
         let connecting = self.connect.call(to);
         Box::pin(async move {
-            match tokio::time::timeout(time, connecting).await {
-                Ok(connected) => connected,
-                Err(_elapsed) => Err(BoxError::from(TooSlow(time))),
+            let time = sending.connect_within;
+            match within(time, || sending.waited(), connecting).await {
+                Some(connected) => connected,
+                None => Err(BoxError::from(TooSlow(time))),
             }
         })
     }

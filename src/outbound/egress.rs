@@ -1,8 +1,9 @@
 //! The egress policy: denied, unless provably public or permitted by the operator.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use rustix::io::Errno;
 use url::{Host, Url};
 
 use super::Config;
@@ -20,6 +21,8 @@ pub struct Policy {
     allow: Vec<AllowEntry>,
     allow_loopback: bool,
     own: Vec<SocketAddr>,
+    /// Whether an address is one of this machine's: what listens there may trust whoever comes from it.
+    is_of_this_machine: fn(IpAddr) -> bool,
 }
 
 /// Why a request may not be sent.
@@ -46,6 +49,12 @@ pub enum Denied {
         remedy(host.as_deref(), Some(address.ip()), address.port())
     )]
     Address { host: Option<String>, address: SocketAddr, class: Class },
+    #[error(
+        "{} is denied: it is this machine's own; {}",
+        target(host.as_deref(), *address),
+        remedy(host.as_deref(), Some(address.ip()), address.port())
+    )]
+    Machine { host: Option<String>, address: SocketAddr },
 }
 
 impl Denied {
@@ -56,13 +65,16 @@ impl Denied {
             | Denied::InvalidScheme { .. }
             | Denied::InvalidUserinfo
             | Denied::InvalidPort => false,
-            Denied::Name { .. } | Denied::Own { .. } | Denied::Address { .. } => true,
+            Denied::Name { .. }
+            | Denied::Own { .. }
+            | Denied::Address { .. }
+            | Denied::Machine { .. } => true,
         }
     }
 
     /// The same at another port: the resolver of ordinary ports does not know which one it is.
     pub(super) fn at_port(mut self, port: u16) -> Denied {
-        if let Denied::Address { address, .. } = &mut self {
+        if let Denied::Address { address, .. } | Denied::Machine { address, .. } = &mut self {
             address.set_port(port);
         }
         self
@@ -72,7 +84,8 @@ impl Denied {
 impl Policy {
     /// `own` are the addresses that this server listens on, with their actual ports.
     pub fn new(config: &Config, own: Vec<SocketAddr>) -> Policy {
-        Policy { allow: config.allow.clone(), allow_loopback: config.allow_loopback, own }
+        let (allow, allow_loopback) = (config.allow.clone(), config.allow_loopback);
+        Policy { allow, allow_loopback, own, is_of_this_machine }
     }
 
     /// Parses a URL as browsers do (WHATWG) and checks all that can be known without resolving.
@@ -99,6 +112,9 @@ impl Policy {
         }
         match denied_class(address.ip()) {
             Some(class) => Err(Denied::Address { host: named(), address, class }),
+            None if (self.is_of_this_machine)(address.ip()) => {
+                Err(Denied::Machine { host: named(), address })
+            }
             None => Ok(()),
         }
     }
@@ -149,7 +165,7 @@ impl Policy {
             ip == listening
                 || ip.is_loopback()
                 || ip.is_unspecified()
-                || (listening.is_unspecified() && is_of_this_machine(ip))
+                || (listening.is_unspecified() && (self.is_of_this_machine)(ip))
         })
     }
 }
@@ -169,12 +185,28 @@ fn plain(host: &str) -> &str {
     host.trim_end_matches('.')
 }
 
-/// Asks the kernel by binding, which sends nothing. In doubt the answer is yes, which denies.
+/// Asks the kernel from which address it would speak to this one; to one of its own it speaks from that. Nothing is sent,
+/// and addresses that come and go are known at once. In doubt the answer is yes, which denies.
 fn is_of_this_machine(ip: IpAddr) -> bool {
-    match UdpSocket::bind((ip, 0)) {
-        Ok(_socket) => true,
-        Err(error) => error.kind() != io::ErrorKind::AddrNotAvailable,
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = match UdpSocket::bind((any, 0)) {
+        Ok(socket) => socket,
+        // A machine without IPv6 has none of its addresses.
+        Err(error) => return !is_without_such_addresses(&error),
+    };
+    match socket.connect((ip, 9)) {
+        Ok(()) => socket.local_addr().is_ok_and(|from| from.ip() == ip),
+        // There is no way there.
+        Err(_unreachable) => false,
     }
+}
+
+fn is_without_such_addresses(error: &io::Error) -> bool {
+    let of_family = Some(Errno::AFNOSUPPORT.raw_os_error());
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == of_family
 }
 
 /// Names the host but not what it resolved to: who may submit a job may not know that.

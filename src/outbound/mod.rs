@@ -20,8 +20,10 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod kept;
+mod lookups;
 mod redirect;
 mod resolver;
+mod sending;
 mod signature;
 
 pub use allow::AllowEntry;
@@ -30,6 +32,7 @@ pub use client::{CONNECT_TIMEOUT, Client, Request, Response};
 pub use error::Error;
 pub use reqwest::Method;
 pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+pub use sending::Purpose;
 pub use signature::{Secret, Unverified, sign, verify};
 
 /// What the operator permits beyond the public internet.

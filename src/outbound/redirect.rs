@@ -64,6 +64,7 @@ fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
 mod tests {
     use std::time::Duration;
 
+    use super::super::sending::Purpose;
     use super::*;
 
     fn request(method: Method) -> Request {
@@ -76,6 +77,7 @@ mod tests {
             url: Url::parse("https://hooks.example/a/b?c#d").unwrap(),
             headers,
             body: Bytes::from_static(b"body"),
+            purpose: Purpose::Call,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             follow_redirects: true,

@@ -1,17 +1,13 @@
 //! Resolving a name once, and passing on nothing that the policy denies.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 
 use super::egress::{Policy, is_localhost};
-
-/// Look-ups at once. Each holds a thread until the system's resolver gives up, even when nobody
-/// waits for it any more, so a slow name server could otherwise take every blocking thread.
-const MAX_LOOKUPS: usize = 64;
+use super::lookups::Lookups;
+use super::sending::Sending;
 
 /// Stands for every port that no rule names.
 const ORDINARY_PORT: u16 = 0;
@@ -24,21 +20,20 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Resolver {
     policy: Arc<Policy>,
     port: u16,
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
 }
 
 impl Resolver {
     pub(super) fn new(policy: Arc<Policy>) -> Resolver {
-        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Resolver { policy, port: ORDINARY_PORT, lookups }
+        Resolver { policy, port: ORDINARY_PORT, lookups: Lookups::default() }
     }
 
-    /// The same for another port; look-ups are counted together.
+    /// The same for another port; look-ups are counted together, and their answers shared.
     pub(super) fn at_port(&self, port: u16) -> Resolver {
         Resolver { port, ..self.clone() }
     }
 
-    /// All addresses of a host, if every one of them may be connected to.
+    /// All addresses of a host, if every one of them may be connected to. What was looked up a moment ago is judged anew.
     async fn resolve_checked(self, host: String) -> Result<Vec<SocketAddr>, BoxError> {
         let addresses = if is_localhost(&host) {
             // RFC 6761, section 6.3: never a question for a name server.
@@ -47,7 +42,10 @@ impl Resolver {
                 SocketAddr::from((Ipv6Addr::LOCALHOST, self.port)),
             ]
         } else {
-            look_up(self.lookups, host.clone(), self.port).await?
+            let sending = Sending::current();
+            let waits = |waits| sending.waits(waits);
+            let found = self.lookups.look_up(&host, sending.purpose, waits).await?;
+            found.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect()
         };
         for &address in &addresses {
             self.policy.check_address(Some(&host), address)?;
@@ -62,20 +60,6 @@ impl Resolve for Resolver {
         let checked = self.clone().resolve_checked(name.as_str().to_owned());
         Box::pin(async move { checked.await.map(|found| Box::new(found.into_iter()) as Addrs) })
     }
-}
-
-async fn look_up(
-    lookups: Arc<Semaphore>,
-    host: String,
-    port: u16,
-) -> Result<Vec<SocketAddr>, BoxError> {
-    let permit = lookups.acquire_owned().await?;
-    let found = tokio::task::spawn_blocking(move || -> io::Result<Vec<SocketAddr>> {
-        let addresses = (host.as_str(), port).to_socket_addrs()?.collect();
-        drop(permit);
-        Ok(addresses)
-    });
-    Ok(found.await??)
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
     python3 tests/lab/egress.py PROGRAM
 
-In a network namespace without a route out, every denied class of addresses has an address, and so have two that are
-public. One canary listens on all of them and notes the address that each connection came for. A resolver that is
-scripted answers for names. Then webhooks and http.request are sent to every spelling, name and redirect; in the end the
-canary may have seen the public addresses only. A last server, which is allowed one of the others, shows that the canary
-would have seen it.
+In a network namespace without a route out, every denied class of addresses has an address, and this machine has two that
+are public. A second namespace, beside it, has two other public ones. A canary listens on all of them and notes the address
+that each connection came for. A resolver that is scripted answers for names. Then webhooks and http.request are sent to
+every spelling, name and redirect; in the end the canaries may have seen the public addresses of the other machine only. A
+last server, which is allowed two of the others, shows that the canary would have seen them.
 
 PROGRAM is a built `futurity`. Ends with 0 if the policy held, 1 if not, 77 if such a namespace cannot be had here.
 Needs iproute2 and unshare; else nothing but Python's own library.
@@ -29,7 +29,13 @@ import urllib.error
 import urllib.request
 
 SKIPPED = 77
+# Of another machine, and of this one.
 PUBLIC4, PUBLIC6 = "93.184.215.14", "2606:2800:21f::14"
+OWN4, OWN6 = "93.184.215.15", "2606:2800:21f::15"
+# Of the wire between the two.
+WIRE = [("10.255.255.1/30", "fd00:ffff::1/64"), ("10.255.255.2/30", "fd00:ffff::2/64")]
+# So long an address is known, and a second more.
+KNOWN_FOR = 6
 # A range that is denied, and an address in it that this machine can have.
 DENIED = {
     "10.0.0.0/8": "10.1.2.3",
@@ -54,6 +60,8 @@ DENIED = {
     "3fff::/20": "3fff::1",
     "64:ff9b::/96": "64:ff9b::a01:203",
     "outside 2000::/3": "4000::1",
+    "of this machine": OWN4,
+    "of this machine, IPv6": OWN6,
 }
 # These cannot be given to a machine, or only mean it; they are asked for all the same.
 OTHERS = ["0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:10.1.2.3", "::10.1.2.3"]
@@ -76,6 +84,8 @@ def main():
     program = os.path.abspath(sys.argv[1])
     if sys.argv[2:] == ["--inside"]:
         return inside(program)
+    if sys.argv[2:] == ["--outside"]:
+        return outside()
     for flags in (["--net", "--mount"], ["--net", "--mount", "--map-root-user"]):
         enter = ["unshare", *flags, "--"]
         try:
@@ -93,7 +103,7 @@ def ip(*words):
 
 def build_network():
     ip("link", "set", "lo", "up")
-    for address in [PUBLIC4, PUBLIC6, *DENIED.values()]:
+    for address in DENIED.values():
         if address in ("::1",) or address.startswith("127."):
             continue
         length = "128" if ":" in address else "32"
@@ -102,6 +112,55 @@ def build_network():
     for family in ("-4", "-6"):
         routes = subprocess.run(["ip", family, "route", "show", "default"], capture_output=True, check=True)
         assert routes.stdout == b"", "the namespace has a way out"
+
+
+class Outside:
+    """The other machine: a process in a namespace of its own, which is told what to do line by line."""
+
+    def __init__(self, program):
+        again = [sys.executable, os.path.abspath(__file__), program, "--outside"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(["unshare", "--net", "--", *again], **pipes)
+        assert self.process.stdout.readline() == "here\n"
+        ip("link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", str(self.process.pid))
+        join_wire("wire0", *WIRE[0])
+        self.ask("wire")
+        ip("route", "add", PUBLIC4, "via", WIRE[1][0].split("/")[0])
+        ip("-6", "route", "add", PUBLIC6, "via", WIRE[1][1].split("/")[0])
+
+    def ask(self, words):
+        self.process.stdin.write(words + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def join_wire(device, address4, address6):
+    ip("address", "add", address4, "dev", device)
+    ip("address", "add", address6, "dev", device, "nodad")
+    ip("link", "set", device, "up")
+
+
+def outside():
+    print("here", flush=True)
+    for line in sys.stdin:
+        word, _, rest = line.strip().partition(" ")
+        answer = None
+        if word == "wire":
+            ip("link", "set", "lo", "up")
+            join_wire("wire1", *WIRE[1])
+            ip("address", "add", f"{PUBLIC4}/32", "dev", "lo")
+            ip("address", "add", f"{PUBLIC6}/128", "dev", "lo", "nodad")
+            start_canary()
+        elif word == "tls":
+            answer = str(start_tls(pathlib.Path(rest)))
+        elif word == "seen":
+            answer = sorted(Canary.seen)
+        print(json.dumps(answer), flush=True)
+    return 0
 
 
 class Canary(http.server.BaseHTTPRequestHandler):
@@ -209,18 +268,18 @@ def write_name(name):
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 
 
-def use_resolver(directory):
-    (directory / "resolv.conf").write_text("nameserver 127.0.0.53\noptions attempts:1 timeout:5\n")
+def use_resolver(directory, options="attempts:1 timeout:5"):
+    (directory / "resolv.conf").write_text(f"nameserver 127.0.0.53\noptions {options}\n")
     (directory / "hosts").write_text("127.0.0.1 localhost\n10.1.2.3 listed.example\n")
     subprocess.run(["mount", "--bind", directory / "resolv.conf", os.path.realpath("/etc/resolv.conf")], check=True)
     subprocess.run(["mount", "--bind", directory / "hosts", "/etc/hosts"], check=True)
 
 
 class Futurity:
-    def __init__(self, program, directory, name, *flags, **environment):
+    def __init__(self, program, directory, name, *flags, more="", **environment):
         (directory / name).mkdir()
         config = directory / name / "futurity.toml"
-        config.write_text("[webhooks]\nschedule_seconds = [0]\ntimeout_seconds = 5\n")
+        config.write_text("[webhooks]\nschedule_seconds = [0]\ntimeout_seconds = 5\n" + more)
         # A proxy that the environment names is not asked either: the canary would see it.
         proxies = dict.fromkeys(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"], "http://10.1.2.3:8081")
         self.log = open(directory / name / "log", "wb")
@@ -337,21 +396,21 @@ def try_all(server, names):
 def try_rebinding(server):
     """A name that is public at the first attempt and means this machine at the next one."""
     expect("rebind.example, first", server.deliver("http://rebind.example/close"), "delivered")
+    expect("rebind2.example, first", server.request("http://rebind2.example/"), 200)
+    time.sleep(KNOWN_FOR)
     callback = server.redeliver_first()
     server.ask("POST", f"/v1/callbacks/{callback['id']}/redeliver", {})
     while (callback := server.redeliver_first())["state"] == "pending":
         time.sleep(0.01)
     attempts = callback["deliveries"][0]["attempts"]
     expect("rebind.example, again", (callback["state"], attempts[-1]["error"] or ""), "failed")
-    expect("rebind2.example, first", server.request("http://rebind2.example/"), 200)
     # A connection that is kept leads to what was checked; a new one is checked again.
     expect("rebind2.example, another port", server.request("http://rebind2.example:8081/"), "egress_denied")
 
 
-def try_tls(program, directory):
+def try_tls(program, directory, other):
     """A certificate counts by the authorities of the system, and for its name only."""
-    certificate = start_tls(directory)
-    server = Futurity(program, directory, "trusting", SSL_CERT_FILE=str(certificate))
+    server = Futurity(program, directory, "trusting", SSL_CERT_FILE=other.ask(f"tls {directory}"))
     try:
         expect("https, an authority of the system", server.request("https://good.example/"), 200)
         expect("https, webhook", server.deliver("https://good.example/"), "delivered")
@@ -379,6 +438,7 @@ def inside(program):
     }
     Resolver(names)
     start_canary()
+    other = Outside(program)
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
         use_resolver(directory)
@@ -388,26 +448,30 @@ def inside(program):
             try_rebinding(server)
         finally:
             server.stop()
-        seen = set(Canary.seen)
-        if seen != {PUBLIC4, PUBLIC6}:
-            FAILURES.append(f"the canary has seen connections to {sorted(seen)}")
+        seen = other.ask("seen")
+        if Canary.seen or set(seen) != {PUBLIC4, PUBLIC6}:
+            FAILURES.append(f"the canaries have seen connections to {sorted(Canary.seen)} and {seen}")
         if shutil.which("openssl"):
-            try_tls(program, directory)
+            try_tls(program, directory, other)
         else:
             print("NOTE: openssl is missing; https is SKIPPED")
         # The canary can see: what an operator allows is connected to, and nothing beside it.
-        server = Futurity(program, directory, "allowed", "--allow-loopback-egress")
+        allow = f'[egress]\nallow = ["{OWN4}:8081"]\n'
+        server = Futurity(program, directory, "allowed", "--allow-loopback-egress", more=allow)
         try:
             expect("allowed loopback", server.request("http://127.0.0.2/"), 200)
             expect("allowed loopback by name", server.request("http://denied2.example/"), 200)
             expect("still denied", server.request("http://10.1.2.3/"), "egress_denied")
+            expect("allowed address of this machine", server.request(f"http://{OWN4}:8081/"), 200)
+            expect("its other ports", server.request(f"http://{OWN4}/"), "egress_denied")
         finally:
             server.stop()
-        if Canary.seen - seen != {"127.0.0.2"}:
-            FAILURES.append(f"of what is allowed the canary has seen {sorted(Canary.seen - seen)}")
+        if Canary.seen != {"127.0.0.2", OWN4}:
+            FAILURES.append(f"of what is allowed the canary has seen {sorted(Canary.seen)}")
+        other.stop()
     for failure in FAILURES:
         print(failure, file=sys.stderr)
-    print(f"{CASES} requests and webhooks; the canary has seen {sorted(seen)}, and what was allowed")
+    print(f"{CASES} requests and webhooks; the canaries have seen {seen}, and what was allowed")
     return 1 if FAILURES else 0
 
 

@@ -11,8 +11,8 @@ use crate::domain::{Ordinal, Pace, Timestamp};
 use crate::engine::Engine;
 use crate::engine::seal::Confidence;
 use crate::outbound::{
-    CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Request,
-    Response, Secret, sign,
+    CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
+    Request, Response, Secret, sign,
 };
 use crate::store::{self, DueDelivery, Told};
 
@@ -162,6 +162,7 @@ impl Engine {
                     url,
                     headers: prepared.headers(due, now),
                     body: prepared.body.into(),
+                    purpose: Purpose::Delivery,
                     connect_timeout: CONNECT_TIMEOUT,
                     timeout: self.shared.config.courier.timeout,
                     follow_redirects: false,

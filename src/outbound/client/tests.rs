@@ -84,6 +84,7 @@ fn get(url: &str) -> Request {
         url: Url::parse(url).unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::new(),
+        purpose: Purpose::Call,
         connect_timeout: Duration::from_secs(30),
         timeout: Duration::from_secs(30),
         follow_redirects: false,

@@ -281,3 +281,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_of_this_machine_is_denied_though_it_is_public_unless_an_operator_permits_it() {
+    let own: [IpAddr; 2] = ["93.184.215.14".parse().unwrap(), "2606:2800:21f::14".parse().unwrap()];
+    for address in own {
+        let of_this_machine = |allow: &[&str]| Policy {
+            is_of_this_machine: |ip| {
+                ["93.184.215.14", "2606:2800:21f::14"].contains(&&*ip.to_string())
+            },
+            ..policy(allow, true, &[])
+        };
+        let there = SocketAddr::new(address, 443);
+        let denied = denial(&of_this_machine(&[]), &format!("https://{there}/"));
+        assert!(matches!(denied, Denied::Machine { host: None, .. }), "{denied}");
+        assert!(denied.is_policy());
+        let told = denied.to_string();
+        assert!(told.contains("this machine's own") && told.contains(&there.to_string()), "{told}");
+        let named = of_this_machine(&[]).check_address(Some("us.example"), there).unwrap_err();
+        assert!(!named.to_string().contains(&address.to_string()), "{named}");
+        let allowed = of_this_machine(&[&there.to_string()]);
+        assert_eq!(allowed.check_address(None, there), Ok(()));
+        assert_eq!(policy(&[], false, &[]).check_address(None, there), Ok(()), "another machine");
+    }
+}
+
+#[test]
+fn the_kernel_knows_which_addresses_are_of_this_machine() {
+    assert!(is_of_this_machine(IpAddr::from([127, 0, 0, 1])));
+    assert!(!is_of_this_machine(IpAddr::from([93, 184, 215, 14])));
+    assert!(!is_of_this_machine("2606:2800:21f::14".parse().unwrap()));
+}

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use crate::domain::{ErrorType, JobError, Json};
 pub use crate::outbound::Client;
 use crate::outbound::{
-    CONNECT_TIMEOUT, CONTENT_TYPE, End, Error, HeaderMap, HeaderName, HeaderValue, Method, Request,
-    Response,
+    CONNECT_TIMEOUT, CONTENT_TYPE, End, Error, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
+    Request, Response,
 };
 
 use super::{Call, Native, Refusal, task};
@@ -124,6 +124,7 @@ async fn exchange(
         url,
         headers,
         body,
+        purpose: Purpose::Call,
         connect_timeout: Duration::from_secs_f64(asked.connect_timeout_seconds),
         timeout: Duration::from_secs_f64(asked.timeout_seconds),
         follow_redirects: asked.follow_redirects,
