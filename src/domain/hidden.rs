@@ -164,6 +164,7 @@ mod tests {
             host: "example.com:443".to_owned(),
             sealed: Some(MARK.as_bytes().to_vec()),
             created_at: Timestamp(1),
+            due_at: Timestamp(1),
         };
         let key = OwnedKey { owner: String::new(), key: IdempotencyKey::new(MARK).unwrap() };
         let shown = format!("{job:#?} {line:?} {callback:?} {key:?}");
