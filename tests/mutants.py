@@ -60,6 +60,9 @@ MUTANTS = {
     "a wait outlasts its key": (
         "test(/leaves::/)",
         [("src/http/leave.rs", "            () = self.leave(desk).ended() => return self.too_late(call).await,\n", "")]),
+    "what still comes in is taken after its key": (
+        "test(/leaves::/)",
+        [("src/http/leave.rs", "self.needed == Scope::Read || self.still_comes.load(Ordering::Relaxed)", "self.needed == Scope::Read")]),
     "a key that allows less keeps what is under way": (
         "test(/leaves::.*no_longer_allows/)",
         [("src/engine/keys/door.rs", "key.id == id && !key.has_expired && key.allows(needed)", "key.id == id && !key.has_expired && (key.allows(needed) || true)")]),

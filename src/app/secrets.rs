@@ -1,7 +1,7 @@
 //! The secrets of a data directory, as a server needs them to start.
 
 use crate::config::Config;
-use crate::engine::secret::{self, SEAL_KEY_FILE, WebhookSecrets};
+use crate::engine::secret::{self, SEAL_KEY_FILE, WEBHOOK_SECRET_FILE, WebhookSecrets};
 use crate::store::{self, Store};
 
 use super::Failure;
@@ -23,6 +23,11 @@ pub(super) async fn open(
              --accept-data-loss, and they cannot be delivered",
             data_dir.join(SEAL_KEY_FILE).display()
         )]));
+    }
+    if is_there && !data_dir.join(WEBHOOK_SECRET_FILE).exists() {
+        tracing::warn!(
+            "the webhook secret is missing, so a new one is made: receivers do not know it"
+        );
     }
     WebhookSecrets::open(data_dir)
         .and_then(|secrets| Ok((secrets, secret::seal_key(data_dir)?)))

@@ -2,6 +2,7 @@
 //! by a name it has, be of bearable size, and bring a key where one is needed.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -43,13 +44,17 @@ impl App {
         let needed = self.desk.check(&request);
         let response = match self.desk.admit(needed, request.headers()).await {
             Ok(admitted) => {
-                if let Some(Admitted { key: Some(key), .. }) = &admitted {
+                if let Some(key) = admitted.as_ref().and_then(|admitted| admitted.key.as_ref()) {
                     request.extensions_mut().insert(KeyOwner(key.clone()));
                     entry.iter_mut().for_each(|entry| entry.let_in(key));
                 }
                 if has_lines(request.headers()) {
                     request.extensions_mut().insert(RequestId(request_id.clone()));
                 }
+                let request = match &admitted {
+                    Some(admitted) => admitted.follow(request),
+                    None => request,
+                };
                 let call = self.routes.call(request);
                 let call = async { call.await.unwrap_or_else(|never| match never {}) };
                 match &admitted {
@@ -108,9 +113,9 @@ impl Desk {
         &self,
         needed: Result<Option<Scope>, Problem>,
         headers: &HeaderMap,
-    ) -> Result<Option<Admitted>, Problem> {
+    ) -> Result<Option<Arc<Admitted>>, Problem> {
         let Some(needed) = needed? else { return Ok(None) };
-        Ok(Some(Admitted { key: self.check_key(headers, needed).await?, needed }))
+        Ok(Some(Admitted::new(self.check_key(headers, needed).await?, needed)))
     }
 
     /// A web page can make its own name resolve to this machine, but cannot send another `Host`.

@@ -3,12 +3,15 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream as _};
+use hyper::body::{Frame, SizeHint};
 
 use crate::engine::keys::{Leave, Scope};
 
@@ -19,14 +22,30 @@ use super::problem::{Code, Problem};
 const CHANGED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What allowed a request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Admitted {
     /// The id of the key; none while nobody needs one.
     pub(super) key: Option<String>,
-    pub(super) needed: Scope,
+    needed: Scope,
+    /// Whether somebody still reads its body.
+    still_comes: AtomicBool,
 }
 
 impl Admitted {
+    pub(super) fn new(key: Option<String>, needed: Scope) -> Arc<Self> {
+        Arc::new(Self { key, needed, still_comes: AtomicBool::new(false) })
+    }
+
+    /// The same request, of which it is known whether it has come in as a whole.
+    pub(super) fn follow(self: &Arc<Self>, request: Request) -> Request {
+        if self.needed == Scope::Read || request.body().is_end_stream() {
+            return request;
+        }
+        self.still_comes.store(true, Ordering::Relaxed);
+        let admitted = Arc::clone(self);
+        request.map(|body| Body::new(Coming { body, admitted }))
+    }
+
     /// Has the request answered, as long as it may be.
     pub(super) async fn hold(
         &self,
@@ -50,11 +69,11 @@ impl Admitted {
         desk.door.leave(self.key.clone(), self.needed)
     }
 
-    /// Nothing is known yet of what was asked. A request that reads is told nothing; what one changes may be half done, and
-    /// whether it is, its client should know.
+    /// It has no answer yet. A request that reads, or still comes in, has done nothing; what another one changes may be half
+    /// done, and whether it is, its client should know.
     async fn too_late(&self, call: Pin<&mut impl Future<Output = Response>>) -> Response {
         let ended = "the key was revoked, has expired, or allows something else now";
-        if self.needed == Scope::Read {
+        if self.needed == Scope::Read || self.still_comes.load(Ordering::Relaxed) {
             return unauthenticated(ended).into_response();
         }
         match tokio::time::timeout(CHANGED_WITHIN, call).await {
@@ -67,6 +86,42 @@ impl Admitted {
                 unauthenticated(waited).into_response()
             }
         }
+    }
+}
+
+/// The body of a request.
+struct Coming {
+    body: Body,
+    admitted: Arc<Admitted>,
+}
+
+impl HttpBody for Coming {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
+            self.admitted.still_comes.store(false, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.admitted.still_comes.store(false, Ordering::Relaxed);
     }
 }
 

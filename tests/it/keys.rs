@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::process::{Home, Process, until};
+use crate::scopes::operations;
 use crate::server::Answer;
 
 /// What needs no key: whoever may reach the server may know that it lives, and how it is spoken to.
@@ -93,8 +94,15 @@ async fn stays_closed(taken_back: impl AsyncFnOnce(&Home, &str)) {
         trouble.contains("there is no API key: nobody is let in").then_some(())
     })
     .await;
-    for authorization in [None, Some(bearer.as_str())] {
-        refused(&server, "/v1/jobs", authorization).await;
+    for it in operations().iter().filter(|it| it.needs.is_some()) {
+        for authorization in [None, Some(bearer.as_str())] {
+            let mut request = server.request(it.method.clone(), &it.path());
+            if let Some(value) = authorization {
+                request = request.header("authorization", value);
+            }
+            let answer = server.send(request).await;
+            assert_eq!(answer.status.as_u16(), 401, "{} {}", it.method, it.template);
+        }
     }
     assert!(home.log().contains("there is no API key, so nobody is let in"), "{}", home.log());
     server.stop().await;

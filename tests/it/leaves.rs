@@ -20,6 +20,7 @@ use crate::server::TestServer;
 const ENDED_WITHIN: Duration = Duration::from_secs(40);
 const HOUR_MS: i64 = 3_600_000;
 const LINES: &str = "application/x-ndjson";
+const HALF: &str = "half a body";
 
 /// A server whose wall clock the test sets, and functions that do not end by themselves.
 struct Bench {
@@ -172,7 +173,7 @@ impl Bench {
         vec![
             self.lines("lines", key, "POST /v1/jobs", echo).await,
             self.lines("map", key, "POST /v1/map?function=echo", "[1]\n").await,
-            self.wait(("half a body", "submit"), key, "POST /v1/jobs", half).await,
+            self.wait((HALF, "submit"), key, "POST /v1/jobs", half).await,
             self.wait(("submit and wait", "submit"), key, "POST /v1/jobs?wait=60", &hold).await,
             self.wait(("submit many and wait", "submit"), key, "POST /v1/batches?wait=60", &batch)
                 .await,
@@ -203,6 +204,10 @@ impl UnderWay {
                 }
                 Answering::Both(mut stream) => breaks_off(&mut stream, &place).await,
                 Answering::Wait(mut stream, line) => {
+                    if self.what == HALF {
+                        // Whoever still read it would make a job of it.
+                        stream.write_all(b"}").await.unwrap_or_default();
+                    }
                     let answer = raw::answer(&mut stream, &line).await.expect(401);
                     assert_eq!(answer.code(), "unauthenticated", "{place}");
                     let detail = answer.json()["detail"].to_string();
@@ -249,6 +254,13 @@ async fn when(way: &str, keeps: &[&str], happens: impl AsyncFnOnce(&Bench, &str)
     happens(&bench, id).await;
     let (go_on, end): (Vec<_>, Vec<_>) =
         under_way.into_iter().partition(|it| keeps.contains(&it.scope));
+    until("the server knows", async || {
+        let probe = if keeps.contains(&"submit") { "/v1/jobs/wait" } else { "/v1/jobs" };
+        let probe = bench.request(&key, Method::POST, probe).json(&json!({}));
+        let status = bench.it.send(probe).await.status.as_u16();
+        [401, 403, 503].contains(&status).then_some(())
+    })
+    .await;
     futures_util::future::join_all(end.into_iter().map(|it| it.has_ended(way))).await;
     std::fs::write(bench.file(), file).expect("the keys as they were");
     until("the server lets in who may", async || {
@@ -268,7 +280,7 @@ async fn when(way: &str, keeps: &[&str], happens: impl AsyncFnOnce(&Bench, &str)
             Answering::Both(mut stream) => {
                 stream.write_all(b"0\r\n\r\n").await.expect("it is taken");
             }
-            Answering::Wait(_, _) if it.what == "half a body" => {}
+            Answering::Wait(_, _) if it.what == HALF => {}
             Answering::Wait(mut stream, _line) => {
                 let mut status = [0; 10];
                 stream.read_exact(&mut status).await.expect("an answer");

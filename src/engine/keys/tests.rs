@@ -103,6 +103,20 @@ async fn only_a_word_opens_and_the_first_key_takes_it_back() {
     assert_eq!(standing(), Standing::Open);
 }
 
+#[tokio::test]
+async fn who_asks_before_anybody_has_looked_waits_for_the_look() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keys = Keys::new(directory.path());
+    keys.begin_open().expect("a word");
+    let door = keys.door();
+    let asking = door.clone();
+    let asked = tokio::spawn(async move { asking.verdict(None, Scope::Read).await });
+    tokio::task::yield_now().await;
+    assert!(!asked.is_finished(), "what nobody has looked at says nothing");
+    door.looks()(NOW);
+    assert_eq!(asked.await.expect("a task"), Verdict::Open);
+}
+
 #[test]
 fn there_is_a_limit_of_keys() {
     let directory = tempfile::tempdir().expect("a directory");
