@@ -5,7 +5,10 @@ mod check;
 mod data_dir;
 mod functions;
 mod listen;
+mod printed;
+mod reload;
 mod secrets;
+mod signals;
 mod upkeep;
 
 use std::fs::File;
@@ -17,7 +20,6 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +35,12 @@ use crate::store::{self, DatabasePath, OpenError, Store};
 
 pub(crate) use check::check;
 pub(crate) use listen::{Listen, Reaction, listen};
+pub(crate) use printed::{harmless, printed};
+pub(crate) use reload::Sources;
+pub(crate) use signals::Signals;
 pub(crate) use upkeep::{backup, fsck, restore};
+
+use signals::Asked;
 
 const DATABASE_FILE: &str = "futurity.db";
 const ADDRESS_FILE: &str = "address";
@@ -138,8 +145,8 @@ impl Builder {
     /// [`Failure`].
     pub async fn serve(self) -> Result<(), Failure> {
         // Heard before anyone can reach the server: a stop that comes right after the start is one too.
-        let stops = Stops::heard()?;
-        self.start().await?.run_until(stops).await
+        let signals = Signals::heard()?;
+        self.start().await?.run_until(signals, None).await
     }
 
     /// Starts: when this returns, the server accepts requests.
@@ -186,36 +193,20 @@ impl Builder {
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
         let app = http::App::new(engine.clone(), door, config.http());
-        let serving = tokio::spawn(http::serve(listener, app, shutdown.clone()));
+        let serving = tokio::spawn(http::serve(listener, app.clone(), shutdown.clone()));
         secret::write_private(&data_dir.join(ADDRESS_FILE), &format!("{address}\n"))
             .map_err(Failure::io("the address cannot be written"))?;
         tracing::info!(%address, data_dir = %data_dir.display(), "serving");
-        let grace = config.grace;
-        Ok(Server { address, grace, engine, shutdown, serving, _watcher: watcher, _lock: lock })
-    }
-}
-
-/// The signals that ask a server to stop.
-#[derive(Debug)]
-pub(crate) struct Stops {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stops {
-    /// From now on they are heard, and end the process no more.
-    pub(crate) fn heard() -> Result<Self, Failure> {
-        let heard = |kind| signal(kind).map_err(Failure::io("signals cannot be heard"));
-        let (terminate, interrupt) =
-            (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        Ok(Server {
+            address,
+            config,
+            engine,
+            app,
+            shutdown,
+            serving,
+            _watcher: watcher,
+            _lock: lock,
+        })
     }
 }
 
@@ -223,8 +214,10 @@ impl Stops {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    grace: Duration,
+    /// As it counts now.
+    config: Config,
     engine: Engine,
+    app: http::App,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
     _watcher: Watcher,
@@ -249,17 +242,30 @@ impl Server {
     /// # Errors
     /// [`Failure::Broken`] if the database failed.
     pub async fn run(self) -> Result<(), Failure> {
-        self.run_until(Stops::heard()?).await
+        self.run_until(Signals::heard()?, None).await
     }
 
     /// The same, with signals that are heard already.
-    pub(crate) async fn run_until(self, mut stops: Stops) -> Result<(), Failure> {
-        tokio::select! {
-            () = stops.asked() => tracing::info!("stopping; a second signal ends the grace"),
-            () = self.engine.broken() => {}
+    pub(crate) async fn run_until(
+        mut self,
+        mut signals: Signals,
+        sources: Option<Sources>,
+    ) -> Result<(), Failure> {
+        loop {
+            let asked = tokio::select! {
+                asked = signals.next() => asked,
+                () = self.engine.broken() => break,
+            };
+            match asked {
+                Asked::Reload => self.reload(sources.as_ref()).await,
+                Asked::Stop => {
+                    tracing::info!("stopping; a second signal ends the grace");
+                    break;
+                }
+            }
         }
-        let grace = self.grace;
-        self.stop_when(grace, stops.asked()).await
+        let grace = self.config.grace;
+        self.stop_when(grace, signals.stop()).await
     }
 
     /// Stops: lets what runs go on for `grace`, then gives it up to run again at the next start.

@@ -6,6 +6,7 @@ mod isolation;
 mod limits;
 mod misfit;
 mod programs;
+mod reload;
 mod settings;
 mod shown;
 mod webhooks;

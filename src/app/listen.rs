@@ -13,12 +13,16 @@ use crate::engine::secret::WebhookSecrets;
 use crate::http::{self, Arrival};
 use crate::outbound::{Secret, Unverified, verify};
 
-use super::{Failure, wall_clock};
+use super::{Failure, printed, wall_clock};
 
 pub(crate) use crate::http::Reaction;
 
 /// Ids that are remembered, to count how often each has come.
 const IDS_MAX: usize = 10_000;
+/// As much as is shown of a type or an id, of method and path, and of a body.
+const WORD_CHARS_MAX: usize = 128;
+const LINE_CHARS_MAX: usize = 512;
+const BODY_CHARS_MAX: usize = 64 * 1024;
 
 /// What to expect, and how to answer.
 #[derive(Debug)]
@@ -85,7 +89,8 @@ pub(crate) async fn listen(
 
 /// How often the id of this delivery has come.
 fn count(seen: &mut HashMap<String, usize>, arrival: &Arrival) -> usize {
-    let id = arrival.header("webhook-id").unwrap_or_default();
+    let id = printed(arrival.header("webhook-id").unwrap_or_default(), WORD_CHARS_MAX);
+    let id = id.as_str();
     if seen.len() >= IDS_MAX && !seen.contains_key(id) {
         seen.clear();
     }
@@ -99,7 +104,8 @@ fn verdict(arrival: &Arrival, secrets: &[Secret]) -> Result<(), Unverified> {
     verify(secrets, |name| arrival.header(name), &arrival.body, now_seconds)
 }
 
-/// A delivery in two lines: what it is and whether it can be trusted, and its body.
+/// A delivery in two lines: whether it can be trusted and what it is, and its body. Whoever sends it chooses the words
+/// behind the verdict, and none before it: the first line begins with it, the second with a space.
 fn told(
     arrival: &Arrival,
     verdict: Result<(), Unverified>,
@@ -111,15 +117,15 @@ fn told(
         Err(unverified) => format!("NOT VERIFIED ({unverified})"),
     };
     let event = serde_json::from_slice::<serde_json::Value>(&arrival.body).unwrap_or_default();
-    let kind = event["type"].as_str().unwrap_or("no event").to_owned();
+    let kind = printed(event["type"].as_str().unwrap_or("no event"), WORD_CHARS_MAX);
     let id = arrival.header("webhook-id").unwrap_or("without webhook-id");
+    let id = printed(id, WORD_CHARS_MAX);
     let answer = match reaction {
         Reaction::Status(code, None) => code.to_string(),
         Reaction::Status(code, Some(seconds)) => format!("{code}, Retry-After: {seconds}"),
         Reaction::Silence => "no answer".to_owned(),
     };
-    // In one line, and nothing in it that a terminal would obey.
-    let body = String::from_utf8_lossy(&arrival.body).replace(char::is_control, "\u{fffd}");
-    let line = &arrival.line;
-    format!("{line}  {kind}  {id}  delivery {nth}  {verdict}  -> {answer}\n{body}")
+    let body = printed(&String::from_utf8_lossy(&arrival.body), BODY_CHARS_MAX);
+    let line = printed(&arrival.line, LINE_CHARS_MAX);
+    format!("{verdict}  {line}  {kind}  {id}  delivery {nth}  -> {answer}\n  {body}")
 }

@@ -1,9 +1,12 @@
 //! `futurity check`: whether every command and worker can start.
 
-use crate::app::{Failure, check};
+use crate::app::{Failure, check, printed};
 use crate::config::{Config, InvalidConfig};
 
 use super::{runtime, say};
+
+/// As much as is shown of what a program says.
+const CHARS_MAX: usize = 4_096;
 
 /// Says of each what it found; fails if one cannot start.
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
@@ -12,10 +15,10 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let mut failed = 0;
     for it in &checked {
         match &it.found {
-            Ok(found) => say(&format!("{}: {found}", it.name))?,
+            Ok(found) => say(&format!("{}: {}", it.name, printed(found, CHARS_MAX)))?,
             Err(reason) => {
                 failed += 1;
-                say(&format!("{}: CANNOT START: {reason}", it.name))?;
+                say(&format!("{}: CANNOT START: {}", it.name, printed(reason, CHARS_MAX)))?;
             }
         }
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
 
-use crate::app::{Failure, wall_clock};
+use crate::app::{Failure, printed, wall_clock};
 use crate::config::Config;
 use crate::engine::keys::{Key, Keys, NewKey, Scope};
 
 use super::{let_servers_see, prepare_data_dir, say, say_error};
 
+/// As much as is shown of what a key is for.
+const NAME_CHARS_MAX: usize = 256;
 const LAST_REVOKED: &str = "it was the last one: nobody is let in now. Make another with `futurity keys create`, \
     or let everybody on this machine in with `futurity keys open`";
 const OPENED: &str = "nobody on this machine needs a key now, if the server listens on loopback and goes by no other \
@@ -132,7 +134,8 @@ fn show(key: &Key) -> Result<(), Failure> {
         format!("{moment:.0}")
     };
     let ends = key.expires_at_ms.map_or_else(|| "never".to_owned(), day);
-    let (id, made, scopes, name) = (&key.id, day(key.created_at_ms), words(key), &key.name);
+    let name = printed(&key.name, NAME_CHARS_MAX);
+    let (id, made, scopes) = (&key.id, day(key.created_at_ms), words(key));
     say(&format!("{id}\t{made}\t{ends}\t{scopes}\t{name}"))
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::Failure;
+use crate::app::{Failure, harmless};
 use crate::config::{Config, Options};
 use crate::engine::SEEN_WITHIN;
 use crate::telemetry::Writer;
@@ -69,18 +69,12 @@ pub fn run() -> ExitCode {
     let Arguments { command, options } = Arguments::parse();
     let asks_health = matches!(command, Some(Command::Health));
     let errors = Writer::stderr();
-    let done = Config::load(&options).map_err(Failure::from).and_then(|config| match command {
-        None | Some(Command::Serve) => serve::serve(config, &errors),
-        Some(Command::Config) => shown(&config),
-        Some(Command::Check) => check::run(&config),
-        Some(Command::Health) => health::ask(&config),
-        Some(Command::Fsck) => upkeep::fsck(&config),
-        Some(Command::Backup { file }) => upkeep::backup(&file, &config),
-        Some(Command::Restore { file }) => upkeep::restore(&file, &config),
-        Some(Command::Keys(command)) => keys::run(command, &config),
-        Some(Command::Listen(options)) => listen::run(options, &config),
-        Some(Command::WebhookSecret { command }) => webhook_secret::run(command.as_ref(), &config),
-    });
+    let done = match command {
+        None | Some(Command::Serve) => serve::serve(options, &errors),
+        Some(other) => Config::load(&options)
+            .map_err(Failure::from)
+            .and_then(|config| carry_out(other, &config)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -93,6 +87,23 @@ pub fn run() -> ExitCode {
             }
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Does what a command says, other than to serve.
+fn carry_out(command: Command, config: &Config) -> Result<(), Failure> {
+    match command {
+        // Done before.
+        Command::Serve => Ok(()),
+        Command::Config => shown(config),
+        Command::Check => check::run(config),
+        Command::Health => health::ask(config),
+        Command::Fsck => upkeep::fsck(config),
+        Command::Backup { file } => upkeep::backup(&file, config),
+        Command::Restore { file } => upkeep::restore(&file, config),
+        Command::Keys(command) => keys::run(command, config),
+        Command::Listen(options) => listen::run(options, config),
+        Command::WebhookSecret { command } => webhook_secret::run(command.as_ref(), config),
     }
 }
 
@@ -125,7 +136,7 @@ fn prepare_data_dir(config: &Config) -> Result<(), Failure> {
 
 /// What a command was asked for goes to standard output; a command whose answer nobody could read has failed.
 fn say(text: &str) -> Result<(), Failure> {
-    let written = writeln!(io::stdout().lock(), "{text}");
+    let written = writeln!(io::stdout().lock(), "{}", harmless(text));
     written.map_err(|source| Failure::Io {
         context: "the answer cannot be written".to_owned(),
         source,
@@ -138,5 +149,5 @@ fn say_error(text: &str) {
 }
 
 fn remark(text: &str) -> String {
-    format!("futurity: {text}\n")
+    format!("futurity: {}\n", harmless(text))
 }

@@ -1,22 +1,30 @@
 //! `futurity serve`: the server itself.
 
-use crate::app::{Failure, Server, Stops};
-use crate::config::Config;
+use std::sync::Arc;
+
+use crate::app::{Failure, Server, Signals, Sources};
+use crate::config::{Config, Options};
 use crate::telemetry::{Log, Writer};
 
 use super::runtime;
 
 /// Serves until it is told to stop. What it says goes to `errors`.
-pub(super) fn serve(config: Config, errors: &Writer) -> Result<(), Failure> {
-    let _log = Log::start(&config.log, config.log_format, errors)?;
+pub(super) fn serve(options: Options, errors: &Writer) -> Result<(), Failure> {
     let runtime = runtime()?;
+    // Heard before all else: a stop that comes right after the start is one too, and a reload is no death.
+    let signals = runtime.block_on(async { Signals::heard() })?;
+    let config = Config::load(&options)?;
+    let log = Arc::new(Log::start(&config.log, config.log_format, errors)?);
+    let filtered = Arc::clone(&log);
+    let sources = Sources {
+        load: Arc::new(move || Config::load(&options)),
+        filter: Arc::new(move |filter| filtered.filter(filter)),
+    };
     let served = runtime.block_on(async {
-        // Heard before anyone can reach the server: a stop that comes right after the start is one too.
-        let stops = Stops::heard()?;
         let server = Server::builder(config).start().await?;
         // A server whose output nobody takes serves all the same.
         Writer::stdout().say(greeting(&format!("http://{}", server.address())).as_bytes());
-        server.run_until(stops).await
+        server.run_until(signals, Some(sources)).await
     });
     // A pool thread may still be busy with code that nothing can stop; the process does not wait for it.
     runtime.shutdown_background();

@@ -16,6 +16,14 @@ impl Config {
     /// # Errors
     /// [`InvalidConfig`], for a path that no file can name.
     pub fn to_toml(&self) -> Result<String, InvalidConfig> {
+        let whole = self.as_file();
+        let file =
+            File { functions: masked(&whole.functions), workers: masked(&whole.workers), ..whole };
+        toml::to_string_pretty(&file).map_err(|error| InvalidConfig(error.to_string()))
+    }
+
+    /// The same with everything in it.
+    pub(super) fn as_file(&self) -> File {
         let queue = |queue: &super::Queue| QueueTable {
             max_workers: Some(queue.max_workers),
             max_pending: Some(queue.max_pending),
@@ -23,7 +31,7 @@ impl Config {
         let mut queues: BTreeMap<String, QueueTable> =
             self.queues.iter().map(|(name, it)| (name.clone(), queue(it))).collect();
         queues.entry("default".to_owned()).or_insert_with(|| queue(&super::Queue::default()));
-        let file = File {
+        File {
             listen: Some(self.listen),
             data_dir: Some(self.data_dir.clone()),
             threads: Some(self.threads),
@@ -32,11 +40,11 @@ impl Config {
             max_wait_seconds: Some(self.wait_max.as_secs_f64()),
             grace_seconds: Some(self.grace.as_secs_f64()),
             cgroups: Some(self.cgroups),
-            access_log: self.access_log,
             log: Some(self.log.clone()),
             log_format: Some(self.log_format),
             isolation: Some(self.isolation),
             work_dir: self.work_dir.clone(),
+            access_log: self.access_log,
             hosts: self.hosts.clone(),
             egress: EgressTable {
                 allow: self.egress_allow.clone(),
@@ -45,10 +53,9 @@ impl Config {
             webhooks: self.webhooks.clone(),
             limits: self.limits.clone(),
             queues,
-            functions: masked(&self.programs.functions),
-            workers: masked(&self.programs.workers),
-        };
-        toml::to_string_pretty(&file).map_err(|error| InvalidConfig(error.to_string()))
+            functions: self.programs.functions.clone(),
+            workers: self.programs.workers.clone(),
+        }
     }
 }
 

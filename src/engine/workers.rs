@@ -30,6 +30,12 @@ impl Engine {
         Some(self.shared.runtime.processes()?.layers())
     }
 
+    /// Has the processes of all workers give way to new ones, which run the code that is there then: of each worker one
+    /// after the other, each when its call is over. Does not wait for that.
+    pub fn renew_workers(&self) {
+        self.shared.runtime.renew();
+    }
+
     /// What bounds programs beside the look of their keepers, or why nothing does; none where there are none.
     #[must_use]
     pub fn cgroups(&self) -> Option<Result<&[String], &str>> {

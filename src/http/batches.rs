@@ -101,7 +101,7 @@ pub(super) async fn cancel(
         asked = fields.take("wait_seconds", "a number").map(wait_of);
         fields.faults().into_result()?;
     }
-    let wait = asked.unwrap_or_default().min(desk.config.wait_max);
+    let wait = asked.unwrap_or_default().min(desk.wait_max());
     let batch = desk.engine.cancel_batch(id, wait).await?;
     let status = if batch.is_done() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let wait = Wait::of(wait, &desk);

@@ -12,7 +12,7 @@ pub(super) struct FunctionBody<'a> {
     runtime: &'a str,
     description: &'a str,
     /// None: it takes what it is given.
-    parameters: Option<Vec<ParameterBody<'a>>>,
+    parameters: Option<Vec<ParameterBody>>,
     defaults: DefaultsBody<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<WorkerBody>,
@@ -93,12 +93,12 @@ fn seconds(milliseconds: i64) -> f64 {
 }
 
 #[derive(Serialize)]
-struct ParameterBody<'a> {
-    name: &'a str,
+struct ParameterBody {
+    name: String,
     required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<&'a serde_json::Value>,
-    schema: &'a serde_json::Value,
+    default: Option<serde_json::Value>,
+    schema: serde_json::Value,
 }
 
 impl<'a> FunctionBody<'a> {
@@ -115,12 +115,12 @@ impl<'a> FunctionBody<'a> {
     }
 }
 
-fn parameters(signature: &Signature) -> Vec<ParameterBody<'_>> {
+fn parameters(signature: &Signature) -> Vec<ParameterBody> {
     let parameters = signature.parameters.iter().map(|parameter| ParameterBody {
-        name: &parameter.name,
+        name: parameter.name.clone(),
         required: parameter.required,
-        default: parameter.default.as_ref(),
-        schema: &parameter.schema,
+        default: parameter.default.clone(),
+        schema: parameter.schema.clone(),
     });
     parameters.collect()
 }

@@ -135,7 +135,7 @@ fn cancel_request(body: Option<&RawValue>, desk: &Desk) -> Result<CancelRequest,
     fields.faults().into_result()?;
     asked.mode = mode.unwrap_or(asked.mode);
     asked.grace_seconds = grace.map_or(asked.grace_seconds, |grace| grace.as_secs_f64());
-    asked.wait = wait.unwrap_or(asked.wait).min(desk.config.wait_max);
+    asked.wait = wait.unwrap_or(asked.wait).min(desk.wait_max());
     Ok(asked)
 }
 

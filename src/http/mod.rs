@@ -31,6 +31,7 @@ mod leave;
 mod limits;
 mod line_reader;
 mod list;
+mod live;
 mod manual;
 mod map;
 mod members;
@@ -62,6 +63,8 @@ use crate::engine::keys::Door;
 pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
 pub use events::change_event;
+use live::Live;
+
 pub use limits::Limits;
 pub use receiver::{Arrival, Reaction, receive};
 pub use serve::serve;
@@ -87,6 +90,7 @@ struct Desk {
     engine: Engine,
     door: Door,
     config: Config,
+    live: Live,
     /// Turns of batches: each may have thousands of times what another request has in memory.
     batches: Semaphore,
 }
@@ -103,7 +107,8 @@ impl App {
     #[must_use]
     pub fn new(engine: Engine, door: Door, config: Config) -> Self {
         let batches = Semaphore::new(batches::AT_ONCE_MAX);
-        let desk = Arc::new(Desk { engine, door, config, batches });
+        let live = Live::new(&config);
+        let desk = Arc::new(Desk { live, engine, door, config, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/wait", post(wait_many::wait))

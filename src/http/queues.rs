@@ -144,7 +144,7 @@ pub(super) async fn shutdown(
     }
     let asked = ShutdownRequest {
         cancel_futures: cancel_futures.unwrap_or(false),
-        wait: wait.unwrap_or_default().min(desk.config.wait_max),
+        wait: wait.unwrap_or_default().min(desk.wait_max()),
     };
     let (now, cancelled) = desk.engine.shut_down_queue(&found(&name)?, asked).await?;
     let status = if now.is_drained() { StatusCode::OK } else { StatusCode::ACCEPTED };

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::Response;
 use tokio::net::TcpListener;
 
 /// The largest body that is taken.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What browsers send along with requests of pages.
+const FROM_PAGES: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
 
 /// One request as it came.
 #[derive(Debug)]
@@ -53,6 +56,10 @@ pub async fn receive(
     let app = Router::new().fallback(move |request: Request| {
         let react = Arc::clone(&react);
         async move {
+            // Servers send webhooks, and none of them says so. A page that a browser shows has nothing to tell here.
+            if FROM_PAGES.iter().any(|name| request.headers().contains_key(name)) {
+                return status(StatusCode::FORBIDDEN);
+            }
             match arrival(request).await {
                 Ok(arrival) => answer(react(&arrival)).await,
                 Err(refusal) => refusal,

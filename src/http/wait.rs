@@ -30,7 +30,7 @@ impl Wait {
         preferences: Preferences,
         desk: &Desk,
     ) -> Result<Self, Problem> {
-        let (clock, wait_max) = (desk.engine.clock().clone(), desk.config.wait_max);
+        let (clock, wait_max) = (desk.engine.clock().clone(), desk.wait_max());
         if let Some(text) = query.get("wait") {
             let duration = seconds(text).ok_or_else(|| {
                 let detail = format!("'{text}' is not a number of seconds");

@@ -46,7 +46,7 @@ pub(super) async fn wait(
     });
     let wait = timeout(&mut fields);
     fields.faults().into_result()?;
-    let wait = wait.unwrap_or(Duration::MAX).min(desk.config.wait_max);
+    let wait = wait.unwrap_or(Duration::MAX).min(desk.wait_max());
     let ids = desk.ids_of(named).await?;
     let waited = desk.engine.wait_many(&ids, when.unwrap_or_default(), wait).await?;
     let not_done: Vec<String> = waited.not_done.iter().map(JobId::to_string).collect();

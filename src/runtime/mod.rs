@@ -86,6 +86,11 @@ impl Runtime {
         &self.workers
     }
 
+    /// Has the processes of all workers give way to new ones, without waiting for that.
+    pub fn renew(&self) {
+        self.workers.iter().for_each(Worker::renew);
+    }
+
     /// What starts programs, if any may be started.
     #[must_use]
     pub fn processes(&self) -> Option<&Processes> {

@@ -35,9 +35,9 @@ pub(super) enum Code {
 impl Function {
     /// Its parameters.
     #[must_use]
-    pub fn parameters(&self) -> &Parameters {
+    pub fn parameters(&self) -> Arc<Parameters> {
         match &self.code {
-            Code::Native(_, parameters, _) | Code::Command(_, parameters) => parameters,
+            Code::Native(_, parameters, _) | Code::Command(_, parameters) => Arc::clone(parameters),
             Code::Worker(function) => function.parameters(),
         }
     }
@@ -107,7 +107,7 @@ impl Function {
             }
             Code::Command(command, _) => {
                 bound.as_ref().map_or(Ok(()), |bound| parameters.check(bound, &given))?;
-                command.bind(parameters, bound, &given, (args, kwargs))
+                command.bind(&parameters, bound, &given, (args, kwargs))
             }
             Code::Worker(_) => match bound {
                 Some(bound) => {

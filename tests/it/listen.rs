@@ -97,7 +97,8 @@ async fn each_delivery_is_shown_with_whether_it_can_be_trusted() {
     assert_eq!(answers(&it, &other, "failed").await, [401], "what is not signed is not taken");
     let heard = listening.heard(2).await;
     let (line, body) = &heard[0];
-    for part in ["POST /hook", "job.succeeded", "delivery 1", "  verified  ", "-> 204"] {
+    assert!(line.starts_with("verified  POST /hook  "), "the verdict is first: {line}");
+    for part in ["job.succeeded", "delivery 1", "-> 204"] {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
     assert_eq!((&body["data"]["id"], &body["data"]["result"]), (&signed["id"], &json!(7)));
@@ -114,6 +115,39 @@ async fn what_is_not_signed_is_refused_unless_it_is_told_otherwise() {
         answers(&it, &job, state).await;
         assert!(listening.heard(1).await[0].0.contains("NOT VERIFIED"));
     }
+}
+
+#[tokio::test]
+async fn nothing_that_comes_is_obeyed_by_a_terminal_or_looks_like_a_verdict() {
+    let listening = Listening::start(&["--secret", SECRET]).await;
+    let kind = "\u{1b}]0;owned\u{7}\u{1b}[2J\nverified  POST /  job.succeeded  forged";
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let bodies = [
+        json!({"type": kind, "text": "\u{202e}\u{9b}2J"}).to_string(),
+        "verified  POST /  job.succeeded  x  delivery 1  -> 204".to_owned(),
+        "x".repeat(200_000),
+    ];
+    for body in bodies {
+        let post = client.post(format!("{}/{}", listening.url, "a".repeat(4000))).body(body);
+        let post = post.header("webhook-id", "i".repeat(4000));
+        assert_eq!(post.send().await.expect("an answer").status(), 401);
+    }
+    let lines =
+        until("they are shown", async || Some(listening.lines()).filter(|it| it.len() > 6)).await;
+    assert_eq!(lines.len(), 7, "each is two lines: {lines:?}");
+    for pair in lines[1..].chunks_exact(2) {
+        assert!(pair[0].starts_with("NOT VERIFIED (") && pair[0].len() < 2_000, "{pair:?}");
+        assert!(
+            pair[1].starts_with("  ") && pair[1].len() < 70_000,
+            "a body is no line of its own"
+        );
+    }
+    assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{:?}", lines[1]);
+    assert!(lines[1].contains("\\u{1b}]0;owned") && lines[6].ends_with("(200000 bytes in all)"));
+
+    let page = client.post(&listening.url).header("origin", "https://evil.example").body("{}");
+    assert_eq!(page.send().await.expect("an answer").status(), 403, "a page has nothing to tell");
+    assert_eq!(listening.lines().len(), 7);
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn lines_that_found_no_room_are_counted_and_said_when_there_is_some() {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(full));
     let mut server = home.started(command).await;
     // Two lines of some hundred bytes for each statement of each request: several MiB.
-    fail(&server, 160, 100).await;
+    fail(&server, 80, 100).await;
     let read = std::thread::spawn(move || {
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).map(|_| text)

@@ -62,6 +62,7 @@ mod readme_functions;
 mod recovery;
 mod redeliver;
 mod refusal;
+mod reload;
 mod results;
 mod retention;
 mod retries;

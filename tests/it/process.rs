@@ -89,7 +89,16 @@ impl Home {
     }
 
     /// A server that is ready, whose output goes where the command says.
-    pub async fn started(&self, mut command: Command) -> Process {
+    pub async fn started(&self, command: Command) -> Process {
+        self.started_after(command, async |_pid| {}).await
+    }
+
+    /// The same, of which something is done before it is ready.
+    pub async fn started_after(
+        &self,
+        mut command: Command,
+        meanwhile: impl AsyncFnOnce(u32),
+    ) -> Process {
         let file = self.data().join("address");
         // What a killed server left would be taken for the new one's.
         if let Err(error) = std::fs::remove_file(&file) {
@@ -100,6 +109,7 @@ impl Home {
         // The command keeps its ends of pipes.
         drop(command);
         let mut process = Process { child, address, client: client() };
+        meanwhile(process.pid()).await;
         process.address = until("the server writes its address", async || {
             let ended = process.child.try_wait().expect("a child");
             assert!(

@@ -1,6 +1,7 @@
 //! An attendant: sees to it that there is a process in its place, and starts another when one is lost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::runtime::process::Refused;
 use crate::runtime::processes::Processes;
 
+use super::renewal::Turn;
 use super::seat::{Lost, Seat};
 use super::{Assignment, Worker};
 
@@ -27,15 +29,22 @@ const SERVED_WELL: Duration = Duration::from_secs(10);
 pub(super) async fn attend(worker: Worker, processes: Processes, number: usize) {
     let closing = worker.shared.closing.clone();
     let mut backoff = BACKOFF_FIRST;
+    let mut turn = None;
     loop {
         let started = Instant::now();
-        let lost = live(&worker, &processes, number).await;
+        let over = live(&worker, &processes, number, &mut turn).await;
         if closing.is_cancelled() {
             return;
         }
-        let Some(reason) = lost else {
-            backoff = BACKOFF_FIRST;
-            continue;
+        let reason = match over {
+            Over::Lost(reason) => reason,
+            Over::Served | Over::Renewed(_) => {
+                if let Over::Renewed(taken) = over {
+                    turn = Some(taken);
+                }
+                backoff = BACKOFF_FIRST;
+                continue;
+            }
         };
         tracing::warn!(worker = worker.name(), process = number, %reason, "a process of a worker is lost");
         if started.elapsed() > SERVED_WELL {
@@ -55,13 +64,30 @@ pub(super) async fn attend(worker: Worker, processes: Processes, number: usize) 
     }
 }
 
-/// The life of one process: gives why it was lost, or none if it had served its time.
-async fn live(worker: &Worker, processes: &Processes, number: usize) -> Option<String> {
+/// How the life of a process ended.
+enum Over {
+    /// It had served its time.
+    Served,
+    /// It gave way to a new one.
+    Renewed(Turn),
+    /// It was lost, and why.
+    Lost(String),
+}
+
+/// The life of one process. If it takes the place of one that gave way, it has its turn until it is ready.
+async fn live(
+    worker: &Worker,
+    processes: &Processes,
+    number: usize,
+    turn: &mut Option<Turn>,
+) -> Over {
+    // Before its code is read: what is asked for later, it does not have.
+    let generation = worker.shared.renewal.generation();
     let settings = &worker.shared.settings;
     let name = format!("worker-{}-{number}", worker.name());
     let place = match processes.place(&name, settings.user.as_ref()).await {
         Ok(place) => place,
-        Err(error) => return Some(format!("its directory cannot be made: {error}")),
+        Err(error) => return Over::Lost(format!("its directory cannot be made: {error}")),
     };
     let directory = settings.directory.as_deref();
     let program = place.program(
@@ -71,28 +97,30 @@ async fn live(worker: &Worker, processes: &Processes, number: usize) -> Option<S
         (settings.limits, settings.user.clone()),
     );
     let given_up = worker.shared.closing.cancelled();
-    let lost = match processes.spawner().spawn(program, given_up).await {
+    let over = match processes.spawner().spawn(program, given_up).await {
         Ok(process) => {
             let mut seat = Seat::new(worker, process);
-            let lost = match begun(worker, &mut seat).await {
-                Ok(()) => serve(worker, &mut seat).await,
-                Err(reason) => Some(seat.lost(reason).await),
+            let over = match begun(worker, &mut seat, generation).await {
+                Ok(()) => serve(worker, &mut seat, generation, turn.take()).await,
+                Err(reason) => Over::Lost(seat.lost(reason).await),
             };
             seat.end(if worker.shared.closing.is_cancelled() { HURRY } else { LEAVE }).await;
-            lost
+            over
         }
-        Err(Refused::Exhausted(error)) => Some(format!("no process can be had just now: {error}")),
-        Err(refused) => Some(refused.to_string()),
+        Err(Refused::Exhausted(error)) => {
+            Over::Lost(format!("no process can be had just now: {error}"))
+        }
+        Err(refused) => Over::Lost(refused.to_string()),
     };
     place.remove().await;
-    lost
+    over
 }
 
 /// The process has said in time what it can do.
-async fn begun(worker: &Worker, seat: &mut Seat) -> Result<(), Lost> {
+async fn begun(worker: &Worker, seat: &mut Seat, generation: u64) -> Result<(), Lost> {
     let limit = worker.shared.settings.initialize_timeout;
     tokio::select! {
-        introduced = timeout(limit, introduced(worker, seat)) => introduced.unwrap_or_else(|_too_long| {
+        introduced = timeout(limit, introduced(worker, seat, generation)) => introduced.unwrap_or_else(|_too_long| {
             let seconds = limit.as_secs_f64();
             Err(Lost::of(format!("it did not answer initialize within {seconds} s")))
         }),
@@ -101,9 +129,9 @@ async fn begun(worker: &Worker, seat: &mut Seat) -> Result<(), Lost> {
 }
 
 /// Takes note of what the process can do, and checks that it can do what it should.
-async fn introduced(worker: &Worker, seat: &mut Seat) -> Result<(), Lost> {
+async fn introduced(worker: &Worker, seat: &mut Seat, generation: u64) -> Result<(), Lost> {
     let announced = seat.introduce().await?;
-    let wanted = match (&worker.shared.settings.functions, worker.shared.announced.get()) {
+    let wanted = match (&worker.shared.settings.functions, worker.shared.renewal.announced()) {
         (Some(named), _) => named.clone(),
         (None, Some(before)) => before.keys().cloned().collect(),
         (None, None) => Vec::new(),
@@ -117,13 +145,23 @@ async fn introduced(worker: &Worker, seat: &mut Seat) -> Result<(), Lost> {
         }
     }
     let by_name: BTreeMap<_, _> = announced.into_iter().map(|it| (it.name.clone(), it)).collect();
-    // The first announcement stays: what a server can do does not change while it runs.
-    drop(worker.shared.announced.set(by_name));
+    let new: Vec<String> = by_name.keys().map(ToString::to_string).collect();
+    if let Some(before) = worker.shared.renewal.announce(generation, Arc::new(by_name)) {
+        let new = new.into_iter().filter(|name| !before.keys().any(|it| it.as_str() == name));
+        let new = new.collect::<Vec<_>>().join(", ");
+        if !new.is_empty() && worker.announces() {
+            tracing::warn!(
+                worker = worker.name(),
+                functions = new,
+                "new functions of a worker: restart to have them"
+            );
+        }
+    }
     Ok(())
 }
 
 /// Takes calls, one at a time.
-async fn serve(worker: &Worker, seat: &mut Seat) -> Option<String> {
+async fn serve(worker: &Worker, seat: &mut Seat, generation: u64, turn: Option<Turn>) -> Over {
     let (sender, mut assignments) = mpsc::channel(1);
     let calls_max = worker.shared.settings.max_calls_per_process.unwrap_or(u64::MAX);
     let idle = sender.clone();
@@ -133,22 +171,32 @@ async fn serve(worker: &Worker, seat: &mut Seat) -> Option<String> {
             state.shown.ready += 1;
         })
         .await;
+    if turn.is_some() {
+        tracing::info!(worker = worker.name(), "a process of a worker is renewed");
+    }
+    drop(turn);
+    let renewal = &worker.shared.renewal;
     for calls in 1.. {
         let next = tokio::select! {
             biased;
             next = assignments.recv() => next,
             () = worker.shared.closing.cancelled() => None,
+            turn = renewal.due(generation) => {
+                leave(worker, &sender, false).await;
+                // A call that was assigned meanwhile waits for another process.
+                return Over::Renewed(turn);
+            }
             lost = seat.idle() => {
                 let reason = seat.lost(lost).await;
                 leave(worker, &sender, false).await;
-                // A call that was assigned meanwhile waits for another process.
-                return Some(reason);
+                return Over::Lost(reason);
             }
         };
-        let Assignment { call, arguments, kill, outcome } = next?;
+        let Some(Assignment { call, arguments, kill, outcome }) = next else { break };
         worker.lock().shown.busy += 1;
         let ended = seat.call(&call, &arguments, &kill).await;
-        let is_over = ended.lost.is_some() || calls >= calls_max;
+        let turn = renewal.is_due(generation).filter(|_| ended.lost.is_none());
+        let is_over = ended.lost.is_some() || turn.is_some() || calls >= calls_max;
         // The claim knows of the place before the job gives its slot back.
         if is_over {
             leave(worker, &sender, true).await;
@@ -158,11 +206,14 @@ async fn serve(worker: &Worker, seat: &mut Seat) -> Option<String> {
             state.idle.push(sender.clone());
         }
         drop(outcome.send(ended.outcome));
-        if is_over {
-            return ended.lost;
+        match (ended.lost, turn) {
+            (Some(reason), _) => return Over::Lost(reason),
+            (None, Some(turn)) => return Over::Renewed(turn),
+            (None, None) if is_over => break,
+            (None, None) => {}
         }
     }
-    None
+    Over::Served
 }
 
 /// The process takes no more calls.

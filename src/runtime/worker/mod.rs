@@ -5,11 +5,11 @@ mod attendant;
 pub mod fuzz;
 mod lines;
 mod protocol;
+mod renewal;
 mod seat;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,7 +24,7 @@ use super::parameters::Parameters;
 use super::process::{Limits, User};
 use super::processes::Processes;
 use super::stderr::{Admission, Share};
-use protocol::Announced;
+use renewal::Renewal;
 
 /// Of lines that have a rate of their own.
 const LOG_TARGET: &str = "futurity::worker";
@@ -94,8 +94,7 @@ pub struct Worker {
 struct Shared {
     settings: WorkerSettings,
     pool: Pool,
-    /// What its first process has announced, by name.
-    announced: OnceLock<BTreeMap<FunctionName, Announced>>,
+    renewal: Renewal,
     state: Mutex<State>,
     /// What its processes may still say into the log of the server.
     log: Mutex<Share>,
@@ -134,7 +133,7 @@ impl Worker {
         let shown = WorkerState { processes: settings.processes, ..WorkerState::default() };
         let shared = Arc::new(Shared {
             pool: Pool::Worker(number),
-            announced: OnceLock::new(),
+            renewal: Renewal::default(),
             state: Mutex::new(State { idle: Vec::new(), shown }),
             log: Mutex::new(Share::new(Instant::now())),
             changed: watch::Sender::new(()),
@@ -207,24 +206,28 @@ impl Worker {
         match &self.shared.settings.functions {
             Some(named) => named.clone(),
             None => {
-                self.shared.announced.get().into_iter().flat_map(BTreeMap::keys).cloned().collect()
+                let announced = self.shared.renewal.announced();
+                announced.iter().flat_map(|announced| announced.keys()).cloned().collect()
             }
         }
     }
 
-    /// What its first process has announced.
+    /// What it has announced.
     #[must_use]
-    pub fn announced_names(&self) -> Vec<&str> {
-        let names = self.shared.announced.get().into_iter().flat_map(BTreeMap::keys);
-        names.map(FunctionName::as_str).collect()
+    pub fn announced_names(&self) -> Vec<String> {
+        let announced = self.shared.renewal.announced();
+        announced.iter().flat_map(|announced| announced.keys()).map(ToString::to_string).collect()
     }
 
     pub(super) fn description(&self, name: &FunctionName) -> String {
-        self.announced(name).map(|it| it.description.clone()).unwrap_or_default()
+        let announced = self.shared.renewal.announced();
+        announced.and_then(|it| Some(it.get(name)?.description.clone())).unwrap_or_default()
     }
 
-    fn announced(&self, name: &FunctionName) -> Option<&Announced> {
-        self.shared.announced.get()?.get(name)
+    /// Has each of its processes give way to a new one, which runs the code that is there then: one after the other,
+    /// each when its call is over. Does not wait for that.
+    pub fn renew(&self) {
+        self.shared.renewal.ask();
     }
 
     /// Makes a call. `kill` ends the process that has it, after [`Call::stop`] has asked it to end by itself.
@@ -302,16 +305,18 @@ impl Worker {
 pub(super) struct WorkerFunction {
     pub(super) worker: Worker,
     name: FunctionName,
-    unknown: Parameters,
+    unknown: Arc<Parameters>,
 }
 
 impl WorkerFunction {
     pub(super) fn new(worker: Worker, name: FunctionName) -> Self {
-        Self { worker, name, unknown: Parameters::default() }
+        Self { worker, name, unknown: Arc::default() }
     }
 
     /// Its parameters, once a process has announced them.
-    pub(super) fn parameters(&self) -> &Parameters {
-        self.worker.announced(&self.name).map_or(&self.unknown, |it| &it.parameters)
+    pub(super) fn parameters(&self) -> Arc<Parameters> {
+        let announced = self.worker.shared.renewal.announced();
+        let parameters = announced.and_then(|it| Some(Arc::clone(&it.get(&self.name)?.parameters)));
+        parameters.unwrap_or_else(|| Arc::clone(&self.unknown))
     }
 }

@@ -1,5 +1,7 @@
 //! What a worker and the server say to each other: JSON-RPC 2.0, one object a line (jsonrpc.org/specification).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -179,7 +181,7 @@ pub(super) fn raised(error: RpcError) -> JobError {
 pub(super) struct Announced {
     pub(super) name: FunctionName,
     pub(super) description: String,
-    pub(super) parameters: Parameters,
+    pub(super) parameters: Arc<Parameters>,
 }
 
 /// Reads what a worker has announced.
@@ -209,6 +211,7 @@ pub(super) fn announced(result: &Json) -> Result<Vec<Announced>, String> {
             Some(list) => Parameters::checked(list.into_iter().map(ParameterText::read).collect())
                 .map_err(|error| format!("{name}: {error}"))?,
         };
+        let parameters = Arc::new(parameters);
         Ok(Announced { name, description: text.description, parameters })
     };
     announcement.functions.into_iter().map(function).collect()
