@@ -34,6 +34,15 @@ pub struct NewCallback {
     pub due_at: Timestamp,
 }
 
+impl NewCallback {
+    /// Longest URL, in bytes.
+    pub const URL_BYTES_MAX: usize = 2_048;
+    /// Largest names and values of headers together, in bytes.
+    pub const HEADERS_BYTES_MAX: usize = 8 * 1024;
+    /// Most callbacks of a job, and of a batch.
+    pub const COUNT_MAX: usize = 1_000;
+}
+
 /// Where a callback stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackState {
@@ -131,6 +140,11 @@ pub struct DeliveryAttempt {
     pub duration_ms: i64,
 }
 
+impl DeliveryAttempt {
+    /// What is kept of an answer, and longest error, in bytes.
+    pub const TEXT_BYTES_MAX: usize = 256;
+}
+
 /// The POSTs made, or to be made, for one callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -140,8 +154,15 @@ pub struct Delivery {
     pub next_at: Option<Timestamp>,
     /// Servers that died while it was being sent.
     pub deaths: u32,
-    /// The POSTs made, in order.
+    /// The latest POSTs made, in order.
     pub attempts: Vec<DeliveryAttempt>,
+    /// How many were made before those.
+    pub earlier_attempts: usize,
+}
+
+impl Delivery {
+    /// Most attempts that are shown: a callback may be told again without end.
+    pub const SHOWN_MAX: usize = 20;
 }
 
 /// Whose a callback is.

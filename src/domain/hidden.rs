@@ -35,9 +35,9 @@ impl Debug for Json {
 impl Debug for JobError {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         let mut shown = formatter.debug_struct("JobError");
-        shown.field("kind", &self.kind).field("message", &Hidden::of(&self.message));
-        shown.field("traceback", &self.traceback.as_ref().map(Hidden::of));
-        shown.field("details", &self.details).field("attempt", &self.attempt);
+        shown.field("kind", self.kind()).field("message", &Hidden::of(self.message()));
+        shown.field("traceback", &self.traceback().map(Hidden::of));
+        shown.field("details", &self.details()).field("attempt", &self.attempt());
         shown.finish_non_exhaustive()
     }
 }
@@ -56,9 +56,9 @@ impl Debug for Metadata {
 
 impl Debug for Progress {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        let message = self.message.as_ref().map(Hidden::of);
+        let message = self.message().map(Hidden::of);
         let mut shown = formatter.debug_struct("Progress");
-        shown.field("fraction", &self.fraction).field("message", &message).finish()
+        shown.field("fraction", &self.fraction()).field("message", &message).finish()
     }
 }
 
@@ -132,8 +132,7 @@ mod tests {
     }
 
     fn error() -> JobError {
-        let error = JobError::new("ValueError", MARK).with_details(json());
-        JobError { traceback: Some(MARK.to_owned()), ..error }
+        JobError::new("ValueError", MARK).with_details(json()).with_traceback(MARK)
     }
 
     #[test]
@@ -152,8 +151,8 @@ mod tests {
             spec: Arc::new(spec),
             result: Some(json()),
             error: Some(error()),
-            attempts: vec![failed],
-            progress: Some(Progress { fraction: None, message: Some(MARK.to_owned()) }),
+            attempts: [failed].into_iter().collect(),
+            progress: Some(Progress::new(None, Some(MARK))),
             ..example
         };
         let line =

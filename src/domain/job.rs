@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Invalid, JobError, Json, RunAt, Spec, State, Timestamp};
+use super::{FailedAttempts, Invalid, JobError, Json, RunAt, Spec, State, Timestamp, text};
 
 /// A job's name for the rest of its life: a UUID, of version 7 where we make it, so that new rows
 /// stand together on disk.
@@ -85,11 +85,22 @@ impl QueueName {
     /// Longest name, in characters.
     pub const LENGTH_MAX: usize = 64;
 
-    /// Checks `name`.
+    /// Checks `name`. `.` and `..` are none: clients and proxies fold such paths (RFC 3986, section 5.2.4).
     ///
     /// # Errors
     /// [`Invalid`] with the rule, if the name does not follow it.
     pub fn new(name: &str) -> Result<Self, Invalid> {
+        match Self::kept(name)?.as_str() {
+            "." | ".." => Err(Invalid::new("a queue's name is not '.' or '..', which paths fold")),
+            _ => Ok(Self(name.into())),
+        }
+    }
+
+    /// Takes a name that was legal when it was kept.
+    ///
+    /// # Errors
+    /// [`Invalid`], if it never was.
+    pub fn kept(name: &str) -> Result<Self, Invalid> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if (1..=Self::LENGTH_MAX).contains(&name.len()) && name.chars().all(legal) {
             return Ok(Self(name.into()));
@@ -182,96 +193,37 @@ impl OnInterrupt {
     }
 }
 
-/// Words to find jobs by.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Tags(Box<[String]>);
-
-impl Tags {
-    /// Most tags of a job.
-    pub const COUNT_MAX: usize = 16;
-    /// Longest tag, in characters.
-    pub const LENGTH_MAX: usize = 64;
-
-    /// Checks `tags`.
-    ///
-    /// # Errors
-    /// [`Invalid`] for too many, an empty one, or one that is too long.
-    pub fn new(tags: Vec<String>) -> Result<Self, Invalid> {
-        let legal = |tag: &String| (1..=Self::LENGTH_MAX).contains(&tag.chars().count());
-        if tags.len() > Self::COUNT_MAX || !tags.iter().all(legal) {
-            return Err(Invalid::new(format!(
-                "at most {} tags, each of 1 to {} characters",
-                Self::COUNT_MAX,
-                Self::LENGTH_MAX
-            )));
-        }
-        Ok(Self(tags.into()))
-    }
-
-    /// The tags, in the order given.
-    #[must_use]
-    pub fn as_slice(&self) -> &[String] {
-        &self.0
-    }
-}
-
-/// A client's own notes on a job; we only keep them.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Metadata(Box<[(String, String)]>);
-
-impl Metadata {
-    /// Most entries.
-    pub const COUNT_MAX: usize = 32;
-    /// Longest key, in characters.
-    pub const KEY_LENGTH_MAX: usize = 64;
-    /// Longest value, in characters.
-    pub const VALUE_LENGTH_MAX: usize = 512;
-
-    /// Checks `entries`, whose keys must differ.
-    ///
-    /// # Errors
-    /// [`Invalid`] for too many entries, or a key or value that is too long.
-    pub fn new(entries: Vec<(String, String)>) -> Result<Self, Invalid> {
-        let legal = |(key, value): &(String, String)| {
-            (1..=Self::KEY_LENGTH_MAX).contains(&key.chars().count())
-                && value.chars().count() <= Self::VALUE_LENGTH_MAX
-        };
-        if entries.len() > Self::COUNT_MAX || !entries.iter().all(legal) {
-            return Err(Invalid::new(format!(
-                "at most {} entries, keys of 1 to {} and values of at most {} characters",
-                Self::COUNT_MAX,
-                Self::KEY_LENGTH_MAX,
-                Self::VALUE_LENGTH_MAX
-            )));
-        }
-        Ok(Self(entries.into()))
-    }
-
-    /// The entries, in the order given.
-    #[must_use]
-    pub fn as_slice(&self) -> &[(String, String)] {
-        &self.0
-    }
-}
-
-/// An attempt that failed, as it is remembered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FailedAttempt {
-    /// When it started.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub finished_at: Timestamp,
-    /// Why it failed; its number stands there too.
-    pub error: JobError,
-}
-
 /// How far a running attempt says it is. Kept in memory only.
 #[derive(Clone, PartialEq)]
 pub struct Progress {
+    fraction: Option<f64>,
+    message: Option<String>,
+}
+
+impl Progress {
+    /// Longest message, in bytes; what is longer is cut, and says so.
+    pub const MESSAGE_BYTES_MAX: usize = 1_024;
+
+    /// So far: a share of the whole, which is taken as 0 below that and as 1 above, and what it is doing.
+    #[must_use]
+    pub fn new(fraction: Option<f64>, message: Option<&str>) -> Self {
+        let fraction = fraction.filter(|fraction| fraction.is_finite());
+        let cut =
+            |message| text::head(&text::without_nul(message), Self::MESSAGE_BYTES_MAX).into_owned();
+        Self { fraction: fraction.map(|it| it.clamp(0.0, 1.0)), message: message.map(cut) }
+    }
+
     /// From 0 to 1, if known.
-    pub fraction: Option<f64>,
+    #[must_use]
+    pub fn fraction(&self) -> Option<f64> {
+        self.fraction
+    }
+
     /// What it is doing.
-    pub message: Option<String>,
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
 }
 
 /// What of a job does not read back from the disk as it was written (G3). It is left out, and never taken for what it was.
@@ -298,8 +250,10 @@ pub struct Job {
     pub attempt: u32,
     /// Attempts that failed: they raised, timed out, or lost what ran them.
     pub failures: u32,
-    /// Each of them, in order.
-    pub attempts: Vec<FailedAttempt>,
+    /// Each of them, in order; none where a view leaves them out.
+    pub attempts: FailedAttempts,
+    /// Whether this view leaves them out.
+    pub attempts_omitted: bool,
     /// Attempts that the server did not survive. They are no failures.
     pub interruptions: u32,
     /// Those of them in which the server died rather than stopped.
@@ -322,6 +276,8 @@ pub struct Job {
     pub result_omitted: bool,
     /// Why it failed.
     pub error: Option<JobError>,
+    /// Whether this view has no more of it than [`JobError::brief`].
+    pub error_omitted: bool,
     /// What the running attempt last said of itself.
     pub progress: Option<Progress>,
     /// What of it does not read back.
@@ -341,7 +297,8 @@ impl Job {
             version: 1,
             attempt: 0,
             failures: 0,
-            attempts: Vec::new(),
+            attempts: FailedAttempts::default(),
+            attempts_omitted: false,
             interruptions: 0,
             crashes: 0,
             run_at: None,
@@ -353,6 +310,7 @@ impl Job {
             result: None,
             result_omitted: false,
             error: None,
+            error_omitted: false,
             progress: None,
             damage: Damage::default(),
             may_have_callbacks: false,

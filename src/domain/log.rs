@@ -50,7 +50,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Longest text, in bytes; what is longer is cut off.
+    /// Longest text, in bytes; what is longer is cut, and says so.
     pub const TEXT_BYTES_MAX: usize = 16 * 1024;
     /// What a line weighs beside its text, about.
     const MARGIN_BYTES: usize = 24;

@@ -1,6 +1,8 @@
 //! The ground floor: what a job is and what may happen to it. Pure: no I/O, no clock, no SQL, no tasks.
 
+mod attempts;
 pub mod batch;
+mod brief;
 pub mod callback;
 pub mod clocks;
 pub mod error;
@@ -11,6 +13,7 @@ pub mod identity;
 pub mod invalid;
 pub mod job;
 pub mod json;
+pub mod labels;
 pub mod log;
 pub mod options;
 mod outcome;
@@ -20,9 +23,12 @@ pub mod settle;
 pub mod signature;
 mod spec;
 pub mod state;
+pub mod text;
 pub mod timestamp;
 
+pub use attempts::{FailedAttempt, FailedAttempts};
 pub use batch::{Batch, BatchId, Counts, Membership, OnError, When};
+pub use brief::{BRIEF_BYTES_MAX, LeftOut};
 pub use callback::{
     Callback, CallbackId, CallbackState, Delivery, DeliveryState, NewCallback, Owner, StateCounts,
 };
@@ -32,10 +38,10 @@ pub use hidden::Hidden;
 pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 pub use invalid::Invalid;
 pub use job::{
-    Damage, FailedAttempt, FunctionName, Job, JobId, Metadata, OnInterrupt, Ordinal, Pool,
-    Priority, Progress, QueueName, Tags,
+    Damage, FunctionName, Job, JobId, OnInterrupt, Ordinal, Pool, Priority, Progress, QueueName,
 };
 pub use json::Json;
+pub use labels::{Metadata, Tags};
 pub use log::{LogLine, LogPlace, LogStream};
 pub use options::{Clocks, Defaults, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;

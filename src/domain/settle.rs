@@ -60,16 +60,15 @@ pub fn complete(job: &Job, end: Result<Json, JobError>, now: Timestamp) -> Job {
 pub fn is_completed_so(job: &Job, end: &Result<Json, JobError>) -> bool {
     match end {
         Ok(result) => job.state == State::Succeeded && job.result.as_ref() == Some(result),
-        Err(error) => job
-            .error
-            .as_ref()
-            .is_some_and(|kept| *kept == JobError { attempt: kept.attempt, ..error.clone() }),
+        Err(error) => {
+            job.error.as_ref().is_some_and(|kept| *kept == error.clone().of_attempt(kept.attempt()))
+        }
     }
 }
 
 /// A failure counts, and is remembered. The future does not show it while another attempt follows.
 fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
-    let error = JobError { attempt: job.attempt, ..error };
+    let error = error.of_attempt(job.attempt);
     let started_at = job.started_at.unwrap_or(now);
     let finished_at = now.max(started_at);
     let mut counted = Job { failures: job.failures.saturating_add(1), ..job.clone() };
@@ -120,7 +119,7 @@ fn interrupted(job: &Job, now: Timestamp) -> Job {
 }
 
 fn failed(job: &Job, error: JobError, now: Timestamp) -> Job {
-    let error = JobError { attempt: job.attempt, ..error };
+    let error = error.of_attempt(job.attempt);
     Job { error: Some(error), ..done(job, State::Failed, now) }
 }
 

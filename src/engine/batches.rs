@@ -305,15 +305,6 @@ impl Engine {
         }
     }
 
-    /// A batch's callbacks, in the order they were added.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`].
-    pub async fn batch_callbacks(&self, id: BatchId) -> Result<Vec<Callback>, Error> {
-        let place = self.batch(id).await?.ordinal;
-        Ok(self.all_by_the_wall(self.shared.store.batch_callbacks(place).await?))
-    }
-
     /// The ids of the jobs of a batch, in the order of the calls, to wait for them.
     ///
     /// # Errors

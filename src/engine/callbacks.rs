@@ -1,19 +1,19 @@
 //! Callbacks: `Future.add_done_callback`, and what became of them (F13 to F17).
 
-use crate::domain::{Callback, CallbackId, Job, JobId, Ordinal, StateCounts};
-use crate::store::{CallbackFilter, Redelivery};
+use crate::domain::{BatchId, Callback, CallbackId, Job, JobId, Ordinal, StateCounts};
+use crate::store::{CallbackFilter, CallbackTurn, Redelivery};
 
 use super::{CallbackRequest, Engine, Error};
 
 /// Deliveries that one commit makes due again: others get their turn in between.
 const PORTION: usize = 1_000;
 
-/// One page of callbacks, the newest first.
+/// One page of callbacks: of all, the newest first; of one job or batch, in the order they were added.
 #[derive(Clone, Debug)]
 pub struct CallbackPage {
     /// The callbacks.
     pub callbacks: Vec<Callback>,
-    /// The next page is below this; none behind the last.
+    /// The next page begins behind this; none behind the last.
     pub next: Option<Ordinal>,
 }
 
@@ -44,13 +44,28 @@ impl Engine {
         }
     }
 
-    /// A job's callbacks, in the order they were added.
+    /// One page of a job's callbacks, in the order they were added.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn callbacks(&self, id: JobId) -> Result<Vec<Callback>, Error> {
+    pub async fn callbacks(&self, id: JobId, page: CallbackTurn) -> Result<CallbackPage, Error> {
         let job = self.get(id).await?;
-        Ok(self.all_by_the_wall(self.shared.store.callbacks(job.ordinal).await?))
+        let (callbacks, next) = self.shared.store.callbacks(job.ordinal, page).await?;
+        Ok(CallbackPage { callbacks: self.all_by_the_wall(callbacks), next })
+    }
+
+    /// The same of a batch.
+    ///
+    /// # Errors
+    /// [`Error::BatchNotFound`].
+    pub async fn batch_callbacks(
+        &self,
+        id: BatchId,
+        page: CallbackTurn,
+    ) -> Result<CallbackPage, Error> {
+        let place = self.batch(id).await?.ordinal;
+        let (callbacks, next) = self.shared.store.batch_callbacks(place, page).await?;
+        Ok(CallbackPage { callbacks: self.all_by_the_wall(callbacks), next })
     }
 
     /// How many of a job's callbacks are in each state; none if it has none.

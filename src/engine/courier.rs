@@ -22,7 +22,7 @@ use post::Bodies;
 /// Receivers that one look at the outbox considers. More than can be on the way, so that there is always
 /// one among them to which something can be sent.
 const TURNS_MAX: usize = 1_024;
-/// Deliveries whose bodies are made, and kept, together.
+/// Deliveries whose bodies are made together; they are kept together as far as they are small.
 const TOGETHER_MAX: usize = 32;
 /// What the courier may have written at once, in deliveries: whoever submits a job shares the commit with no
 /// more of them.

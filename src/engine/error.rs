@@ -139,6 +139,11 @@ pub enum Error {
     /// There are as many queues as there may be.
     #[error("there are {0} queues already, and no more can be made; use one that is there")]
     TooManyQueues(usize),
+    /// The job, or the batch, has as many callbacks as it may.
+    #[error(
+        "there are {0} callbacks already, and no more can be added; delete some, or take another job"
+    )]
+    TooManyCallbacks(usize),
     /// No job has any of these ids.
     #[error("{} of the ids name no job", .0.len())]
     NoneOf(Vec<(usize, JobId)>),
@@ -186,6 +191,7 @@ pub(super) fn of_store(error: store::Error) -> Error {
         store::Error::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
         store::Error::QueueShutdown(queue) => Error::QueueShutdown(queue),
         store::Error::TooManyQueues(count) => Error::TooManyQueues(count),
+        store::Error::TooManyCallbacks(count) => Error::TooManyCallbacks(count),
         store::Error::Full => Error::StorageFull,
         store::Error::NotNow(_) => Error::DatabaseBusy,
         store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,

@@ -8,9 +8,9 @@ const TYPE_CHARS_MAX: usize = 64;
 
 /// Tells of a job that has changed, if an attempt of it failed.
 pub(super) fn tell(job: &Job) {
-    match (&job.error, job.attempts.last()) {
+    match (&job.error, job.attempts.as_slice().last()) {
         (Some(error), _) if job.state == State::Failed => tell_end(job, error),
-        (None, Some(last)) if !job.is_done() && last.error.attempt == job.attempt => {
+        (None, Some(last)) if !job.is_done() && last.error.attempt() == job.attempt => {
             tracing::debug!(
                 job.id = %job.spec.id,
                 job.attempt,
@@ -34,7 +34,7 @@ pub(super) fn tell_waiting(ended: Ended) {
 fn tell_end(job: &Job, error: &JobError) {
     // That a function raises is its business; what the server or its disk has to do with is the operator's.
     let is_ours = matches!(
-        error.kind,
+        error.kind(),
         ErrorType::CrashLoop | ErrorType::DamagedArguments | ErrorType::Interrupted
     );
     macro_rules! line {
@@ -53,6 +53,6 @@ fn tell_end(job: &Job, error: &JobError) {
 }
 
 fn cut(error: &JobError) -> &str {
-    let name = error.kind.as_str();
+    let name = error.kind().as_str();
     name.char_indices().nth(TYPE_CHARS_MAX).map_or(name, |(end, _)| &name[..end])
 }

@@ -58,6 +58,7 @@ pub use crate::store::{
 };
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
+pub use callbacks::CallbackPage;
 pub use cancel_many::{CancelMany, Meant};
 pub use changes::{Followed, Following};
 pub use clock::{Clock, Wall};

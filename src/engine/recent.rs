@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::HashMap;
 
-use crate::domain::{Job, JobId, Json};
+use crate::domain::{Job, JobError, JobId, Json};
 
 /// Jobs that are kept.
 const JOBS_MAX: usize = 4_096;
-/// A job with larger arguments and result than this is read from disk: 4,096 of them are 16 MiB.
+/// A job whose arguments, result, error and failed attempts are larger than this is read from disk: 4,096 of them are
+/// 16 MiB.
 const BYTES_MAX: usize = 4 * 1024;
 
 /// The latest jobs that were done, by id.
@@ -30,7 +31,9 @@ impl Recent {
     /// Keeps a job whose end is committed; the oldest makes room.
     pub(super) fn keep(&self, job: &Arc<Job>) {
         let spec = &job.spec;
-        if spec.arguments_bytes() + job.result.as_ref().map_or(0, Json::len) > BYTES_MAX {
+        let error = job.error.as_ref().map_or(0, JobError::bytes);
+        let outcome = job.result.as_ref().map_or(0, Json::len) + error + job.attempts.json_bytes();
+        if spec.arguments_bytes() + outcome > BYTES_MAX {
             return;
         }
         let mut table = self.lock();

@@ -215,6 +215,7 @@ impl Engine {
         asked: &CallbackRequest,
     ) -> Result<NewCallback, Error> {
         let invalid = |field, detail| Error::InvalidCallback { callback: place, field, detail };
+        check_sizes(asked).map_err(|(field, detail)| invalid(field, detail))?;
         let url = self.shared.client.policy().check_url(&asked.url).map_err(|denied| {
             let detail = denied.to_string();
             if denied.is_policy() {
@@ -223,6 +224,12 @@ impl Engine {
                 invalid("url", detail)
             }
         })?;
+        if url.as_str().len() > NewCallback::URL_BYTES_MAX {
+            return Err(invalid(
+                "url",
+                too_long("as it is sent, the URL", NewCallback::URL_BYTES_MAX),
+            ));
+        }
         if let Some(secret) = &asked.secret {
             Secret::parse(secret).map_err(|error| invalid("secret", error.to_string()))?;
         }
@@ -258,6 +265,23 @@ const HEADERS_OURS: [&str; 8] = [
     "webhook-signature",
     "webhook-timestamp",
 ];
+
+/// What is kept of a callback has a limit: it stands with each of its deliveries, and on each page that shows it.
+fn check_sizes(asked: &CallbackRequest) -> Result<(), (&'static str, String)> {
+    let headers: usize = asked.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let sizes = [
+        ("url", "the URL", asked.url.len(), NewCallback::URL_BYTES_MAX),
+        ("headers", "all headers together", headers, NewCallback::HEADERS_BYTES_MAX),
+    ];
+    match sizes.into_iter().find(|(_, _, bytes, most)| bytes > most) {
+        Some((field, what, _, most)) => Err((field, too_long(what, most))),
+        None => Ok(()),
+    }
+}
+
+fn too_long(what: &str, bytes_max: usize) -> String {
+    format!("{what} may have at most {bytes_max} bytes")
+}
 
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let parsed = HeaderName::from_bytes(name.as_bytes())

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::stream;
 
-use crate::domain::{Invalid, Job, State};
+use crate::domain::{Invalid, Job, LeftOut, State};
 use crate::engine::{BatchResult, BatchResults, Error, Order};
 
 use super::Desk;
@@ -18,9 +18,6 @@ use super::job_body::damaged;
 use super::list::parameter;
 use super::print::{Object, m};
 use super::problem::Problem;
-
-/// Results above this many bytes of JSON are left out; their jobs show them.
-const RESULT_BYTES_MAX: usize = 16 * 1024;
 
 /// Gives each result in its turn. A reader that went away goes on with `after`: the last `index` that it saw, or,
 /// in the order of completion, the last `seq`.
@@ -84,15 +81,22 @@ pub(super) fn line(out: &mut String, index: i64, job: &Job) {
     it.maybe_number(m!("seq"), job.finished_seq);
     it.word(m!("id"), &[&job.spec.id.to_string()]);
     it.word(m!("state"), &[job.state.as_str()]);
+    let left_out = LeftOut::of(job);
     match (job.state, &job.error) {
         (State::Succeeded, _) => {
-            let result = job.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
+            let result = job.result.as_ref().filter(|_| !left_out.result);
             it.json(m!("result"), result);
             if result.is_none() && (job.result_omitted || job.result.is_some()) {
                 it.flag(m!("result_omitted"), true);
             }
         }
-        (_, Some(error)) => it.value(m!("error"), &JobErrorBody::of(error)),
+        (_, Some(error)) => {
+            let brief = left_out.error.then(|| error.brief());
+            it.value(m!("error"), &JobErrorBody::of(brief.as_ref().unwrap_or(error)));
+            if left_out.error || job.error_omitted {
+                it.flag(m!("error_omitted"), true);
+            }
+        }
         // Of one that failed only if its error does not read back.
         (State::Pending | State::Running | State::Failed | State::Cancelled, None) => {}
     }

@@ -13,7 +13,7 @@ use crate::engine::{BatchCall, Error, Fault, NewBatch, Refusal, SubmittedBatch};
 use super::Desk;
 use super::answer;
 use super::batch_body::{BatchBody, BatchesBody};
-use super::callback_body::{CallbackBody, CallbacksBody};
+use super::callback_body::CallbackBody;
 use super::extract::{BatchPath, JsonBody, Query};
 use super::fields::{Fields, kind};
 use super::idempotency::Keyed;
@@ -123,18 +123,6 @@ pub(super) async fn callback(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
-}
-
-/// `GET /v1/batches/{id}/callbacks`: each with its delivery.
-pub(super) async fn callbacks(
-    Shared(desk): Shared<Arc<Desk>>,
-    BatchPath(id): BatchPath,
-    query: Query,
-) -> Result<Response, Problem> {
-    query.only(&[])?;
-    let callbacks = desk.engine.batch_callbacks(id).await?;
-    let callbacks = callbacks.iter().map(CallbackBody::of).collect();
-    Ok(answer::json(StatusCode::OK, &CallbacksBody { callbacks, next_page_token: None }))
 }
 
 /// A batch as an answer.

@@ -72,6 +72,8 @@ pub(super) struct JobErrorBody<'a> {
     traceback: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    details_omitted: bool,
     retryable: bool,
     attempt: u32,
 }
@@ -80,12 +82,13 @@ impl<'a> JobErrorBody<'a> {
     /// `error` as it is shown.
     pub(super) fn of(error: &'a JobError) -> Self {
         Self {
-            r#type: error.kind.as_str(),
-            message: &error.message,
-            traceback: error.traceback.as_deref(),
-            details: error.details.as_ref().map(Json::raw),
-            retryable: error.retryable,
-            attempt: error.attempt,
+            r#type: error.kind().as_str(),
+            message: error.message(),
+            traceback: error.traceback(),
+            details: error.details().map(Json::raw),
+            details_omitted: error.details_omitted(),
+            retryable: error.is_retryable(),
+            attempt: error.attempt(),
         }
     }
 }
@@ -103,7 +106,7 @@ impl<'a> FailedAttemptBody<'a> {
     /// `failed` attempts of the job of `spec` as they are shown.
     pub(super) fn all(spec: &Spec, failed: &'a [FailedAttempt]) -> Vec<Self> {
         let shown = failed.iter().map(|it| Self {
-            attempt: it.error.attempt,
+            attempt: it.error.attempt(),
             started_at: At(spec.shown(it.started_at)),
             finished_at: At(spec.shown(it.finished_at)),
             error: JobErrorBody::of(&it.error),
@@ -122,7 +125,7 @@ pub(super) struct ProgressBody<'a> {
 impl<'a> ProgressBody<'a> {
     /// `progress` as it is shown.
     pub(super) fn of(progress: &'a Progress) -> Self {
-        Self { fraction: progress.fraction, message: progress.message.as_deref() }
+        Self { fraction: progress.fraction(), message: progress.message() }
     }
 }
 

@@ -31,6 +31,8 @@ struct DeliveryBody<'a> {
     #[serde(skip_serializing_if = "is_none")]
     server_deaths: u32,
     attempts: Vec<AttemptBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier_attempts: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -77,8 +79,10 @@ fn delivery(id: String, delivery: &Delivery) -> DeliveryBody<'_> {
         body: attempt.body.as_deref(),
         duration_ms: attempt.duration_ms,
     });
+    let earlier_attempts = Some(delivery.earlier_attempts).filter(|earlier| *earlier > 0);
     let (next_at, server_deaths) = (delivery.next_at.map(At), delivery.deaths);
-    DeliveryBody { id, state, next_at, server_deaths, attempts: attempts.collect() }
+    let attempts = attempts.collect();
+    DeliveryBody { id, state, next_at, server_deaths, attempts, earlier_attempts }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
@@ -90,7 +94,7 @@ fn is_none(count: &u32) -> bool {
 #[derive(Serialize)]
 pub(super) struct CallbacksBody<'a> {
     pub(super) callbacks: Vec<CallbackBody<'a>>,
-    /// Only of a list in pages.
+    /// None on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_page_token: Option<String>,
 }

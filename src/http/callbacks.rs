@@ -7,14 +7,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
-use crate::domain::{CallbackState, Invalid, Timestamp};
-use crate::engine::CallbackFilter;
+use crate::domain::{CallbackState, Invalid, Ordinal, Timestamp};
+use crate::engine::{CallbackFilter, CallbackPage};
 
 use super::Desk;
 use super::answer;
 use super::callback_body::{CallbackBody, CallbacksBody};
-use super::extract::{CallbackPath, JobPath, JsonBody, Query};
+use super::extract::{BatchPath, CallbackPath, JobPath, JsonBody, Query};
 use super::fields::{Fields, nothing_asked};
 use super::limits::OTHER;
 use super::list::{moment, next_link, page_size, parameter, read_token, token};
@@ -43,16 +44,65 @@ pub(super) async fn add(
     Ok(response)
 }
 
-/// `GET /v1/jobs/{id}/callbacks`: each with its delivery.
+/// `GET /v1/jobs/{id}/callbacks`: each with its delivery, in the order they were added.
 pub(super) async fn of_job(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
 ) -> Result<Response, Problem> {
-    query.only(&[])?;
-    let callbacks = desk.engine.callbacks(id).await?;
-    let callbacks = callbacks.iter().map(CallbackBody::of).collect();
-    Ok(answer::json(StatusCode::OK, &CallbacksBody { callbacks, next_page_token: None }))
+    let turn = Turn::read(query, id.0)?;
+    let page = desk.engine.callbacks(id, turn.page).await?;
+    Ok(turn.answered(&format!("/v1/jobs/{id}/callbacks"), &page))
+}
+
+/// `GET /v1/batches/{id}/callbacks`: the same of a batch.
+pub(super) async fn of_batch(
+    Shared(desk): Shared<Arc<Desk>>,
+    BatchPath(id): BatchPath,
+    query: Query,
+) -> Result<Response, Problem> {
+    let turn = Turn::read(query, id.0)?;
+    let page = desk.engine.batch_callbacks(id, turn.page).await?;
+    Ok(turn.answered(&format!("/v1/batches/{id}/callbacks"), &page))
+}
+
+/// Which page of the callbacks of one job or batch is asked for.
+struct Turn {
+    query: Query,
+    print: String,
+    page: (Option<Ordinal>, usize),
+}
+
+impl Turn {
+    const PARAMETERS: [&'static str; 2] = ["page_size", "page_token"];
+
+    fn read(query: Query, owner: Uuid) -> Result<Self, Problem> {
+        let query = query.only(&Self::PARAMETERS)?;
+        let print = owner.to_string();
+        let after = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
+        let page = (after, page_size(&query)?);
+        Ok(Self { query, print, page })
+    }
+
+    fn answered(&self, path: &str, page: &CallbackPage) -> Response {
+        paged(page, &self.print, (path, &self.query, &Self::PARAMETERS))
+    }
+}
+
+/// A page of callbacks, with the way to the next.
+fn paged(
+    page: &CallbackPage,
+    print: &str,
+    (path, query, parameters): (&str, &Query, &[&str]),
+) -> Response {
+    let next_page_token = page.next.map(|next| token(next, print));
+    let link = next_page_token.as_ref().and_then(|it| next_link(path, query, parameters, it));
+    let callbacks = page.callbacks.iter().map(CallbackBody::of).collect();
+    let mut response = answer::json(StatusCode::OK, &CallbacksBody { callbacks, next_page_token });
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
 }
 
 /// `GET /v1/callbacks`: those of all jobs and batches, newest first. Only a missing token ends a list; a
@@ -72,17 +122,7 @@ pub(super) async fn list(
     let page_size = page_size(&query)?;
     let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
     let page = desk.engine.list_callbacks(&filter, below, page_size).await?;
-    let next_page_token = page.next.map(|next| token(next, &print));
-    let link = next_page_token
-        .as_ref()
-        .and_then(|token| next_link("/v1/callbacks", &query, &PARAMETERS, token));
-    let callbacks = page.callbacks.iter().map(CallbackBody::of).collect();
-    let body = CallbacksBody { callbacks, next_page_token };
-    let mut response = answer::json(StatusCode::OK, &body);
-    if let Some(link) = link {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    Ok(response)
+    Ok(paged(&page, &print, ("/v1/callbacks", &query, &PARAMETERS)))
 }
 
 /// `DELETE /v1/callbacks/{id}`: tells it no more.

@@ -4,15 +4,13 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{Damage, Job, JobId, Json, RunAt, Spec, StateCounts, Timestamp};
+use crate::domain::{Damage, Job, JobId, Json, LeftOut, RunAt, Spec, StateCounts, Timestamp};
 
 use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
 use super::callback_body::StateCountsBody;
 use super::members::Members;
 use super::print::{Object, m};
 
-/// Arguments (both kinds together) and results above this many bytes of JSON are left out of a brief view.
-const BRIEF_BYTES_MAX: usize = 16 * 1024;
 /// What the members of a job take, about, beside its arguments and its result.
 const MEMBERS_BYTES: usize = 1_024;
 
@@ -21,7 +19,7 @@ const MEMBERS_BYTES: usize = 1_024;
 pub(super) enum View {
     /// Everything.
     Whole,
-    /// Without large arguments and results.
+    /// Without what is large of it.
     Brief,
 }
 
@@ -62,15 +60,16 @@ impl<'a> JobBody<'a> {
     fn whole(&self) -> String {
         let Self { job, view, members: _, callbacks } = self;
         let spec = &job.spec;
-        let small = |bytes: usize| *view == View::Whole || bytes <= BRIEF_BYTES_MAX;
-        let arguments_bytes = spec.arguments_bytes();
-        let (args, kwargs) = match small(arguments_bytes) {
-            true => (spec.args.as_ref(), spec.kwargs.as_ref()),
-            false => (None, None),
+        let left_out = match view {
+            View::Whole => LeftOut::default(),
+            View::Brief => LeftOut::of(job),
         };
-        let result = job.result.as_ref().filter(|result| small(result.len()));
-        let result_bytes = job.result.as_ref().map_or(0, Json::len);
-        let mut out = String::with_capacity(MEMBERS_BYTES + arguments_bytes + result_bytes);
+        let args = spec.args.as_ref().filter(|_| !left_out.arguments);
+        let kwargs = spec.kwargs.as_ref().filter(|_| !left_out.arguments);
+        let result = job.result.as_ref().filter(|_| !left_out.result);
+        let bytes = |json: Option<&Json>| json.map_or(0, Json::len);
+        let values_bytes = bytes(args) + bytes(kwargs) + bytes(result);
+        let mut out = String::with_capacity(MEMBERS_BYTES + values_bytes);
         let mut it = Object::begin(&mut out);
         let mut buffer = Uuid::encode_buffer();
         let id: &str = spec.id.0.hyphenated().encode_lower(&mut buffer);
@@ -83,10 +82,11 @@ impl<'a> JobBody<'a> {
         it.flag(m!("done"), job.is_done());
         it.number(m!("version"), job.version);
         it.json(m!("result"), result);
-        it.maybe(m!("error"), job.error.as_ref().map(JobErrorBody::of));
+        error(&mut it, job, left_out.error);
         it.number(m!("attempt"), job.attempt);
         it.number(m!("max_attempts"), spec.options.retry.max_attempts);
         match job.attempts.as_slice() {
+            _ if left_out.attempts => it.none_of(m!("attempts"), "[]"),
             [] => it.none_of(m!("attempts"), "[]"),
             failed => it.value(m!("attempts"), &FailedAttemptBody::all(spec, failed)),
         }
@@ -112,6 +112,8 @@ impl<'a> JobBody<'a> {
                 m!("result_omitted"),
                 job.result_omitted || (result.is_none() && job.result.is_some()),
             ),
+            (m!("error_omitted"), job.error_omitted || left_out.error),
+            (m!("attempts_omitted"), job.attempts_omitted || left_out.attempts),
         ];
         if job.damage != Damage::default() {
             it.value(m!("damaged"), &damaged(job.damage));
@@ -126,6 +128,14 @@ impl Serialize for JobBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = RawValue::from_string(self.text()).map_err(serde::ser::Error::custom)?;
         text.serialize(serializer)
+    }
+}
+
+/// Why it failed, or the beginning of that.
+fn error(it: &mut Object<'_>, job: &Job, is_brief: bool) {
+    match &job.error {
+        Some(error) if is_brief => it.value(m!("error"), &JobErrorBody::of(&error.brief())),
+        error => it.maybe(m!("error"), error.as_ref().map(JobErrorBody::of)),
     }
 }
 

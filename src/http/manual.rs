@@ -19,8 +19,7 @@ use super::limits::{OTHER, SUBMISSION};
 use super::problem::Problem;
 use super::wait::Wait;
 
-/// Longest name of an exception, in characters.
-const TYPE_LENGTH_MAX: usize = 128;
+const TYPE_LENGTH_MAX: usize = JobError::TYPE_LENGTH_MAX;
 
 /// `PUT /v1/jobs/{id}/result`: the body is the value itself.
 pub(super) async fn set_result(
@@ -63,12 +62,18 @@ fn job_error(body: &RawValue) -> Result<JobError, Problem> {
     let kind = fields.required("type", kind);
     let message = fields.take("message", "a string");
     let message: Option<String> = fields.required("message", message);
-    let traceback = fields.take("traceback", "a string");
+    let traceback: Option<String> = fields.take("traceback", "a string");
     // Kept, `null` would read back as no details.
     let details = fields.raw("details").filter(|it| it.get() != "null").map(Json::of);
     let retryable = fields.take("retryable", "a boolean").unwrap_or_default();
     fields.faults().into_result()?;
     let kind = kind.unwrap_or_else(|| ErrorType::parse(""));
-    let error = JobError { traceback, details, ..JobError::of(kind, message.unwrap_or_default()) };
+    let mut error = JobError::of(kind, message.unwrap_or_default());
+    if let Some(traceback) = traceback {
+        error = error.with_traceback(&traceback);
+    }
+    if let Some(details) = details {
+        error = error.with_details(details);
+    }
     Ok(error.retryable(retryable))
 }

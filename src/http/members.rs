@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::wait::bad_query;
 
 /// Every member that a job may have, in the order in which they are shown.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 37] = [
     "id",
     "function",
     "args",
@@ -43,6 +43,8 @@ const NAMES: [&str; 35] = [
     "args_omitted",
     "kwargs_omitted",
     "result_omitted",
+    "error_omitted",
+    "attempts_omitted",
     "damaged",
 ];
 

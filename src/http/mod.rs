@@ -126,7 +126,7 @@ impl App {
             .route("/v1/batches/{id}", get(batches::get))
             .route("/v1/batches/{id}/results", get(batch_results::results))
             .route("/v1/batches/{id}/cancel", post(batches::cancel))
-            .route("/v1/batches/{id}/callbacks", post(batches::callback).get(batches::callbacks))
+            .route("/v1/batches/{id}/callbacks", post(batches::callback).get(callbacks::of_batch))
             .route("/v1/map", post(map::map))
             .route("/v1/callbacks", get(callbacks::list))
             .route("/v1/callbacks/redeliver", post(callbacks::redeliver_many))

@@ -12,13 +12,20 @@ use serde::Serialize;
 use tower_http::csrf::{ProtectionError, ProtectionErrorKind};
 use uuid::Uuid;
 
-use crate::domain::{Hidden, Invalid, Job, JobId};
+use crate::domain::{Hidden, Invalid, Job, JobId, text};
 use crate::engine::{Caller, Error, Fault, Refusal};
 
 use super::answer;
 use super::body::JobErrorBody;
 
 pub(super) use code::{Code, explain};
+
+/// Longest sentence on what is wrong, which may repeat what was sent, in bytes.
+const DETAIL_BYTES_MAX: usize = 4 * 1024;
+/// The same of one field, and of its pointer.
+const FIELD_BYTES_MAX: usize = 1_024;
+/// Fields of which it is told what is wrong.
+const FIELDS_MAX: usize = 1_000;
 
 /// A failure, on its way to the client. The front desk adds the request's id and path.
 #[derive(Clone)]
@@ -77,7 +84,8 @@ struct ProblemBody<'a> {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
+        let detail: String = detail.into();
+        let detail = text::head(&detail, DETAIL_BYTES_MAX).into_owned();
         let (errors, job, gone, headers) = (Vec::new(), None, None, HeaderMap::new());
         Self(Box::new(Content { code, detail, errors, job, gone, headers }))
     }
@@ -89,7 +97,7 @@ impl Problem {
             many => format!("{} fields cannot be taken", many.len()),
         };
         let mut problem = Self::new(code, detail);
-        problem.0.errors = errors;
+        problem.0.errors = fitting(errors);
         problem
     }
 
@@ -99,7 +107,7 @@ impl Problem {
             Refusal::Values { faults, .. } => {
                 let error = |Fault { pointer, detail }| FieldError { pointer, detail };
                 let mut problem = Self::new(Code::InvalidArguments, detail);
-                problem.0.errors = faults.into_iter().map(error).collect();
+                problem.0.errors = fitting(faults.into_iter().map(error).collect());
                 problem
             }
             Refusal::Invalid(_) | Refusal::EgressDenied(_) => {
@@ -112,7 +120,7 @@ impl Problem {
     pub(super) fn of_job(job: Arc<Job>) -> Self {
         let mut problem = match &job.error {
             Some(error) => {
-                Self::new(Code::Raised, format!("{}: {}", error.kind.as_str(), error.message))
+                Self::new(Code::Raised, format!("{}: {}", error.kind().as_str(), error.message()))
             }
             None => Self::new(Code::Cancelled, "the job was cancelled"),
         };
@@ -258,6 +266,7 @@ impl From<Error> for Problem {
             Error::QueueNotFound(_) => Self::new(Code::NotFound, detail),
             Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
             Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),
+            Error::TooManyCallbacks(_) => Self::new(Code::InvalidState, detail),
             Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
             Error::NoneOf(ids) => {
                 let error = |(place, id)| FieldError {
@@ -280,6 +289,17 @@ impl From<Error> for Problem {
             }
         }
     }
+}
+
+/// As many as are told, none longer than it may be.
+fn fitting(mut errors: Vec<FieldError>) -> Vec<FieldError> {
+    errors.truncate(FIELDS_MAX);
+    for FieldError { pointer, detail } in &mut errors {
+        for long in [pointer, detail].into_iter().filter(|text| text.len() > FIELD_BYTES_MAX) {
+            *long = text::head(long, FIELD_BYTES_MAX).into_owned();
+        }
+    }
+    errors
 }
 
 /// A value of the body that does not follow its rule.

@@ -15,6 +15,11 @@ use super::allow::AllowEntry;
 const LOCAL_LABELS: [&str; 3] = [LOCALHOST, "local", "internal"];
 const LOCALHOST: &str = "localhost";
 
+/// Longest URL, in bytes: what most servers take.
+const URL_BYTES_MAX: usize = 8 * 1024;
+/// Longest name of a host, in bytes, with the dot of the root (RFC 1035, section 2.3.4).
+const HOST_BYTES_MAX: usize = 254;
+
 /// Where requests may go.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -36,6 +41,10 @@ pub enum Denied {
     InvalidUserinfo,
     #[error("the URL names port 0, to which nothing can connect")]
     InvalidPort,
+    #[error("the URL has more than {URL_BYTES_MAX} bytes")]
+    TooLongUrl,
+    #[error("the host of the URL has more than {} bytes", HOST_BYTES_MAX - 1)]
+    TooLongHost,
     #[error(
         "{host} is denied: names that end in localhost, local or internal are not public; {}",
         remedy(Some(host), None, *port)
@@ -64,7 +73,9 @@ impl Denied {
             Denied::InvalidUrl(_)
             | Denied::InvalidScheme { .. }
             | Denied::InvalidUserinfo
-            | Denied::InvalidPort => false,
+            | Denied::InvalidPort
+            | Denied::TooLongUrl
+            | Denied::TooLongHost => false,
             Denied::Name { .. }
             | Denied::Own { .. }
             | Denied::Address { .. }
@@ -90,6 +101,9 @@ impl Policy {
 
     /// Parses a URL as browsers do (WHATWG) and checks all that can be known without resolving.
     pub fn check_url(&self, text: &str) -> Result<Url, Denied> {
+        if text.len() > URL_BYTES_MAX {
+            return Err(Denied::TooLongUrl);
+        }
         let url = Url::parse(text).map_err(Denied::InvalidUrl)?;
         self.check(&url)?;
         Ok(url)
@@ -121,6 +135,13 @@ impl Policy {
 
     /// As [`Policy::check_url`], for a URL that is parsed already. Returns its port.
     pub(super) fn check(&self, url: &Url) -> Result<u16, Denied> {
+        // What is escaped is longer than it was.
+        if url.as_str().len() > URL_BYTES_MAX {
+            return Err(Denied::TooLongUrl);
+        }
+        if url.host_str().is_some_and(|host| host.len() > HOST_BYTES_MAX) {
+            return Err(Denied::TooLongHost);
+        }
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Denied::InvalidScheme { scheme: url.scheme().to_owned() });
         }

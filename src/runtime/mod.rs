@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::json::{Keys, check};
 use crate::domain::{ErrorType, JobError, Json, Outcome};
 
 pub use command::{CommandSettings, Stdin, Stdout};
@@ -206,14 +207,18 @@ impl Running {
     }
 }
 
-/// A result, unless it is too large (E24).
+/// A result, unless it is too large, or not every reader would take it (E24).
 fn returned(result: Json, result_bytes_max: usize) -> Outcome {
-    if result.len() <= result_bytes_max {
-        return Outcome::Returned(result);
-    }
-    let message =
-        format!("the result has {} bytes of JSON; {result_bytes_max} are the limit", result.len());
-    Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, message))
+    let (kind, why) = if result.len() > result_bytes_max {
+        let text = format!("has {} bytes of JSON; {result_bytes_max} are the limit", result.len());
+        (ErrorType::ResultTooLarge, text)
+    } else {
+        match check(result.as_str(), Keys::Any) {
+            Ok(()) => return Outcome::Returned(result),
+            Err(why) => (ErrorType::InvalidResult, why.to_string()),
+        }
+    };
+    Outcome::Raised(JobError::of(kind, format!("the result {why}")))
 }
 
 /// A panic becomes the job's error (E23), and a result that is too large too (E24).

@@ -7,10 +7,16 @@ use jsonschema::{Draft, Validator};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::{FunctionName, Invalid, Json, Parameter, Signature};
+use crate::domain::{FunctionName, Invalid, Json, Parameter, Signature, text};
 
 /// Faults of one call that are told.
 const FAULTS_MAX: usize = 20;
+/// Longest description of a fault, which may repeat the value, in bytes.
+const FAULT_BYTES_MAX: usize = 512;
+/// Longest name of a parameter, in characters.
+const NAME_LENGTH_MAX: usize = 128;
+/// Most parameters of a function.
+const PARAMETERS_MAX: usize = 256;
 
 /// Why a call is refused at its submission.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +44,13 @@ pub struct Fault {
     pub pointer: String,
     /// What is wrong with it.
     pub detail: String,
+}
+
+impl Fault {
+    fn new(pointer: &str, detail: &str) -> Self {
+        let cut = |text| text::head(text, FAULT_BYTES_MAX).into_owned();
+        Self { pointer: cut(pointer), detail: cut(detail) }
+    }
 }
 
 fn sentence(faults: &[Fault]) -> String {
@@ -134,8 +147,17 @@ impl Parameters {
     /// # Errors
     /// [`Invalid`], if one of them is no JSON Schema, or stands there twice.
     pub fn checked(parameters: Vec<Parameter>) -> Result<Self, Invalid> {
+        if parameters.len() > PARAMETERS_MAX {
+            return Err(Invalid::new(format!(
+                "a function has at most {PARAMETERS_MAX} parameters"
+            )));
+        }
         for (place, parameter) in parameters.iter().enumerate() {
             let twice = parameters[..place].iter().any(|before| before.name == parameter.name);
+            if parameter.name.chars().count() > NAME_LENGTH_MAX {
+                let text = format!("a parameter's name has at most {NAME_LENGTH_MAX} characters");
+                return Err(Invalid::new(text));
+            }
             if twice || parameter.name.is_empty() {
                 let text = format!("parameter '{}' needs a name of its own", parameter.name);
                 return Err(Invalid::new(text));
@@ -201,9 +223,9 @@ impl Parameters {
                 continue;
             };
             let pointer = given.pointer(place, &parameter.name);
-            faults.extend(validator.iter_errors(value).take(FAULTS_MAX).map(|error| Fault {
-                pointer: format!("{pointer}{}", error.instance_path()),
-                detail: error.to_string(),
+            faults.extend(validator.iter_errors(value).take(FAULTS_MAX).map(|error| {
+                let place = format!("{pointer}{}", error.instance_path());
+                Fault::new(&place, &error.to_string())
             }));
         }
         faults.truncate(FAULTS_MAX);
@@ -214,7 +236,7 @@ impl Parameters {
     pub(super) fn fault(&self, given: &Given<'_>, place: usize, detail: String) -> Refusal {
         let parameters = self.signature.as_ref().map(|it| it.parameters.as_slice());
         let name = parameters.and_then(|it| it.get(place)).map_or("", |it| it.name.as_str());
-        Refusal::values(vec![Fault { pointer: given.pointer(place, name), detail }])
+        Refusal::values(vec![Fault::new(&given.pointer(place, name), &detail)])
     }
 }
 

@@ -92,7 +92,7 @@ impl Store {
     /// Adds a callback to a batch; if what it waits for has come about, its delivery is due at once (F14).
     ///
     /// # Errors
-    /// A failure of the disk.
+    /// [`Error::TooManyCallbacks`], or a failure of the disk.
     pub async fn add_batch_callback(
         &self,
         batch: Ordinal,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
+use crate::domain::JobError;
+
 use super::{
     Alarm, Arc, Batch, CallbackId, CancelCounts, CancelPortion, Cleaned, Completion,
     DeliveryAttempt, DeliveryState, Error, Forgetting, Identity, Job, JobId, Json, LogLine, Many,
@@ -416,22 +418,16 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         const ROW: usize = 256;
         match self {
-            Self::Submit { submission, .. } => ROW + submission.spec.arguments_bytes(),
+            Self::Submit { submission, .. } => all_bytes(ROW, std::slice::from_ref(submission)),
             Self::SubmitMany { many: Many { calls, .. }, .. } => all_bytes(ROW, calls),
             Self::SubmitBatch { it, .. } => ROW + all_bytes(ROW, &it.calls),
             Self::Settle { settlement, .. } => {
-                let result = match &settlement.outcome {
-                    Outcome::Returned(result) => result.len(),
-                    Outcome::Raised(_)
-                    | Outcome::Cancelled
-                    | Outcome::Stopped
-                    | Outcome::Crashed
-                    | Outcome::NotStarted { .. } => 0,
-                };
-                ROW + result + log_bytes(&settlement.log)
+                ROW + outcome_bytes(&settlement.outcome) + log_bytes(&settlement.log)
             }
             Self::KeepLog { lines, .. } => ROW + log_bytes(lines),
-            Self::Complete { it, .. } => ROW + it.end.as_ref().map_or(0, Json::len),
+            Self::Complete { it, .. } => {
+                ROW + it.end.as_ref().map_or_else(JobError::bytes, Json::len)
+            }
             Self::BeginDeliveries { bodies, again, .. } => {
                 let bytes: usize = bodies.values().map(|body| ROW + body.len()).sum();
                 bytes + ROW * again.len()
@@ -464,7 +460,22 @@ impl Change {
 }
 
 fn all_bytes(row: usize, calls: &[Submission]) -> usize {
-    calls.iter().map(|call| row + call.spec.arguments_bytes()).sum()
+    let of_callback =
+        |it: &NewCallback| row + it.url.len() + it.sealed.as_ref().map_or(0, Vec::len);
+    let of_call = |call: &Submission| {
+        let callbacks: usize = call.callbacks.iter().map(of_callback).sum();
+        row + call.spec.arguments_bytes() + callbacks
+    };
+    calls.iter().map(of_call).sum()
+}
+
+/// The errors of earlier attempts, which may lose their texts for it, are there already.
+fn outcome_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Returned(result) => result.len(),
+        Outcome::Raised(error) => error.bytes(),
+        Outcome::Cancelled | Outcome::Stopped | Outcome::Crashed | Outcome::NotStarted { .. } => 0,
+    }
 }
 
 fn log_bytes(lines: &[LogLine]) -> usize {

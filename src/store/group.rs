@@ -237,7 +237,7 @@ impl<'a> Group<'a> {
         let guard = Guard { from: State::Running, attempt: Some(job.attempt) };
         self.end(&mut next, guard, result.as_ref())?;
         self.keep_log_lines(ordinal, &it.log)?;
-        self.keep_attempt(&next, job.failures)?;
+        self.keep_attempts(&job, &next)?;
         if running.may_have_callbacks {
             self.make_due(&mut next)?;
         }

@@ -63,8 +63,8 @@ pub use fsck::fsck;
 pub use lifecycle::Answer;
 pub use manual::Completion;
 pub use read::{
-    BatchPage, CallbackFilter, Changes, DueDelivery, Filter, JobChange, Left, Order, Outbox, Page,
-    Place, Standing, Told, Turn,
+    BatchPage, CallbackFilter, CallbackTurn, Changes, DueDelivery, Filter, JobChange, Left, Order,
+    Outbox, Page, Place, Standing, Told, Turn,
 };
 pub use redelivery::Redelivery;
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
@@ -195,6 +195,9 @@ pub enum Error {
     /// There are as many queues as there may be.
     #[error("there are {0} queues already")]
     TooManyQueues(usize),
+    /// The job, or the batch, has as many callbacks as it may.
+    #[error("there are {0} callbacks already")]
+    TooManyCallbacks(usize),
     /// Another attempt, or an end, came first; nothing was written.
     #[error("another write came first")]
     Superseded,
@@ -312,7 +315,7 @@ impl Store {
     /// Adds a callback; if the job is done, its delivery is due at once (F14).
     ///
     /// # Errors
-    /// A failure of the disk.
+    /// [`Error::TooManyCallbacks`], or a failure of the disk.
     pub async fn add_callback(&self, job: Ordinal, callback: NewCallback) -> Result<(), Error> {
         self.write(|reply| Change::AddCallback { job, callback, reply }).await
     }

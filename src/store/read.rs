@@ -19,26 +19,26 @@ mod outbox;
 mod queues;
 mod repeats;
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
 
 use crate::domain::{
-    BatchId, FailedAttempt, FunctionName, Job, JobId, Ordinal, QueueName, State, Timestamp,
+    BRIEF_BYTES_MAX, BatchId, FailedAttempts, FunctionName, Job, JobId, Ordinal, QueueName, State,
+    Timestamp,
 };
 
 use super::sqlite::rows;
 use super::{Error, Store};
 
 pub use batches::{BatchPage, Order, Place};
-pub use callbacks::CallbackFilter;
+pub use callbacks::{CallbackFilter, CallbackTurn};
 pub use changes::{Changes, JobChange, Left};
 pub use ends::Standing;
 pub use outbox::{DueDelivery, Outbox, Told, Turn};
 
 use batches::Extent;
 
-/// Arguments and results above this many bytes are left out of lists, waits and webhooks.
-const BRIEF_BYTES_MAX: i64 = 16 * 1024;
 /// Rows that one page of a filtered list examines.
 const EXAMINED_MAX: i64 = 10_000;
 
@@ -217,7 +217,9 @@ async fn filled(
         return rows::bare_job(row);
     }
     let mut job = rows::job(row)?;
-    let leaves_out = |bytes: Option<i64>| view == View::Brief && bytes > Some(BRIEF_BYTES_MAX);
+    // What is beside the row is not even read if it is left out.
+    let is_large = |bytes: i64| usize::try_from(bytes).is_ok_and(|bytes| bytes > BRIEF_BYTES_MAX);
+    let leaves_out = |bytes: Option<i64>| view == View::Brief && bytes.is_some_and(is_large);
     let (payload, bytes): (Option<i64>, i64) = (row.try_get(19)?, row.try_get(20)?);
     if let Some(payload) = payload.filter(|_| !leaves_out(Some(bytes))) {
         rows::add_arguments(&mut job, row, &whole(connection, payload).await?)?;
@@ -234,15 +236,20 @@ async fn filled(
             rows::add_result(&mut job, row, whole(connection, payload).await?)?;
         }
     }
-    Ok(job)
+    Ok(if view == View::Brief { job.brief().unwrap_or(job) } else { job })
 }
 
+/// One after the other: those of an older schema may be large.
 async fn failed_attempts(
     connection: &mut SqliteConnection,
     job: Ordinal,
-) -> Result<Vec<FailedAttempt>, Error> {
-    let found = sqlx::query(SELECT_FAILED).bind(job.0).fetch_all(connection).await?;
-    found.iter().map(rows::failed_attempt).collect()
+) -> Result<FailedAttempts, Error> {
+    let mut found = sqlx::query(SELECT_FAILED).bind(job.0).fetch(connection);
+    let mut attempts = FailedAttempts::default();
+    while let Some(row) = found.try_next().await? {
+        attempts.push(rows::failed_attempt(&row)?);
+    }
+    Ok(attempts)
 }
 
 async fn whole(connection: &mut SqliteConnection, payload: i64) -> Result<String, Error> {

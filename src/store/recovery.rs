@@ -86,7 +86,7 @@ pub(super) async fn recover(
             found.recovered += portion.len();
         }
     }
-    let is_culprit = |error: &JobError| error.kind == ErrorType::CrashLoop;
+    let is_culprit = |error: &JobError| *error.kind() == ErrorType::CrashLoop;
     found.has_culprit |= found.failed.iter().any(|job| job.error.as_ref().is_some_and(is_culprit));
     if !found.has_culprit {
         found.suspect_deliveries = begun.suspects;

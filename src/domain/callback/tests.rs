@@ -97,8 +97,13 @@ fn f15_chance_spreads_a_wait_by_a_fifth_each_way() {
 #[test]
 fn a_callback_stands_where_its_delivery_stands() {
     let of = |delivery: Option<DeliveryState>| {
-        let delivery =
-            delivery.map(|state| Delivery { state, next_at: None, deaths: 0, attempts: vec![] });
+        let delivery = delivery.map(|state| Delivery {
+            state,
+            next_at: None,
+            deaths: 0,
+            attempts: vec![],
+            earlier_attempts: 0,
+        });
         let (id, owner) = (CallbackId(Uuid::nil()), Owner::Job(JobId(Uuid::nil())));
         let url = String::new();
         Callback { id, owner, url, created_at: NOW, when: None, delivery }.state().as_str()

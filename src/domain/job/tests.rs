@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn names(word: &str, count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("{word}{number}")).collect()
-}
-
 #[test]
 fn a_functions_name_is_words_joined_by_dots() {
     let longest = "a".repeat(FunctionName::LENGTH_MAX);
@@ -24,14 +20,15 @@ fn a_functions_name_is_words_joined_by_dots() {
 #[test]
 fn a_queues_name_is_letters_digits_and_three_signs() {
     let longest = "q".repeat(QueueName::LENGTH_MAX);
-    for name in ["default", "A", "9", "a.b-c_d", "-", longest.as_str()] {
+    for name in ["default", "A", "9", "a.b-c_d", "-", "...", longest.as_str()] {
         assert_eq!(QueueName::new(name).map(|it| it.to_string()).as_deref(), Ok(name));
     }
     assert_eq!(QueueName::new("default"), Ok(QueueName::default_queue()));
     let too_long = "q".repeat(QueueName::LENGTH_MAX + 1);
-    for name in ["", "a b", "a/b", "é", "a\n", &too_long] {
+    for name in ["", "a b", "a/b", "é", "a\n", ".", "..", &too_long] {
         assert!(QueueName::new(name).is_err(), "{name:?}");
     }
+    assert!(QueueName::kept("..").is_ok(), "one that was made before still reads");
 }
 
 #[test]
@@ -43,32 +40,6 @@ fn e2_a_priority_is_from_minus_100_to_100_and_0_by_default() {
         assert!(Priority::new(value).is_err(), "{value}");
     }
     assert_eq!(Priority::default().get(), 0);
-}
-
-#[test]
-fn tags_are_at_most_16_of_1_to_64_characters() {
-    let most = names("tag", Tags::COUNT_MAX);
-    assert_eq!(Tags::new(most.clone()).expect("legal tags").as_slice(), most);
-    assert!(Tags::new(vec!["é".repeat(Tags::LENGTH_MAX)]).is_ok(), "characters, not bytes");
-    for illegal in [
-        names("tag", Tags::COUNT_MAX + 1),
-        vec![String::new()],
-        vec!["x".repeat(Tags::LENGTH_MAX + 1)],
-    ] {
-        assert!(Tags::new(illegal).is_err());
-    }
-}
-
-#[test]
-fn metadata_is_at_most_32_entries_of_bounded_texts() {
-    let entry = |key: usize, value: usize| vec![("é".repeat(key), "é".repeat(value))];
-    let entries = |count| names("key", count).into_iter().map(|key| (key, String::new())).collect();
-    assert!(Metadata::new(entries(Metadata::COUNT_MAX)).is_ok());
-    assert!(Metadata::new(entry(Metadata::KEY_LENGTH_MAX, Metadata::VALUE_LENGTH_MAX)).is_ok());
-    assert!(Metadata::new(entries(Metadata::COUNT_MAX + 1)).is_err());
-    assert!(Metadata::new(entry(0, 0)).is_err());
-    assert!(Metadata::new(entry(Metadata::KEY_LENGTH_MAX + 1, 0)).is_err());
-    assert!(Metadata::new(entry(1, Metadata::VALUE_LENGTH_MAX + 1)).is_err());
 }
 
 #[test]

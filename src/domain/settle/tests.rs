@@ -75,7 +75,7 @@ fn f4_g9_every_way_to_end_has_its_row_and_its_state() {
                     let job = running(on_interrupt, cancel_requested, crashes);
                     let next = settle(&job, outcome(how), NOW, 0.5);
                     assert_eq!(next.state, state, "{case}");
-                    let kind = next.error.as_ref().map(|error| error.kind.as_str());
+                    let kind = next.error.as_ref().map(|error| error.kind().as_str());
                     assert_eq!(kind, error, "{case}");
                     rows += 1;
                 }
@@ -91,7 +91,7 @@ fn f5_a_function_that_raises_cancelled_error_itself_has_failed() {
     let next = settle(&example::running(), Outcome::Raised(error), NOW, 0.5);
     assert_eq!(next.state, State::Failed);
     let error = next.error.expect("an error");
-    assert_eq!((error.kind.as_str(), error.attempt), ("CancelledError", 1));
+    assert_eq!((error.kind().as_str(), error.attempt()), ("CancelledError", 1));
 }
 
 #[test]
@@ -162,7 +162,7 @@ proptest! {
         prop_assert_eq!(next.finished_at.is_some(), next.is_done());
         prop_assert!(!next.is_done() || next.finished_at >= next.started_at);
         if let Some(error) = next.error {
-            prop_assert_eq!(error.attempt, job.attempt);
+            prop_assert_eq!(error.attempt(), job.attempt);
         }
     }
 }

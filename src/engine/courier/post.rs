@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::OnceCell;
 
 use crate::domain::callback::{Answer, DeliveryAttempt};
+use crate::domain::text::head;
 use crate::domain::{Ordinal, Pace, Timestamp};
 use crate::engine::Engine;
 use crate::engine::seal::Confidence;
@@ -19,7 +20,9 @@ use crate::store::{self, DueDelivery, Told};
 /// This much of an answer is read, so that the connection can be used again.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// This much of it is kept.
-const KEPT_BYTES_MAX: usize = 256;
+const KEPT_BYTES_MAX: usize = DeliveryAttempt::TEXT_BYTES_MAX;
+/// Bodies that are kept in one commit, in bytes, unless one alone is more.
+const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What is sent.
 struct Prepared {
@@ -35,9 +38,10 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    fn failed(at: Timestamp, error: String) -> Self {
+    fn failed(at: Timestamp, error: &str) -> Self {
         let (status, body, duration_ms) = (None, None, 0);
-        let attempt = DeliveryAttempt { at, status, error: Some(error), body, duration_ms };
+        let error = Some(cut(error));
+        let attempt = DeliveryAttempt { at, status, error, body, duration_ms };
         Self { answer: Answer::None, attempt }
     }
 
@@ -81,7 +85,9 @@ impl Engine {
         match self.prepare_post(due, bodies).await {
             Ok(prepared) => Ok(self.send(prepared, due).await),
             // Trying again does not mend it, but the schedule ends, and the log of the delivery says why.
-            Err(store::Error::Damaged(detail)) => Ok(Sent::failed(self.clock().wall_now(), detail)),
+            Err(store::Error::Damaged(detail)) => {
+                Ok(Sent::failed(self.clock().wall_now(), &detail))
+            }
             Err(error) => Err(error),
         }
     }
@@ -130,8 +136,8 @@ impl Engine {
             Told::Batch(..) => None,
         });
         let places: BTreeSet<Ordinal> = places.collect();
-        let jobs = store.jobs_at(&places.into_iter().collect::<Vec<_>>()).await?;
-        let mut bodies = BTreeMap::new();
+        let jobs = store.brief_at(&places.into_iter().collect::<Vec<_>>()).await?;
+        let (mut all, mut portion, mut bytes) = (BTreeMap::new(), BTreeMap::new(), 0);
         for (callback, told) in of {
             let body = match told {
                 Told::Job(place) => {
@@ -142,13 +148,32 @@ impl Engine {
                     store.batch_at(*batch).await?.map(|batch| (render.batch)(&batch, *when))
                 }
             };
-            bodies.extend(body.map(|body| (*callback, body)));
+            let Some(body) = body else { continue };
+            if bytes + body.len() > TOGETHER_BYTES_MAX {
+                all.append(&mut self.kept_bodies(std::mem::take(&mut portion), Vec::new()).await?);
+                bytes = 0;
+            }
+            bytes += body.len();
+            portion.insert(*callback, body);
         }
-        let bodies = Arc::new(bodies);
+        all.append(&mut self.kept_bodies(portion, again.clone()).await?);
+        Ok(Arc::new(all))
+    }
+
+    /// Keeps bodies, and notes that they and those of before are on their way, all in one commit. Gives them back.
+    async fn kept_bodies(
+        &self,
+        bodies: BTreeMap<Ordinal, String>,
+        again: Vec<Ordinal>,
+    ) -> Result<BTreeMap<Ordinal, String>, store::Error> {
+        if bodies.is_empty() && again.is_empty() {
+            return Ok(bodies);
+        }
         let rows = u32::try_from(bodies.len() + again.len()).unwrap_or(u32::MAX);
         let _turn = self.shared.courier_writes.acquire_many(rows).await;
-        store.begin_deliveries(Arc::clone(&bodies), again.clone()).await?;
-        Ok(bodies)
+        let bodies = Arc::new(bodies);
+        self.shared.store.begin_deliveries(Arc::clone(&bodies), again).await?;
+        Ok(Arc::unwrap_or_clone(bodies))
     }
 
     async fn send(&self, prepared: Prepared, due: &DueDelivery) -> Sent {
@@ -174,7 +199,7 @@ impl Engine {
         };
         let mut sent = match answered {
             Ok(response) => heard(response, now).await,
-            Err(error) => Sent::failed(now, error.to_string()),
+            Err(error) => Sent::failed(now, &error.to_string()),
         };
         sent.attempt.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         sent
@@ -190,7 +215,7 @@ async fn heard(mut response: Response, now: Timestamp) -> Sent {
     let read = response.body.read(KEPT_BYTES_MAX, ANSWER_BYTES_MAX, |_bytes| {}).await;
     let error = match read.end {
         End::Whole | End::Cut => None,
-        End::Failed(error) => Some(error.to_string()),
+        End::Failed(error) => Some(cut(&error.to_string())),
     };
     let body = Some(text(&read.bytes));
     Sent {
@@ -226,9 +251,13 @@ impl Prepared {
     }
 }
 
-/// The first bytes of an answer, as text.
+/// The first bytes of an answer, as text; a byte that is none takes three.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+fn cut(error: &str) -> String {
+    head(error, KEPT_BYTES_MAX).into_owned()
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).

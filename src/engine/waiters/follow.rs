@@ -5,13 +5,9 @@ use std::sync::Arc;
 use foldhash::HashSet;
 use tokio::sync::mpsc;
 
-use crate::domain::{Job, JobId, Json, Spec};
+use crate::domain::{Job, JobId};
 
 use super::{Error, Place, Table, Waiters, Watcher, lock};
-
-/// Results and arguments above this many bytes are not kept for whoever follows: a reader that is slow would hold
-/// them all in memory.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 impl Waiters {
     /// Gets jobs as they are done; none yet.
@@ -75,23 +71,9 @@ impl Drop for Follow {
     }
 }
 
-/// The job without what is large.
+/// The job without what is large: a reader that is slow would hold all of it in memory.
 pub(super) fn slim(job: &Arc<Job>) -> Arc<Job> {
-    let spec = &job.spec;
-    let result_omitted = job.result.as_ref().map_or(0, Json::len) > KEPT_BYTES_MAX;
-    let omits_arguments = spec.arguments_bytes() > KEPT_BYTES_MAX;
-    if !result_omitted && !omits_arguments {
-        return Arc::clone(job);
-    }
-    let mut slim = (**job).clone();
-    if result_omitted {
-        slim.result = None;
-        slim.result_omitted = true;
-    }
-    if omits_arguments {
-        slim.spec = Arc::new(Spec { args: None, kwargs: None, ..(**spec).clone() });
-    }
-    Arc::new(slim)
+    job.brief().map_or_else(|| Arc::clone(job), Arc::new)
 }
 
 #[cfg(test)]
@@ -99,7 +81,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{Outcome, Timestamp, example, settle};
+    use crate::domain::{BRIEF_BYTES_MAX, Json, Outcome, Spec, Timestamp, example, settle};
 
     fn done(number: u128, result: Json) -> Arc<Job> {
         let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
@@ -112,7 +94,7 @@ mod tests {
         let waiters = Waiters::new(1, 0);
         let mut follow = waiters.follow().expect("a place");
         assert!(waiters.follow().is_err(), "it is a waiter like any other");
-        let large = Json::trusted(format!("\"{}\"", "x".repeat(KEPT_BYTES_MAX)));
+        let large = Json::trusted(format!("\"{}\"", "x".repeat(BRIEF_BYTES_MAX)));
         let jobs = [done(1, Json::trusted("1")), done(2, large), done(3, Json::trusted("3"))];
         follow.add(jobs.iter().map(|job| job.spec.id));
         follow.remove(jobs[2].spec.id);

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::domain::{ErrorType, JobError, Json, Outcome};
 use crate::runtime::process::{Ended, Exceeded, Refused};
+use crate::runtime::returned;
 
 use super::Stdout;
 
@@ -27,11 +28,12 @@ pub(super) struct Left {
 pub(super) fn of(program: &str, stdout: &Stdout, output_bytes_max: usize, left: Left) -> Outcome {
     match failure(program, output_bytes_max, &left) {
         Some(error) => {
-            let said = Some(left.said).filter(|said| !said.is_empty());
-            Outcome::Raised(JobError { traceback: said, ..error })
+            let is_silent = left.said.is_empty();
+            Outcome::Raised(if is_silent { error } else { error.with_traceback(&left.said) })
         }
         None => match result(stdout, left.output) {
-            Ok(result) => Outcome::Returned(result),
+            // How much it may write is limited already.
+            Ok(result) => returned(result, usize::MAX),
             Err(detail) => Outcome::Raised(JobError::of(ErrorType::InvalidResult, detail)),
         },
     }

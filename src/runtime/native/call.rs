@@ -62,12 +62,10 @@ impl Call {
         self.cancellation.cancelled().await;
     }
 
-    /// Says how far it is: a fraction from 0 to 1, and what it is doing. Only the last is kept, and
-    /// shown while the attempt runs.
+    /// Says how far it is: a fraction from 0 to 1, and what it is doing, of which 1 KiB is kept. Only the last is kept,
+    /// and shown while the attempt runs.
     pub fn progress(&self, fraction: impl Into<Option<f64>>, message: impl Into<Option<String>>) {
-        let fraction = fraction.into().filter(|fraction| fraction.is_finite());
-        let fraction = fraction.map(|fraction| fraction.clamp(0.0, 1.0));
-        self.told.progress(Progress { fraction, message: message.into() });
+        self.told.progress(Progress::new(fraction.into(), message.into().as_deref()));
     }
 
     /// Writes a line to the job's log, or several. It is seen at once, and kept with the job: its last MiB, each

@@ -100,7 +100,7 @@ pub(super) fn function(client: &Client) -> Native {
                     Refusal::Invalid(denied.to_string())
                 }
             })?;
-            prepared(arguments).map(drop).map_err(|error| Refusal::Invalid(error.message))
+            prepared(arguments).map(drop).map_err(|error| Refusal::Invalid(error.message().to_owned()))
         })
 }
 
@@ -221,9 +221,10 @@ fn body(asked: &HttpRequest) -> Result<Bytes, JobError> {
 }
 
 fn shown(response: &Response, body: &[u8], elapsed: Duration) -> HttpResponse {
+    // No text has U+0000, so that every reader of JSON takes it.
     let (body, body_encoding) = match std::str::from_utf8(body) {
-        Ok(text) => (text.to_owned(), "utf-8"),
-        Err(_binary) => (STANDARD.encode(body), "base64"),
+        Ok(text) if !text.contains('\0') => (text.to_owned(), "utf-8"),
+        Ok(_) | Err(_) => (STANDARD.encode(body), "base64"),
     };
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in &response.headers {

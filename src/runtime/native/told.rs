@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::domain::log::LOG_BYTES_MAX;
-use crate::domain::{LogLine, LogPlace, LogStream, Progress};
+use crate::domain::{LogLine, LogPlace, LogStream, Progress, text};
 
 /// What was told and is not kept elsewhere yet.
 #[derive(Debug)]
@@ -128,11 +128,7 @@ impl State {
 
 /// As much of a line as one may have, without what no text may have.
 fn fitting(line: &str) -> String {
-    let mut end = line.len().min(LogLine::TEXT_BYTES_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line[..end].replace('\0', "\u{fffd}")
+    text::head(&text::without_nul(line), LogLine::TEXT_BYTES_MAX).into_owned()
 }
 
 #[cfg(test)]
@@ -166,6 +162,7 @@ mod tests {
         let bytes: usize = lines.iter().map(LogLine::bytes).sum();
         assert!(bytes <= LOG_BYTES_MAX && bytes > LOG_BYTES_MAX - 2 * LogLine::TEXT_BYTES_MAX);
         assert_eq!(lines.last().map(|line| line.place.number), Some(1_000));
-        assert!(lines.iter().all(|line| line.text.len() == LogLine::TEXT_BYTES_MAX));
+        assert!(lines.iter().all(|line| line.text.len() <= LogLine::TEXT_BYTES_MAX));
+        assert!(lines.iter().all(|line| line.text.ends_with("bytes left out]")), "and says so");
     }
 }

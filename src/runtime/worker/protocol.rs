@@ -1,12 +1,14 @@
 //! What a worker and the server say to each other: JSON-RPC 2.0, one object a line (jsonrpc.org/specification).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::domain::{ErrorType, FunctionName, JobError, Json, Parameter};
+use crate::domain::json::{Keys, check, mended};
+use crate::domain::{ErrorType, FunctionName, JobError, Json, Parameter, text};
 use crate::runtime::Call;
 use crate::runtime::parameters::Parameters;
 
@@ -14,6 +16,13 @@ use crate::runtime::parameters::Parameters;
 pub(super) const INITIALIZE: u64 = 0;
 /// The method is not there (JSON-RPC 2.0, section 5.1).
 const METHOD_NOT_FOUND: i64 = -32_601;
+
+/// Largest announcement, in bytes: all of it is kept, and shown to whoever asks for functions.
+const ANNOUNCEMENT_BYTES_MAX: usize = 1024 * 1024;
+/// Most functions of a worker.
+const FUNCTIONS_MAX: usize = 1_024;
+/// Longest description of a function, in bytes; what is longer is cut, and says so.
+const DESCRIPTION_BYTES_MAX: usize = 4 * 1024;
 
 /// The first request: what can you do?
 pub(super) fn initialize(worker: &str) -> String {
@@ -110,7 +119,19 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>,
 /// Why it is none of the protocol.
 pub(super) fn said(line: &[u8]) -> Result<Said, String> {
     let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-    let message: Message<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    match serde_json::from_str(text) {
+        Ok(message) => told(message),
+        // Texts that it repeats may hold what no text may: half of a surrogate pair, as Python decodes file names.
+        Err(error) => match mended(text) {
+            Cow::Owned(mended) => {
+                told(serde_json::from_str(&mended).map_err(|_other| error.to_string())?)
+            }
+            Cow::Borrowed(_) => Err(error.to_string()),
+        },
+    }
+}
+
+fn told(message: Message<'_>) -> Result<Said, String> {
     if message.jsonrpc != "2.0" {
         return Err(format!("jsonrpc is \"{}\", not \"2.0\"", message.jsonrpc));
     }
@@ -164,12 +185,13 @@ pub(super) fn raised(error: RpcError) -> JobError {
     };
     // The names of our own are for what the server finds out itself.
     let kind = ErrorType::Named(name.into());
-    let clean = |text: String| text.replace('\0', "\u{fffd}");
-    let raised = JobError {
-        traceback: data.traceback.map(clean),
-        details: data.details.map(Json::from),
-        ..JobError::of(kind, clean(error.message))
-    };
+    let mut raised = JobError::of(kind, error.message);
+    if let Some(traceback) = data.traceback {
+        raised = raised.with_traceback(&traceback);
+    }
+    if let Some(details) = data.details {
+        raised = raised.with_details(Json::from(details));
+    }
     match data.retryable {
         Some(retryable) => raised.retryable(retryable),
         None => raised,
@@ -201,8 +223,17 @@ pub(super) fn announced(result: &Json) -> Result<Vec<Announced>, String> {
         #[serde(default)]
         parameters: Option<Vec<ParameterText>>,
     }
+    if result.len() > ANNOUNCEMENT_BYTES_MAX {
+        let bytes = result.len();
+        return Err(format!("it announces {bytes} bytes; {ANNOUNCEMENT_BYTES_MAX} are the limit"));
+    }
+    check(result.as_str(), Keys::Any).map_err(|why| format!("what it announces {why}"))?;
     let announcement: Announcement =
         serde_json::from_str(result.as_str()).map_err(|error| error.to_string())?;
+    if announcement.functions.len() > FUNCTIONS_MAX {
+        let count = announcement.functions.len();
+        return Err(format!("it announces {count} functions; {FUNCTIONS_MAX} are the limit"));
+    }
     let function = |text: FunctionText| {
         let name =
             FunctionName::new(&text.name).map_err(|error| format!("'{}': {error}", text.name))?;
@@ -212,7 +243,8 @@ pub(super) fn announced(result: &Json) -> Result<Vec<Announced>, String> {
                 .map_err(|error| format!("{name}: {error}"))?,
         };
         let parameters = Arc::new(parameters);
-        Ok(Announced { name, description: text.description, parameters })
+        let description = text::head(&text.description, DESCRIPTION_BYTES_MAX).into_owned();
+        Ok(Announced { name, description, parameters })
     };
     announcement.functions.into_iter().map(function).collect()
 }
@@ -276,11 +308,11 @@ mod tests {
     fn an_error_keeps_its_type_and_its_traceback_and_takes_no_name_of_ours() {
         let text = r#"{"code":-32000,"message":"no","data":{"type":"panic","traceback":"t","retryable":false,"details":{"a":1}}}"#;
         let error = raised(serde_json::from_str(text).unwrap());
-        assert_eq!(error.kind, ErrorType::Named("panic".into()));
-        assert_eq!((error.traceback.as_deref(), error.permanent), (Some("t"), true));
-        assert_eq!(error.details.unwrap().as_str(), "{\"a\":1}");
+        assert_eq!(error.kind(), &ErrorType::Named("panic".into()));
+        assert_eq!((error.traceback(), error.is_permanent()), (Some("t"), true));
+        assert_eq!(error.details().unwrap().as_str(), "{\"a\":1}");
         let missing = raised(serde_json::from_str(r#"{"code":-32601,"message":"no f"}"#).unwrap());
-        assert_eq!(missing.kind, ErrorType::Named("LookupError".into()));
+        assert_eq!(missing.kind(), &ErrorType::Named("LookupError".into()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe::Sender;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ErrorType, JobError, Json, LogStream, Outcome};
+use crate::domain::{ErrorType, JobError, Json, LogStream, Outcome, text};
 use crate::runtime::process::{End, Ended, Exceeded, Process, Reins};
 use crate::runtime::stderr::{self, Pace, Tail};
 use crate::runtime::{Call, returned};
@@ -23,6 +23,9 @@ const STRAY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the last words of a process that has ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// Longest reason: it is shown for as long as there is no other, and may repeat what a process wrote.
+const REASON_BYTES_MAX: usize = 1_024;
+
 /// Why a process is of no use any more.
 #[derive(Debug)]
 pub(super) struct Lost {
@@ -35,7 +38,9 @@ pub(super) struct Lost {
 
 impl Lost {
     pub(super) fn of(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), wrote: None, is_ending: false }
+        let reason: String = reason.into();
+        let reason = text::head(&reason, REASON_BYTES_MAX).into_owned();
+        Self { reason, wrote: None, is_ending: false }
     }
 
     fn ending(reason: impl Into<String>) -> Self {
@@ -135,7 +140,7 @@ impl Seat {
                 }
                 Said::Answer(INITIALIZE, Err(error)) => {
                     let error = protocol::raised(error);
-                    return Err(Lost::of(format!("initialize: {}", error.message)));
+                    return Err(Lost::of(format!("initialize: {}", error.message())));
                 }
                 Said::Answer(id, _) => return Err(unasked(id)),
                 Said::Progress { .. } | Said::Log { .. } => {}
@@ -276,9 +281,9 @@ impl Seat {
         };
         let message = format!("the process of worker '{}' is lost: {reason}", self.name);
         let details = serde_json::json!({"exit_code": ended.code, "signal": ended.signal});
-        let said = Some(self.errors.take()).filter(|said| !said.is_empty());
-        let error = JobError { traceback: said, ..JobError::of(kind, message) };
-        error.with_details(Json::trusted(details.to_string()))
+        let said = self.errors.take();
+        let error = JobError::of(kind, message).with_details(Json::trusted(details.to_string()));
+        if said.is_empty() { error } else { error.with_traceback(&said) }
     }
 
     /// Lets it end by itself, and makes it if it does not in so long.
@@ -332,6 +337,7 @@ fn understood(line: &[u8]) -> Result<Said, Lost> {
     protocol::said(line).map_err(|error| {
         let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
         let lost = Lost::of("it wrote a line that is none of the protocol");
+        let error = text::head(&error, REASON_BYTES_MAX);
         Lost { wrote: Some(format!("({error}): {shown}")), ..lost }
     })
 }

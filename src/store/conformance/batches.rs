@@ -210,7 +210,8 @@ async fn w5_w6_callbacks_of_a_batch_are_due_in_the_commit_that_brings_what_they_
     assert_eq!(it.number(deliveries).await, 3, "4 has come about already, 5 has not");
     it.settle(&jobs[2], returned()).await.expect("a running job");
     assert_eq!(it.number(deliveries).await, 5);
-    let callbacks = it.store.batch_callbacks(made.ordinal).await.expect("they read");
+    let page = it.store.batch_callbacks(made.ordinal, (None, 1_000)).await;
+    let callbacks = page.expect("they read").0;
     let pending = |delivery: &crate::domain::Delivery| delivery.state == DeliveryState::Pending;
     assert!(callbacks.iter().all(|it| it.delivery.as_ref().is_some_and(pending)));
     assert_eq!(callbacks.last().and_then(|it| it.when), Some(When::AllCompleted));

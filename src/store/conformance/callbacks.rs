@@ -62,7 +62,7 @@ pub(super) async fn only_due(it: &Shelf) -> DueDelivery {
 }
 
 pub(super) async fn callbacks(it: &Shelf, job: &Job) -> Vec<Callback> {
-    it.store.callbacks(job.ordinal).await.expect("they read")
+    it.store.callbacks(job.ordinal, (None, 1_000)).await.expect("they read").0
 }
 
 pub(super) fn report(

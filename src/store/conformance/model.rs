@@ -267,7 +267,10 @@ impl Pair {
             let known = self.started.get(&number).map_or(0, |job| job.attempt);
             if jobs[&number].attempt != known {
                 let job = self.shelf.job(&jobs[&number]).await;
-                prop_assert_eq!(job.attempts.len(), usize::try_from(job.failures).expect("few"));
+                prop_assert_eq!(
+                    job.attempts.as_slice().len(),
+                    usize::try_from(job.failures).expect("few")
+                );
                 self.started.insert(number, job);
             }
         }
@@ -359,7 +362,7 @@ fn view(job: &Job) -> View {
     assert_eq!(job.expires_at.is_some(), job.is_done(), "{job:?}");
     let names = ["ValueError", "interrupted", "crash_loop", "start_timeout", "total_timeout"];
     let error = job.error.as_ref().map(|error| {
-        let known = names.into_iter().find(|name| *name == error.kind.as_str());
+        let known = names.into_iter().find(|name| *name == error.kind().as_str());
         known.unwrap_or("an error that nothing here raises")
     });
     View {

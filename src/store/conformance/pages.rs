@@ -69,7 +69,7 @@ async fn what_is_not_there_is_not_found() {
     assert!(it.store.job(example::spec(2).id).await.expect("it reads").is_none());
     let found = it.store.jobs_at(&[Ordinal(7), job.ordinal, Ordinal(-1)]).await.expect("they read");
     assert_eq!(found, [job]);
-    assert!(it.store.callbacks(Ordinal(7)).await.expect("they read").is_empty());
+    assert!(it.store.callbacks(Ordinal(7), (None, 1_000)).await.expect("they read").0.is_empty());
 }
 
 #[tokio::test]

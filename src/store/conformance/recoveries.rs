@@ -21,7 +21,7 @@ async fn g5_what_ran_when_a_server_died_runs_again_or_fails_with_a_name() {
     let once = it.job(&once).await;
     assert_eq!((once.state, once.attempt, once.finished_at), (State::Failed, 1, Some(NOW)));
     let error = once.error.expect("an error");
-    assert_eq!((error.kind.as_str(), error.attempt), ("interrupted", 1));
+    assert_eq!((error.kind().as_str(), error.attempt()), ("interrupted", 1));
     let waiting = it.job(&waiting).await;
     assert_eq!((waiting.attempt, waiting.interruptions), (1, 0));
 }
@@ -38,7 +38,7 @@ async fn g9_a_job_during_which_three_servers_died_is_a_crash_loop() {
     it = it.reopened().await;
     let job = it.job(&job).await;
     assert_eq!((job.state, job.crashes, job.attempt), (State::Failed, 3, 3));
-    assert_eq!(job.error.expect("an error").kind.as_str(), "crash_loop");
+    assert_eq!(job.error.expect("an error").kind().as_str(), "crash_loop");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn g9_once_the_cause_is_known_nobody_else_is_suspected() {
     it = it.reopened().await;
     assert_eq!(it.tells().await, ["claimed [2]"]);
     let first = &it.store.jobs_at(&[super::Ordinal(1)]).await.expect("it reads")[0];
-    assert_eq!(first.error.as_ref().map(|error| error.kind.as_str()), Some("crash_loop"));
+    assert_eq!(first.error.as_ref().map(|error| error.kind().as_str()), Some("crash_loop"));
     assert_eq!(it.submit(3).await.state, State::Running, "beside the other one");
 }
 

@@ -121,8 +121,7 @@ impl Group<'_> {
                 reply.set(Ok(self.cancel_batch(*batch)?));
             }
             Change::AddBatchCallback { batch, callback, when, reply } => {
-                self.add_batch_callback(*batch, callback, *when)?;
-                reply.set(Ok(()));
+                reply.set(self.add_batch_callback(*batch, callback, *when)?);
             }
             // Done by now, or when all others of the group are.
             _ => {}
@@ -172,15 +171,18 @@ impl Group<'_> {
         batch: Ordinal,
         callback: &NewCallback,
         when: When,
-    ) -> Result<(), Error> {
+    ) -> Result<Result<(), Error>, Error> {
+        if self.sql.batch_has_all_callbacks(batch)? {
+            return Ok(Err(Error::TooManyCallbacks(NewCallback::COUNT_MAX)));
+        }
         self.sql.add_batch_callback(batch, callback, when)?;
         let nothing = Counts::default();
-        let Some(row) = self.sql.count_batch(batch, nothing)? else { return Ok(()) };
+        let Some(row) = self.sql.count_batch(batch, nothing)? else { return Ok(Ok(())) };
         // What this group has changed so far is counted at its end, and makes it due then.
         if when.is_met(row.counts, row.is_done) {
             self.makes_due |= self.sql.make_batch_due(batch, when, callback.due_at)?;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Notes that a job of `batch` stands elsewhere since the change at `seq`. A failure may cancel the rest (E8).

@@ -76,7 +76,7 @@ impl Group<'_> {
     fn time_is_over(&mut self, row: &DueRow, error: JobError) -> Result<(), Error> {
         self.withdraw_due(row)?;
         let seq = self.change_of(row.ordinal);
-        let error = JobError { attempt: row.attempt, ..error };
+        let error = error.of_attempt(row.attempt);
         let retention_ms = row.options.retention_ms;
         let expires_at = row.batch.is_none().then(|| self.now.plus_millis(retention_ms));
         if !self.sql.fail_waiting(row.ordinal, seq)? {
@@ -89,13 +89,13 @@ impl Group<'_> {
         self.moved(row.batch, (ordinal, seq), (State::Pending, State::Failed))
     }
 
-    /// Keeps the attempt that has just failed. Of a job that has no other, its own row tells all.
-    pub(super) fn keep_attempt(&self, next: &Job, failures_before: u32) -> Result<(), Error> {
-        if next.failures > failures_before
-            && next.spec.options.retry.max_attempts > 1
-            && let Some(failed) = next.attempts.last()
-        {
-            self.sql.keep_attempt(next.ordinal, failed)?;
+    /// Keeps the attempt that has just failed, and what it has left of those before. Of a job that has no other, its own
+    /// row tells all.
+    pub(super) fn keep_attempts(&self, before: &Job, next: &Job) -> Result<(), Error> {
+        if next.failures > before.failures && next.spec.options.retry.max_attempts > 1 {
+            for failed in next.attempts.changed_since(&before.attempts) {
+                self.sql.keep_attempt(next.ordinal, failed)?;
+            }
         }
         Ok(())
     }

@@ -7,19 +7,22 @@ use crate::store::{Error, Redelivery};
 use super::Group;
 
 impl Group<'_> {
-    /// Adds a callback to a job; due at once if that is done.
+    /// Adds a callback to a job, if that may have another; due at once if it is done.
     pub(super) fn add_callback(
         &mut self,
         job: Ordinal,
         callback: &NewCallback,
-    ) -> Result<(), Error> {
+    ) -> Result<Result<(), Error>, Error> {
+        if self.sql.has_all_callbacks(job)? {
+            return Ok(Err(Error::TooManyCallbacks(NewCallback::COUNT_MAX)));
+        }
         self.sql.add_callback(job, callback)?;
         self.make_due_of(job, callback.due_at)?;
         if let Some(running) = self.ledger.running(job) {
             let running = Running { may_have_callbacks: true, ..running };
             self.ledger.set_running(job, Some(running));
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Makes the delivery of a callback due again, unless it is so already.

@@ -11,8 +11,7 @@ impl Group<'_> {
         match change {
             Change::Forget { id, now, reply } => reply.set(Ok(self.forget(*id, *now)?)),
             Change::AddCallback { job, callback, reply } => {
-                self.add_callback(*job, callback)?;
-                reply.set(Ok(()));
+                reply.set(self.add_callback(*job, callback)?);
             }
             Change::BeginDeliveries { bodies, again, reply } => {
                 let epoch = self.counters.epoch;

@@ -5,25 +5,29 @@ use sqlx::{Row as _, SqliteConnection};
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    BatchId, Callback, CallbackId, CallbackState, Delivery, DeliveryState, JobId, Ordinal, Owner,
-    StateCounts, Timestamp, When,
+    BatchId, Callback, CallbackId, CallbackState, Delivery, DeliveryState, JobId, NewCallback,
+    Ordinal, Owner, StateCounts, Timestamp, When, text,
 };
 use crate::store::sqlite::rows;
 use crate::store::{Error, Store};
 
 use super::EXAMINED_MAX;
 
-const SELECT_OF: &str =
-    "select ordinal from callbacks where job = ?1 or batch = ?2 order by ordinal";
+const SELECT_OF_JOB: &str =
+    "select ordinal from callbacks where job = ?1 and ordinal > ?2 order by ordinal limit ?3";
+const SELECT_OF_BATCH: &str =
+    "select ordinal from callbacks where batch = ?1 and ordinal > ?2 order by ordinal limit ?3";
 const SELECT_BY_ID: &str = "select ordinal from callbacks where id = ?";
 const SELECT_CALLBACKS: &str =
     "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at, c.at_event,
-    (select j.id from calls as j where j.ordinal = c.job), (select b.id from batches as b where b.ordinal = c.batch), d.deaths
+    (select j.id from calls as j where j.ordinal = c.job), (select b.id from batches as b where b.ordinal = c.batch),
+    d.attempts, d.deaths
 from json_each(?) as e cross join callbacks as c on c.ordinal = e.value
     left join deliveries as d on d.callback = c.ordinal
 order by e.key";
 const SELECT_ATTEMPTS: &str = "select a.callback, a.at, a.status, a.error, a.body, a.duration_ms
-from json_each(?) as e cross join delivery_attempts as a on a.callback = e.value
+from json_each(?1) as e cross join deliveries as d on d.callback = e.value
+    cross join delivery_attempts as a on a.callback = d.callback and a.number > d.attempts - ?2
 order by a.callback, a.number";
 /// The index of failed deliveries leads to them, however many others there are.
 const SELECT_FAILED_PAGE: &str = "select c.ordinal
@@ -61,6 +65,11 @@ pub struct CallbackFilter {
     pub created_before: Option<Timestamp>,
 }
 
+/// A page of the callbacks of one job or batch: behind which place it begins, and how many it may have.
+pub type CallbackTurn = (Option<Ordinal>, usize);
+/// What stands on it, and behind which place the next one begins.
+pub type CallbackTurned = (Vec<Callback>, Option<Ordinal>);
+
 /// Where the callbacks of one page stand, the newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackPlaces {
@@ -71,33 +80,45 @@ pub struct CallbackPlaces {
 }
 
 impl Store {
-    /// A job's callbacks with their deliveries, in the order they were added.
+    /// At most `limit` callbacks of a job with their deliveries, in the order they were added, and where the next page
+    /// begins; none behind the last.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn callbacks(&self, job: Ordinal) -> Result<Vec<Callback>, Error> {
-        self.callbacks_of(Some(job), None).await
+    pub async fn callbacks(
+        &self,
+        job: Ordinal,
+        page: CallbackTurn,
+    ) -> Result<CallbackTurned, Error> {
+        self.callbacks_of((SELECT_OF_JOB, job), page).await
     }
 
-    /// A batch's callbacks with their deliveries, in the order they were added.
+    /// The same of a batch.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn batch_callbacks(&self, batch: Ordinal) -> Result<Vec<Callback>, Error> {
-        self.callbacks_of(None, Some(batch)).await
+    pub async fn batch_callbacks(
+        &self,
+        batch: Ordinal,
+        page: CallbackTurn,
+    ) -> Result<CallbackTurned, Error> {
+        self.callbacks_of((SELECT_OF_BATCH, batch), page).await
     }
 
     async fn callbacks_of(
         &self,
-        job: Option<Ordinal>,
-        batch: Option<Ordinal>,
-    ) -> Result<Vec<Callback>, Error> {
+        (select, owner): (&'static str, Ordinal),
+        (after, limit): CallbackTurn,
+    ) -> Result<CallbackTurned, Error> {
         // One snapshot of all: a delivery that has ended shows the attempt that ended it.
         let mut snapshot = self.readers.begin().await?;
-        let query = sqlx::query_scalar(SELECT_OF).bind(job.map(|it| it.0));
-        let query = query.bind(batch.map(|it| it.0));
-        let places: Vec<i64> = query.fetch_all(&mut *snapshot).await?;
-        shown(&mut snapshot, &places).await
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let query = sqlx::query_scalar(select).bind(owner.0).bind(after.map_or(0, |it| it.0));
+        let mut places: Vec<i64> = query.bind(one_more).fetch_all(&mut *snapshot).await?;
+        let is_last = places.len() <= limit;
+        places.truncate(limit);
+        let next = places.last().filter(|_| !is_last).copied().map(Ordinal);
+        Ok((shown(&mut snapshot, &places).await?, next))
     }
 
     /// The callback of that id with its delivery.
@@ -200,7 +221,8 @@ async fn shown(connection: &mut SqliteConnection, places: &[i64]) -> Result<Vec<
     let places =
         serde_json::to_string(places).map_err(|error| Error::Damaged(error.to_string()))?;
     let mut attempts: Vec<(i64, DeliveryAttempt)> = Vec::new();
-    let made = sqlx::query(SELECT_ATTEMPTS).bind(&places);
+    let most = i64::try_from(Delivery::SHOWN_MAX).unwrap_or(i64::MAX);
+    let made = sqlx::query(SELECT_ATTEMPTS).bind(&places).bind(most);
     for row in made.fetch_all(&mut *connection).await? {
         attempts.push((row.try_get(0)?, attempt(&row)?));
     }
@@ -214,18 +236,23 @@ fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Call
     let from = attempts.partition_point(|(of, _)| *of < ordinal);
     let made = || attempts[from..].iter().take_while(|(of, _)| *of == ordinal);
     let delivery = match row.try_get::<Option<&str>, _>(4)? {
-        Some(state) => Some(Delivery {
-            state: rows::known(DeliveryState::parse, state)?,
-            next_at: row.try_get::<Option<i64>, _>(5)?.map(Timestamp),
-            deaths: row.try_get(9)?,
-            attempts: made().map(|(_, attempt)| attempt.clone()).collect(),
-        }),
+        Some(state) => {
+            let attempts: Vec<_> = made().map(|(_, attempt)| attempt.clone()).collect();
+            let all = usize::try_from(row.try_get::<i64, _>(9)?).unwrap_or(0);
+            Some(Delivery {
+                state: rows::known(DeliveryState::parse, state)?,
+                next_at: row.try_get::<Option<i64>, _>(5)?.map(Timestamp),
+                deaths: row.try_get(10)?,
+                earlier_attempts: all.saturating_sub(attempts.len()),
+                attempts,
+            })
+        }
         None => None,
     };
     Ok(Callback {
         id: CallbackId(rows::uuid(row.try_get(1)?)?),
         owner: owner(row)?,
-        url: row.try_get(2)?,
+        url: cut(row.try_get(2)?, NewCallback::URL_BYTES_MAX),
         created_at: Timestamp(row.try_get(3)?),
         when: row
             .try_get::<Option<&str>, _>(6)?
@@ -247,8 +274,15 @@ fn attempt(row: &SqliteRow) -> Result<DeliveryAttempt, Error> {
     Ok(DeliveryAttempt {
         at: Timestamp(row.try_get(1)?),
         status: row.try_get(2)?,
-        error: row.try_get(3)?,
+        error: row
+            .try_get::<Option<&str>, _>(3)?
+            .map(|error| cut(error, DeliveryAttempt::TEXT_BYTES_MAX)),
         body: row.try_get(4)?,
         duration_ms: row.try_get(5)?,
     })
+}
+
+/// Rows of an older schema may be larger than what is kept today.
+fn cut(kept: &str, bytes_max: usize) -> String {
+    text::head(kept, bytes_max).into_owned()
 }

@@ -14,10 +14,10 @@ const SELECT_NEXT_TURN: &str = "select min(it.turn_at) from (
     select min(turn_at) as turn_at from receivers where share = 'quick' and turn_at > ?1
     union all select min(turn_at) from receivers where share = 'new' and turn_at > ?1
     union all select min(turn_at) from receivers where share = 'tried' and turn_at > ?1) as it";
-/// A first attempt waits until those of the job's earlier callbacks were made (F13): always if they go to
+/// A body of an older schema may be larger than any is today; then it is rendered anew. A first attempt waits until those of the job's earlier callbacks were made (F13): always if they go to
 /// the same receiver, and to another one only if they have become due after `?3`.
-const SELECT_DUE: &str =
-    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body, d.schedule_from, d.batch, c.at_event
+const SELECT_DUE: &str = "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts,
+    case when octet_length(d.body) <= 262144 then d.body end, d.schedule_from, d.batch, c.at_event
 from deliveries as d join callbacks as c on c.ordinal = d.callback
 where d.host = ?1 and d.state = 'pending' and d.next_at <= ?2
     and (d.attempts > 0 or not exists (select 1 from deliveries as earlier
@@ -31,7 +31,8 @@ where d.host = ?1 and d.state = 'pending' and d.next_at <= ?2
 order by d.next_at limit ?4";
 
 const SELECT_DUE_AT: &str =
-    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts, d.body, d.schedule_from, d.batch, c.at_event
+    "select d.callback, c.id, d.job, c.url, d.host, c.sealed, d.attempts,
+    case when octet_length(d.body) <= 262144 then d.body end, d.schedule_from, d.batch, c.at_event
 from deliveries as d join callbacks as c on c.ordinal = d.callback where d.callback = ? and d.state = 'pending'";
 
 /// A receiver whose turn it is.

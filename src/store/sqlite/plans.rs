@@ -216,11 +216,12 @@ async fn failed_deliveries_are_found_among_all_others() {
     searches(CALLBACKS, "select c.ordinal\nfrom (select callback", &steps).await;
     let by_id = ["SEARCH callbacks USING COVERING INDEX sqlite_autoindex_callbacks_1 (id=?)"];
     searches(CALLBACKS, "select ordinal from callbacks where id", &by_id).await;
-    let of = [
-        "SEARCH callbacks USING INDEX callbacks_job (job=?)",
-        "SEARCH callbacks USING INDEX callbacks_batch (batch=?)",
-    ];
-    searches(CALLBACKS, "select ordinal from callbacks where job", &of).await;
+    let of_job = ["SEARCH callbacks USING COVERING INDEX callbacks_job (job=? AND rowid>?)"];
+    searches(CALLBACKS, "select ordinal from callbacks where job", &of_job).await;
+    let of_batch = ["SEARCH callbacks USING COVERING INDEX callbacks_batch (batch=? AND rowid>?)"];
+    searches(CALLBACKS, "select ordinal from callbacks where batch", &of_batch).await;
+    let all = ["SEARCH callbacks USING COVERING INDEX callbacks_job (job=?)"];
+    searches(WRITE, "select count(*) >= ?2 from (select 1 from callbacks", &all).await;
     let states = ["SEARCH c USING COVERING INDEX callbacks_job (job=?)"];
     searches(CALLBACKS, "select coalesce(d.state, 'waiting'), count(*)", &states).await;
     let idle = ["SEARCH receivers USING INDEX receivers_idle (used_at<?)"];

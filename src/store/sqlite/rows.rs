@@ -1,16 +1,17 @@
 //! Rows of SQLite to values of the domain, and back.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use std::sync::Arc;
-
 use uuid::Uuid;
 
 use crate::domain::{
-    BatchId, Clocks, Damage, ErrorType, FailedAttempt, FunctionName, Job, JobError, JobId, Json,
-    Membership, Metadata, OnInterrupt, Options, Ordinal, Priority, QueueName, Retry, RunAt, Spec,
-    State, Tags, Timestamp,
+    BatchId, Clocks, Damage, ErrorType, FailedAttempt, FailedAttempts, FunctionName, Job, JobError,
+    JobId, Json, Membership, Metadata, OnInterrupt, Options, Ordinal, Priority, QueueName, Retry,
+    RunAt, Spec, State, Tags, Timestamp,
 };
 use crate::store::{Error, payload};
 
@@ -122,7 +123,8 @@ pub(in crate::store) fn bare_job(row: &SqliteRow) -> Result<Job, Error> {
         version: row.try_get(8)?,
         attempt: row.try_get(9)?,
         failures: row.try_get(24)?,
-        attempts: Vec::new(),
+        attempts: FailedAttempts::default(),
+        attempts_omitted: false,
         interruptions: row.try_get(10)?,
         crashes: row.try_get(11)?,
         run_at: moment(25)?
@@ -135,6 +137,7 @@ pub(in crate::store) fn bare_job(row: &SqliteRow) -> Result<Job, Error> {
         result: None,
         result_omitted: false,
         error: None,
+        error_omitted: false,
         progress: None,
         damage: Damage::default(),
         may_have_callbacks: row.try_get(32)?,
@@ -147,7 +150,7 @@ fn membership(row: &SqliteRow, place: Ordinal) -> Result<Membership, Error> {
 
 /// Reads the name of a queue; a manual job is in none.
 pub(in crate::store) fn queue(name: &str) -> Result<QueueName, Error> {
-    if name.is_empty() { Ok(QueueName::none()) } else { QueueName::new(name).map_err(damaged) }
+    if name.is_empty() { Ok(QueueName::none()) } else { QueueName::kept(name).map_err(damaged) }
 }
 
 /// Reads `[[…],{…}]`, as arguments are kept.
@@ -186,7 +189,7 @@ pub(in crate::store) fn labels(spec: &Spec) -> Option<String> {
 fn read_labels(text: &str) -> Result<(Tags, Metadata), Error> {
     let (tags, metadata): (Vec<String>, Vec<(String, String)>) =
         serde_json::from_str(text).map_err(damaged)?;
-    Ok((Tags::new(tags).map_err(damaged)?, Metadata::new(metadata).map_err(damaged)?))
+    Ok((Tags::new(tags).map_err(damaged)?, Metadata::kept(metadata)))
 }
 
 /// What differs from the default, and so is kept.
@@ -279,12 +282,16 @@ pub(in crate::store) fn failed_attempt(row: &SqliteRow) -> Result<FailedAttempt,
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct ErrorText<'a> {
-    r#type: String,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceback: Option<String>,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    traceback: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     details: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    details_omitted: bool,
     retryable: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     permanent: bool,
@@ -293,29 +300,32 @@ struct ErrorText<'a> {
 
 /// An error as it is kept.
 pub(in crate::store) fn error_text(error: &JobError) -> String {
-    let details = error.details.as_ref();
     let text = serde_json::to_string(&ErrorText {
-        r#type: error.kind.as_str().to_owned(),
-        message: error.message.clone(),
-        traceback: error.traceback.clone(),
-        details: details.map(Json::raw),
-        retryable: error.retryable,
-        permanent: error.permanent,
-        attempt: error.attempt,
+        r#type: error.kind().as_str().into(),
+        message: error.message().into(),
+        traceback: error.traceback().map(Cow::Borrowed),
+        details: error.details().map(Json::raw),
+        details_omitted: error.details_omitted(),
+        retryable: error.is_retryable(),
+        permanent: error.is_permanent(),
+        attempt: error.attempt(),
     });
     // Texts, a flag, a number and valid JSON: nothing in it can fail to be written.
     text.unwrap_or_default()
 }
 
+/// Reads an error. One that was kept before errors had a limit is cut now.
 fn read_error(text: &str) -> Result<JobError, Error> {
-    let error: ErrorText<'_> = serde_json::from_str(text).map_err(damaged)?;
-    Ok(JobError {
-        kind: ErrorType::parse(&error.r#type),
-        message: error.message,
-        traceback: error.traceback,
-        details: error.details.map(Json::of),
-        retryable: error.retryable,
-        permanent: error.permanent,
-        attempt: error.attempt,
+    let read: ErrorText<'_> = serde_json::from_str(text).map_err(damaged)?;
+    let mut error = JobError::of(ErrorType::parse(&read.r#type), read.message)
+        .marked(read.retryable, read.permanent)
+        .of_attempt(read.attempt);
+    if let Some(traceback) = read.traceback {
+        error = error.with_traceback(&traceback);
+    }
+    Ok(match read.details {
+        Some(details) => error.with_details(Json::of(details)),
+        None if read.details_omitted => error.without_details(),
+        None => error,
     })
 }

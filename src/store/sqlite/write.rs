@@ -47,6 +47,10 @@ where ordinal = ?1 and state = 'running' and cancel_requested_at is null
 /// A callback reaches only a job that is there.
 const INSERT_CALLBACK: &str = "insert into callbacks (id, job, url, host, sealed, created_at)
 select ?2, j.ordinal, ?3, ?4, ?5, ?6 from calls as j where j.ordinal = ?1";
+const HAS_ALL_CALLBACKS: &str =
+    "select count(*) >= ?2 from (select 1 from callbacks where job = ?1 limit ?2)";
+/// As SQLite counts them.
+pub(in crate::store) const CALLBACKS_MAX: i64 = NewCallback::COUNT_MAX as i64;
 /// The outbox: a row for each callback of a job that is done and has none yet.
 const MAKE_DUE: &str = "insert into deliveries (callback, job, host, state, next_at)
 select c.ordinal, c.job, c.host, 'pending', ?2
@@ -143,6 +147,11 @@ impl<'a> Statements<'a> {
         let id = it.id.0.as_bytes();
         let values = params![job.0, id, it.url, it.host, it.sealed, it.created_at.0];
         self.run(INSERT_CALLBACK, values).map(drop)
+    }
+
+    /// Whether a job has as many callbacks as it may have.
+    pub(in crate::store) fn has_all_callbacks(self, job: Ordinal) -> Result<bool> {
+        self.prepared(HAS_ALL_CALLBACKS)?.query_row(params![job.0, CALLBACKS_MAX], |row| row.get(0))
     }
 
     /// Makes the deliveries of a job due, if it is done; whether there are any.

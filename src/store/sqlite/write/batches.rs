@@ -40,6 +40,8 @@ const KEEP_ENDS: &str = "insert into batch_ends (batch, seq, jobs) values (?, ?,
 const INSERT_CALLBACK: &str =
     "insert into callbacks (id, batch, at_event, url, host, sealed, created_at)
 select ?2, b.ordinal, ?3, ?4, ?5, ?6, ?7 from batches as b where b.ordinal = ?1";
+const HAS_ALL_CALLBACKS: &str =
+    "select count(*) >= ?2 from (select 1 from callbacks where batch = ?1 limit ?2)";
 const MAKE_DUE: &str = "insert into deliveries (callback, batch, host, state, next_at)
 select c.ordinal, c.batch, c.host, 'pending', ?3
 from callbacks as c
@@ -173,6 +175,12 @@ impl Statements<'_> {
         let (id, when) = (it.id.0.as_bytes(), when.as_str());
         let values = params![batch.0, id, when, it.url, it.host, it.sealed, it.created_at.0];
         self.run(INSERT_CALLBACK, values).map(drop)
+    }
+
+    /// Whether a batch has as many callbacks as it may have.
+    pub(in crate::store) fn batch_has_all_callbacks(self, batch: Ordinal) -> Result<bool> {
+        let values = [batch.0, super::CALLBACKS_MAX];
+        self.prepared(HAS_ALL_CALLBACKS)?.query_row(values, |row| row.get(0))
     }
 
     /// Makes the deliveries due of callbacks that waited for this; whether there are any.

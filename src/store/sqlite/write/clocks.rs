@@ -31,7 +31,8 @@ const FAIL_WAITING: &str =
     deadline_at = null
 where ordinal = ?1 and state = 'pending'";
 const KEEP_ATTEMPT: &str = "insert into attempts (job, attempt, started_at, finished_at, error)
-values (?, ?, ?, ?, ?)";
+values (?, ?, ?, ?, ?)
+on conflict (job, attempt) do update set error = excluded.error";
 
 /// What is to be known of a waiting job when its time may have come.
 #[derive(Debug)]
@@ -119,7 +120,7 @@ impl Statements<'_> {
         self.run(FAIL_WAITING, [ordinal.0, seq]).map(|rows| rows == 1)
     }
 
-    /// Keeps an attempt that failed.
+    /// Keeps an attempt that failed, or what is left of its error.
     pub(in crate::store) fn keep_attempt(
         self,
         job: Ordinal,
@@ -127,7 +128,7 @@ impl Statements<'_> {
     ) -> rusqlite::Result<()> {
         let FailedAttempt { started_at, finished_at, error } = failed;
         let error_text = rows::error_text(error);
-        let values = params![job.0, error.attempt, started_at.0, finished_at.0, error_text];
+        let values = params![job.0, error.attempt(), started_at.0, finished_at.0, error_text];
         self.run(KEEP_ATTEMPT, values).map(drop)
     }
 }

@@ -8,8 +8,9 @@ use crate::store::change::DeliveryReport;
 
 use super::Statements;
 
+/// See [`crate::store::read`]: a body that is too large is not sent.
 const KEEP_BODY: &str = "update deliveries set body = ?2, begun = ?3
-where callback = ?1 and body is null and state = 'pending'";
+where callback = ?1 and (body is null or octet_length(body) > 262144) and state = 'pending'";
 const BEGIN: &str = "update deliveries set begun = ?2 where callback = ?1 and state = 'pending'";
 const INSERT_ATTEMPT: &str =
     "insert into delivery_attempts (callback, number, at, status, error, body, duration_ms)
