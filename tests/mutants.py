@@ -135,6 +135,39 @@ MUTANTS = {
         "test(g16_room_is_held_back)",
         [("src/store/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",
           "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, false, 0) };")]),
+    "a keeper that was stopped is waited for": (
+        "test(a_program_that_stops_its_keeper)",
+        [("src/runtime/process/handle.rs", "                    if self.stopped > 1 {", "                    if self.stopped > 1_000_000 {")]),
+    "a silent spawner is kept": (
+        "test(a_program_that_stops_the_spawner_too)",
+        [("src/runtime/process/handle.rs", "            self.replace(number);\n", "            drop(number);\n")]),
+    "a keeper is told to end its program, and no more": (
+        "test(a_program_whose_keeper_is_stopped_is_ended_by_a_cancel)",
+        [("src/runtime/process/handle.rs", "const ENDED_WITHIN: Duration = Duration::from_secs(2);",
+          "const ENDED_WITHIN: Duration = Duration::from_secs(2_000);")]),
+    "nothing lies over the data directory": (
+        "test(behind_namespaces_a_program_reaches_nothing)",
+        [("src/runtime/process/walls.rs", "        for hidden in &self.walls.hidden {", "        for hidden in self.walls.hidden.iter().take(0) {")]),
+    "control groups can be written by programs": (
+        "test(behind_namespaces_a_program_reaches_nothing)",
+        [("src/runtime/process/walls.rs", "        for point in self.walls.read_only.iter().chain(for_root) {",
+          "        for point in self.walls.read_only.iter().chain(for_root).take(0) {")]),
+    "a program that runs as root keeps all that root may do": (
+        "test(behind_namespaces_a_program_reaches_nothing)",
+        [("src/runtime/process/keeper.rs", "    if is_root && walls.is_something() {", "    if is_root && !walls.is_something() {")]),
+    "Landlock leaves signals alone": (
+        "test(behind_landlock_a_program_reaches_nothing)",
+        [("src/runtime/process/walls.rs", "        let whole = of_files.set_compatibility(CompatLevel::BestEffort).scope(Scope::Signal);",
+          "        let whole = Ok::<_, landlock::RulesetError>(of_files);")]),
+    "the server can be looked into by its user": (
+        "test(without_walls_a_program_of_the_same_user)",
+        [("src/app.rs", "set_dumpable_behavior(DumpableBehavior::NotDumpable)", "set_dumpable_behavior(DumpableBehavior::Dumpable)")]),
+    "a program of another user is the server's": (
+        "test(a_program_of_another_user_is_that_user)",
+        [("src/runtime/process/keeper.rs", "        user.become_it()?;\n", "        user.is_root();\n")]),
+    "a data directory that is open to others stays so": (
+        "test(a_data_directory_that_is_open_to_others)",
+        [("src/app/data_dir.rs", "    if mode & OTHERS == 0 {", "    if mode & OTHERS == OTHERS & mode {")]),
 }
 
 

@@ -19,7 +19,7 @@ const NOBODY: u32 = 65_534;
 
 /// Tries everything, and says what it could do: the data directory, then processes to stop.
 const REACH: &str = r#"
-import glob, json, os, signal, sys
+import ctypes, glob, json, os, signal, sys
 data, processes = sys.argv[1], json.loads(sys.argv[2])
 reached = []
 def attempt(what, act):
@@ -50,6 +50,10 @@ for file in glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True):
     attempt("write " + file, lambda: open(file, "r+").close())
 if WALLED:
     attempt("write core_pattern", lambda: open("/proc/sys/kernel/core_pattern", "r+").close())
+def uncover():
+    if ctypes.CDLL(None, use_errno=True).umount2(data.encode(), 2) != 0:
+        raise OSError(ctypes.get_errno(), "umount2")
+attempt("uncover", uncover)
 open("own", "w").write("a directory of its own can be written")
 print(json.dumps(reached))
 "#;

@@ -19,6 +19,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hmac", &["outbound"]),
     ("process_wrap", &["runtime"]),
     ("wasmtime", &["runtime"]),
+    ("landlock", &["runtime"]),
+    ("nix", &["runtime"]),
     ("clap", &["config", "cli"]),
     ("toml", &["config", "cli"]),
 ];
