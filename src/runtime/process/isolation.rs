@@ -85,7 +85,7 @@ fn plan(kind: Kind, secrets: &Secrets) -> Result<(Walls, String), String> {
     };
     match kind {
         Kind::Namespaces => {
-            let says = match used.iter().find(|it| names.iter().any(|name| it.starts_with(name))) {
+            let says = match inside(&used, &names) {
                 Some(inside) => format!(
                     "programs see no process but their own; the data directory is NOT hidden, for {} lies in it",
                     inside.display()
@@ -98,7 +98,7 @@ fn plan(kind: Kind, secrets: &Secrets) -> Result<(Walls, String), String> {
             };
             Ok((walls, says))
         }
-        Kind::Landlock => landlock(walls, names, &[used, whole(&secrets.shared)].concat()),
+        Kind::Landlock => landlock(walls, names, (&used, &whole(&secrets.shared))),
         Kind::None => Ok((walls, String::new())),
     }
 }
@@ -106,26 +106,37 @@ fn plan(kind: Kind, secrets: &Secrets) -> Result<(Walls, String), String> {
 fn landlock(
     mut walls: Walls,
     names: Vec<PathBuf>,
-    used: &[PathBuf],
+    (used, shared): (&[PathBuf], &[PathBuf]),
 ) -> Result<(Walls, String), String> {
-    let above = |folder: &&PathBuf| names.iter().any(|name| name.starts_with(folder));
-    let open = used.iter().filter(above).find(|folder| folder.is_dir());
-    let signals = match landlock_scopes_signals() {
+    let scopes = landlock_scopes_signals();
+    let signals = match scopes {
         true => "programs can signal no process but their own",
         false => "programs can signal the server: Linux before 6.12 does not keep them from it",
     };
-    let files = match open {
-        Some(folder) => format!(
+    let is_below = |folder: &&PathBuf| {
+        folder.is_dir() && names.iter().any(|name| name != *folder && name.starts_with(folder))
+    };
+    let above = used.iter().chain(shared).find(is_below);
+    let files = match (inside(used, &names), above) {
+        (Some(inside), _) => {
+            format!("the data directory is NOT closed to them, for {} lies in it", inside.display())
+        }
+        (None, Some(folder)) => format!(
             "the data directory is NOT closed to them, for it lies in {}, which they use",
             folder.display()
         ),
-        None => {
+        (None, None) => {
             walls.hidden = names;
             "the data directory is closed to them".to_owned()
         }
     };
-    if walls.hidden.is_empty() && !landlock_scopes_signals() {
+    if walls.hidden.is_empty() && !scopes {
         return Err(format!("{signals}; {files}"));
     }
     Ok((walls, format!("{signals}; {files}")))
+}
+
+/// What programs are, or work in, and what would be hidden from them.
+fn inside<'a>(used: &'a [PathBuf], names: &[PathBuf]) -> Option<&'a PathBuf> {
+    used.iter().find(|it| names.iter().any(|name| it.starts_with(name)))
 }
