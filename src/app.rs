@@ -3,6 +3,7 @@
 mod admission;
 mod check;
 mod data_dir;
+mod descriptors;
 mod functions;
 mod listen;
 mod printed;
@@ -16,10 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
-};
-use tokio::net::TcpListener;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -161,10 +159,10 @@ impl Builder {
         close_to_others();
         let keys = Keys::new(&data_dir);
         admission::settle(&config, &keys)?;
-        raise_descriptor_limit(config.limits.descriptors());
+        let connections = descriptors::connections(&config.limits);
         let listening = format!("cannot listen on {}", config.listen);
-        let listener =
-            TcpListener::bind(config.listen).await.map_err(Failure::io(listening.clone()))?;
+        let listener = http::listen(config.listen, config.http().limits.stall)
+            .map_err(Failure::io(listening.clone()))?;
         let address = listener.local_addr().map_err(Failure::io(listening))?;
 
         let client = Client::new(&config.outbound()?, vec![address])?;
@@ -181,6 +179,7 @@ impl Builder {
         let engine_config = engine::Config {
             waiters_max: config.limits.waiters,
             watched_max: config.limits.watched_jobs,
+            outgoing_bytes: config.limits.outgoing_bytes,
             courier,
             render: engine::Render {
                 job: http::webhook_event,
@@ -192,7 +191,9 @@ impl Builder {
             engine::Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key };
         let engine = Engine::start(engine_config, parts);
         let shutdown = CancellationToken::new();
-        let app = http::App::new(engine.clone(), door, config.http());
+        let mut http_config = config.http();
+        http_config.limits.connections = connections;
+        let app = http::App::new(engine.clone(), door, http_config);
         let serving = tokio::spawn(http::serve(listener, app.clone(), shutdown.clone()));
         secret::write_private(&data_dir.join(ADDRESS_FILE), &format!("{address}\n"))
             .map_err(Failure::io("the address cannot be written"))?;
@@ -337,16 +338,4 @@ async fn open_store(
         );
     }
     Ok(opened)
-}
-
-/// Raises the soft limit of descriptors as far as it is needed and allowed.
-fn raise_descriptor_limit(wanted: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(wanted, |most| most.min(wanted));
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the limit of descriptors cannot be raised");
-        }
-    }
 }

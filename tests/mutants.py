@@ -168,6 +168,31 @@ MUTANTS = {
     "a data directory that is open to others stays so": (
         "test(a_data_directory_that_is_open_to_others)",
         [("src/app/data_dir.rs", "    if mode & OTHERS == 0 {", "    if mode & OTHERS == OTHERS & mode {")]),
+    "bodies need no room": (
+        "test(g14_bodies_for_which_there_is_no_room)",
+        [("src/http/room.rs", "        room.map_err(|_elapsed| overloaded())\n", "        Ok(room.unwrap_or_default())\n")]),
+    "a body larger than all room waits for ever": (
+        "test(/g14_bodies_of_which_no_two|those_who_wait_come_in_turn/)",
+        [("src/engine/budget.rs", ".unwrap_or(u32::MAX).min(self.units)", ".unwrap_or(u32::MAX)")]),
+    "what is on its way to a reader is not counted": (
+        "test(g14_answers_for_which_there_is_no_room)",
+        [("src/engine/budget.rs", "        if self.0.is_none() {\n            return bytes.into();\n        }\n",
+          "        if self.0.is_none() || self.0.is_some() {\n            return bytes.into();\n        }\n")]),
+    "strangers keep their places": (
+        "test(/g14_sockets_that_say_nothing|the_first_of_those_who_are_not_known/)",
+        [("src/http/strangers.rs", "return first.remove().gone.cancel();", "return drop(first.remove().gone);")]),
+    "connections are not fitted to the descriptors": (
+        "test(g14_connections_are_fitted)",
+        [("src/app/descriptors.rs", "let connections = limits.fitted(descriptors);", "let connections = limits.connections.max(limits.fitted(descriptors));")]),
+    "a peer that is gone is not found": (
+        "test(g14_a_peer_that_says_nothing_is_asked)",
+        [("src/http/serve.rs", "socket.set_keepalive(true)?;", "socket.set_keepalive(false)?;")]),
+    "a silent stream stays silent": (
+        "test(a_stream_that_is_silent_gives_signs_of_life)",
+        [("src/http/beats.rs", "() = tokio::time::sleep(every) =>", "() = tokio::time::sleep(every * 1_000_000) =>")]),
+    "any transfer coding is taken": (
+        "test(whatever_is_sent_has_its_answer)",
+        [("src/http/admit.rs", "        check_transfer(request.headers())?;\n", "        drop(check_transfer(request.headers()));\n")]),
 }
 
 

@@ -17,6 +17,8 @@ const WAITERS_MAX: usize = 1_000_000;
 const WATCHED_MAX: usize = 100_000_000;
 /// Largest body, and largest result.
 const BYTES_MAX: usize = 64 * MIB;
+/// Most memory for bodies, and for answers.
+const TOGETHER_MAX: usize = 1024 * 1024 * MIB;
 /// Longest time that a client may take.
 const SECONDS_MAX: f64 = 3_600.0;
 /// Descriptors for everything but clients: the database, programs, outgoing connections.
@@ -44,6 +46,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of a result, as JSON.
     pub result_bytes: usize,
+    /// Bytes of all bodies and headers that come in, together.
+    pub incoming_bytes: usize,
+    /// Bytes of all answers that wait until somebody takes them, together.
+    pub outgoing_bytes: usize,
     /// Requests that may wait at once.
     pub waiters: usize,
     /// Jobs that all waiting requests together may watch.
@@ -62,6 +68,8 @@ impl Default for Limits {
             batch_bytes: 8 * MIB,
             body_bytes: 64 * 1024,
             result_bytes: 8 * MIB,
+            incoming_bytes: 256 * MIB,
+            outgoing_bytes: 256 * MIB,
             waiters: 10_000,
             watched_jobs: 1_000_000,
         }
@@ -75,6 +83,8 @@ impl Limits {
         misfit::within("batch_bytes", self.batch_bytes, BYTES_MAX)?;
         misfit::within("body_bytes", self.body_bytes, BYTES_MAX)?;
         misfit::within("result_bytes", self.result_bytes, BYTES_MAX)?;
+        misfit::between("incoming_bytes", self.incoming_bytes, (MIB, TOGETHER_MAX))?;
+        misfit::between("outgoing_bytes", self.outgoing_bytes, (MIB, TOGETHER_MAX))?;
         misfit::at_most("waiters", self.waiters, WAITERS_MAX)?;
         misfit::at_most("watched_jobs", self.watched_jobs, WATCHED_MAX)?;
         misfit::seconds("header_seconds", self.header_seconds, SECONDS_MAX)?;
@@ -91,6 +101,7 @@ impl Limits {
             idle: Duration::from_secs_f64(self.idle_seconds),
             body: Duration::from_secs_f64(self.body_seconds),
             stall: Duration::from_secs_f64(self.stall_seconds),
+            incoming_bytes: self.incoming_bytes,
             body_bytes: [self.submission_bytes, self.batch_bytes, self.body_bytes],
         }
     }
@@ -98,5 +109,11 @@ impl Limits {
     /// Descriptors that a server needs for so many connections.
     pub(crate) fn descriptors(&self) -> u64 {
         self.connections as u64 + OTHER_DESCRIPTORS
+    }
+
+    /// Connections that there are descriptors for. Of few descriptors half are for everything else.
+    pub(crate) fn fitted(&self, descriptors: u64) -> usize {
+        let left = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
+        self.connections.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
     }
 }

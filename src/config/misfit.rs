@@ -37,6 +37,16 @@ pub(super) fn within(name: &str, value: usize, most: usize) -> Result<(), Misfit
     if (1..=most).contains(&value) { Ok(()) } else { Err(text()) }
 }
 
+/// Checks that a number is from the one to the other.
+pub(super) fn between(
+    name: &str,
+    value: usize,
+    (least, most): (usize, usize),
+) -> Result<(), Misfit> {
+    let text = || Misfit::of(name, format!("{value} must be from {least} to {most}"));
+    if (least..=most).contains(&value) { Ok(()) } else { Err(text()) }
+}
+
 /// Checks that a number is at most `most`; 0 allows nothing.
 pub(super) fn at_most(name: &str, value: usize, most: usize) -> Result<(), Misfit> {
     let text = || Misfit::of(name, format!("{value} must be at most {most}"));

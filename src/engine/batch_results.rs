@@ -7,10 +7,7 @@ use crate::domain::{Batch, BatchId, Job, Ordinal};
 use crate::store::{Ended, Order, Place};
 
 use super::waiters::BatchWatch;
-use super::{Engine, Error};
-
-/// Jobs that are read at once.
-const PAGE: usize = 256;
+use super::{Engine, Error, Held, PORTION_BYTES, Portions};
 
 impl Engine {
     /// Gives the jobs of a batch that are done, and then each as its turn comes. `after` is the last call that
@@ -31,7 +28,8 @@ impl Engine {
             Order::Completed => 0,
         };
         let after = after.unwrap_or(first).max(first);
-        Ok(BatchResults { engine: self.clone(), watch, batch, order, after, is_over: false })
+        let (engine, portions) = (self.clone(), Portions::default());
+        Ok(BatchResults { engine, watch, batch, order, after, portions, is_over: false })
     }
 }
 
@@ -45,14 +43,15 @@ pub struct BatchResults {
     batch: Batch,
     order: Order,
     after: i64,
+    portions: Portions,
     is_over: bool,
 }
 
 /// What [`BatchResults`] give next.
 #[derive(Debug)]
 pub enum BatchResult {
-    /// Jobs that are done, each with its place among the calls.
-    Jobs(Vec<(i64, Arc<Job>)>),
+    /// Jobs that are done, each with its place among the calls; and the room for them.
+    Jobs(Vec<(i64, Arc<Job>)>, Held),
     /// All were given, or the server stops.
     End {
         /// How many jobs of the batch are done.
@@ -76,7 +75,8 @@ impl BatchResults {
             let was_done = self.batch.is_done();
             let places = self.ended_places().await?;
             if !places.is_empty() {
-                return Ok(Some(BatchResult::Jobs(self.jobs(&places).await?)));
+                let held = self.engine.shared.outgoing.take(PORTION_BYTES).await;
+                return Ok(Some(BatchResult::Jobs(self.jobs(&places).await?, held)));
             }
             if was_done || self.engine.shared.ending.is_cancelled() {
                 self.is_over = true;
@@ -91,25 +91,31 @@ impl BatchResults {
         }
     }
 
+    /// So many jobs that were given took so many bytes: the next portion is as large as they let it be.
+    pub fn saw(&mut self, jobs: usize, bytes: usize) {
+        self.portions.saw(jobs, bytes);
+    }
+
     /// The next places whose jobs are done.
     async fn ended_places(&self) -> Result<Vec<(i64, Ended)>, Error> {
         let store = &self.engine.shared.store;
-        let places = store.places(self.batch.ordinal, self.order, self.after, PAGE).await?;
+        let places =
+            store.places(self.batch.ordinal, self.order, self.after, self.portions.next()).await?;
         let ended = |it: &Place| it.ended.map(|ended| (it.index, ended));
         Ok(places.iter().map_while(ended).collect())
     }
 
     async fn jobs(&mut self, places: &[(i64, Ended)]) -> Result<Vec<(i64, Arc<Job>)>, Error> {
-        if let Some((index, ended)) = places.last() {
+        let indexes: HashMap<Ordinal, i64> =
+            places.iter().map(|(index, ended)| (ended.ordinal, *index)).collect();
+        let ended: Vec<Ended> = places.iter().map(|(_, ended)| *ended).collect();
+        let (jobs, count) = self.engine.ended_jobs(&ended).await?;
+        if let Some((index, ended)) = places[..count].last() {
             self.after = match self.order {
                 Order::Input => *index,
                 Order::Completed => ended.seq,
             };
         }
-        let indexes: HashMap<Ordinal, i64> =
-            places.iter().map(|(index, ended)| (ended.ordinal, *index)).collect();
-        let ended: Vec<Ended> = places.iter().map(|(_, ended)| *ended).collect();
-        let jobs = self.engine.ended_jobs(&ended).await?;
         let with_index = |job: Arc<Job>| Some((*indexes.get(&job.ordinal)?, job));
         Ok(jobs.into_iter().filter_map(with_index).collect())
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::domain::{Job, State};
 use crate::store::{self, Changes, Filter, JobChange, Left};
 
-use super::{Engine, Error, waiters};
+use super::{Engine, Error, Held, waiters};
 
 /// Changes that are read at once.
 const READ_AT_ONCE: usize = 256;
@@ -126,7 +126,7 @@ pub struct Following {
     /// Told up to here.
     seq: i64,
     stage: Stage,
-    /// What is to be given when its turn comes.
+    /// What is to be given when its turn comes, with the room that is held for it.
     held: Option<(Instant, Bytes)>,
     _place: Place,
 }
@@ -283,18 +283,21 @@ impl Following {
                     return Ok(Some(Followed::Reset { floor, to }));
                 }
                 Stage::Behind | Stage::CatchingUp => {
-                    if let Some(text) = self.read().await? {
-                        self.hold(text);
+                    if let Some((text, held)) = self.read().await? {
+                        self.hold(text, held);
                     }
                 }
-                Stage::Live => match self.hear().await {
-                    Followed::Changes(text) if text.is_empty() => {}
-                    Followed::Changes(text) => self.hold(text),
-                    end => {
-                        self.stage = Stage::Over;
-                        return Ok(Some(end));
+                Stage::Live => {
+                    let before = self.seq;
+                    match self.hear().await {
+                        Followed::Changes(text) if text.is_empty() => {}
+                        Followed::Changes(text) => self.hold_if_room(text, before),
+                        end => {
+                            self.stage = Stage::Over;
+                            return Ok(Some(end));
+                        }
                     }
-                },
+                }
             }
         }
     }
@@ -305,14 +308,23 @@ impl Following {
         self.seq
     }
 
-    fn hold(&mut self, text: Bytes) {
+    fn hold(&mut self, text: Bytes, held: Held) {
         let turn = self.engine.shared.followers.pace.turn(text.len());
-        self.held = Some((turn, text));
+        self.held = Some((turn, held.counted(text)));
+    }
+
+    /// Keeps nothing for which there is no room: it is read again when there is some.
+    fn hold_if_room(&mut self, text: Bytes, before: i64) {
+        match self.engine.shared.outgoing.try_take(text.len()) {
+            Some(held) => self.hold(text, held),
+            None => (self.seq, self.stage) = (before, Stage::Behind),
+        }
     }
 
     /// Reads a page of the log. At its end it begins to listen, and reads once more what came meanwhile.
-    async fn read(&mut self) -> Result<Option<Bytes>, Error> {
+    async fn read(&mut self) -> Result<Option<(Bytes, Held)>, Error> {
         let engine = self.engine.clone();
+        let held = engine.shared.outgoing.take(PAGE_BYTES_MAX).await;
         let _turn = engine.shared.followers.catching_up.acquire().await;
         let page = self.engine.shared.store.changes(self.seq, READ_AT_ONCE).await?;
         if page.to == self.seq {
@@ -327,7 +339,7 @@ impl Following {
         // What does not stand on the first page is read again: a reader holds one page and no more.
         let page = self.engine.shared_pages(page).into_iter().next();
         let text = page.map(|page| self.wanted(&page));
-        Ok(text.filter(|text| !text.is_empty()))
+        Ok(text.filter(|text| !text.is_empty()).map(|text| (text, held)))
     }
 
     async fn hear(&mut self) -> Followed {

@@ -1,15 +1,19 @@
 //! One job, followed: its states, how far it is, and the lines of its log.
 
-use std::collections::VecDeque;
+use std::mem;
 use std::time::Duration;
 
+use crate::domain::log::LOG_BYTES_MAX;
 use crate::domain::{Job, JobId, LogLine, LogPlace, Progress, State};
 
 use super::waiters::Waiter;
-use super::{Engine, Error};
+use super::{Engine, Error, Held};
 
 /// Between two looks at what a running job tells of itself: whatever it told meanwhile is given at once.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a state takes beside the arguments, about.
+const STATE_BYTES: usize = 32 * 1024;
 
 /// How far somebody has followed a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +53,9 @@ pub struct JobEvents {
     id: JobId,
     place: JobPlace,
     progress: Option<Progress>,
-    ready: VecDeque<(JobPlace, JobEvent)>,
+    ready: Vec<(JobPlace, JobEvent)>,
+    /// Room for what is ready.
+    held: Held,
     is_over: bool,
     change: Waiter<()>,
     /// The job as it was last looked at, while nothing but what it tells of itself can be new.
@@ -69,7 +75,8 @@ impl Engine {
             id,
             place: after,
             progress: None,
-            ready: VecDeque::new(),
+            ready: Vec::new(),
+            held: Held::default(),
             is_over: false,
             change,
             known: None,
@@ -78,18 +85,21 @@ impl Engine {
 }
 
 impl JobEvents {
-    /// The next event, and the place behind it; none after the end. Nothing is lost if nobody waits to the end.
+    /// The next events, each with the place behind it, and the room for them; none after the end. Nothing is lost if
+    /// nobody waits to the end.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn next(&mut self) -> Result<Option<(JobPlace, JobEvent)>, Error> {
+    pub async fn next(&mut self) -> Result<Option<(Vec<(JobPlace, JobEvent)>, Held)>, Error> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
+            if !self.ready.is_empty() {
+                return Ok(Some((mem::take(&mut self.ready), mem::take(&mut self.held))));
             }
             if self.is_over {
                 return Ok(None);
             }
+            // A whole log may be new.
+            self.held = self.engine.shared.outgoing.take(LOG_BYTES_MAX).await;
             match self.known.take() {
                 Some(job) if self.tell_fresh(&job) => self.known = Some(job),
                 _ => {
@@ -97,10 +107,21 @@ impl JobEvents {
                     self.known = self.look().await?;
                 }
             }
+            self.held.shrink_to(self.ready_bytes());
             if self.ready.is_empty() && !self.is_over && !self.wait().await {
                 self.known = None;
             }
         }
+    }
+
+    /// What is ready takes so many bytes, about.
+    fn ready_bytes(&self) -> usize {
+        let bytes = self.ready.iter().map(|(_, event)| match event {
+            JobEvent::State(job) => job.spec.arguments_bytes() + STATE_BYTES,
+            JobEvent::Log { line, .. } => line.bytes(),
+            JobEvent::Progress(_) | JobEvent::Done | JobEvent::Gone | JobEvent::Stopping => 0,
+        });
+        bytes.sum()
     }
 
     /// Tells what a running job has told of itself since the last look; false if the memory of its attempt does not
@@ -148,7 +169,7 @@ impl JobEvents {
         self.place.seq = seq;
         let mut job = job.clone();
         job.progress = self.engine.shared.running.progress(job.ordinal);
-        self.ready.push_back((self.place, JobEvent::State(Box::new(job))));
+        self.ready.push((self.place, JobEvent::State(Box::new(job))));
     }
 
     async fn tell_log(&mut self, job: &Job) -> Result<(), Error> {
@@ -161,7 +182,7 @@ impl JobEvents {
         for line in lines {
             let cut = line.cut_since(self.place.log);
             self.place.log = line.place;
-            self.ready.push_back((self.place, JobEvent::Log { line, cut }));
+            self.ready.push((self.place, JobEvent::Log { line, cut }));
         }
     }
 
@@ -180,7 +201,7 @@ impl JobEvents {
 
     fn end(&mut self, why: JobEvent) {
         self.is_over = true;
-        self.ready.push_back((self.place, why));
+        self.ready.push((self.place, why));
     }
 
     /// Waits for a change of the job, or for what it tells of itself; true if it was the latter.

@@ -1,20 +1,27 @@
 //! Streaming map: `Executor.map` with `buffersize`, over input that has no end in sight (E7, E10).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::domain::{Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
-use crate::store::{self, Answer, Many, Order, Store, Submission, Submitted};
+use crate::store::{self, Answer, Ended, Many, Order, Store, Submission, Submitted};
 
 use super::batches::Common;
-use super::waiters::Follow;
-use super::{BatchCall, Engine, Error, NewJob};
+use super::waiters::{Follow, Told};
+use super::{BatchCall, Engine, Error, Held, NewJob};
 
 /// Portions of calls that may be on their way to the disk: while one is written, the next is read and checked.
 const PORTIONS_MAX: usize = 4;
+/// What a call takes in memory until its result is given: larger results are read when their turn comes.
+const CALL_BYTES: usize = 2 * 1_024;
+/// Results that are given at once, about. With those that wait to be taken twice as much is held.
+const GIVEN_BYTES: usize = 64 * 1_024;
+/// A line beside what came of its job, about; and what is shown of that, at most.
+const LINE_BYTES: usize = 256;
+const SHOWN_BYTES_MAX: usize = 32 * 1_024;
 
 /// A map to be begun.
 #[derive(Clone, Debug)]
@@ -31,6 +38,15 @@ pub struct NewMap {
     pub on_disconnect: OnError,
 }
 
+impl NewMap {
+    /// What it may hold in memory, as long as it lasts. A map that would wait for room in its middle could wait for another
+    /// that waits for it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.buffersize * CALL_BYTES + 2 * GIVEN_BYTES
+    }
+}
+
 /// A map that is under way. Its jobs belong to a batch, by which they are found again.
 #[derive(Debug)]
 pub struct Map {
@@ -44,10 +60,12 @@ pub struct Map {
     /// What was sent and is not answered, the oldest first.
     portions: VecDeque<Portion>,
     /// Calls that are sent and not given back, by their index; with their job, once it is done.
-    buffered: BTreeMap<i64, Option<Arc<Job>>>,
+    buffered: BTreeMap<i64, Option<Told>>,
     /// Those of them that are done, as they ended.
     ended: VecDeque<i64>,
     given: i64,
+    /// Room for all of that.
+    _held: Held,
     /// Whether the batch takes calls; none once it was cancelled.
     is_open: bool,
 }
@@ -70,15 +88,17 @@ pub enum Happened {
 #[derive(Debug)]
 struct Portion {
     sent: Vec<(i64, JobId)>,
+    /// Room for what was sent, until it is on the disk.
+    _held: Held,
     answer: Answer<Submitted>,
 }
 
 impl Engine {
-    /// Begins a map: an open batch, to which calls are added as they come.
+    /// Begins a map: an open batch, to which calls are added as they come. Room for [`NewMap::bytes`] is held for it.
     ///
     /// # Errors
     /// [`Error`] that says what to change in the request, or that the server cannot take it now.
-    pub async fn map(&self, new: NewMap) -> Result<Map, Error> {
+    pub async fn map(&self, new: NewMap, held: Held) -> Result<Map, Error> {
         let NewMap { common, buffersize, order, on_error, on_disconnect } = new;
         let common = self.common(common, BatchId(Uuid::now_v7()), Ordinal(0))?;
         let queue = self.shared.store.queue(common.queue()).await?;
@@ -113,6 +133,7 @@ impl Engine {
             buffered,
             ended,
             given: 0,
+            _held: held,
             is_open: true,
         })
     }
@@ -151,12 +172,16 @@ impl Map {
     }
 
     /// Sends calls on, each with its index, to be submitted in one commit; gives those that are refused at once,
-    /// each for itself. What becomes of the others is told by [`Map::next`]. Nothing is taken any more once the
+    /// each for itself; room is held for them until then. What becomes of the others is told by [`Map::next`]. Nothing is taken any more once the
     /// batch was cancelled.
     ///
     /// # Errors
     /// The store is closed: then none of them is there.
-    pub async fn send(&mut self, calls: Vec<(i64, BatchCall)>) -> Result<Vec<(i64, Error)>, Error> {
+    pub async fn send(
+        &mut self,
+        calls: Vec<(i64, BatchCall)>,
+        held: Held,
+    ) -> Result<Vec<(i64, Error)>, Error> {
         let now = self.engine.now();
         let (mut refused, mut taken) = (Vec::new(), Vec::with_capacity(calls.len()));
         let mut sent = Vec::with_capacity(calls.len());
@@ -177,7 +202,7 @@ impl Map {
         self.buffered.extend(sent.iter().map(|(index, _)| (*index, None)));
         let many = Many { calls: taken, batch: Some(self.batch.ordinal) };
         let answer = self.engine.shared.store.send_many(many).await?;
-        self.portions.push_back(Portion { sent, answer });
+        self.portions.push_back(Portion { sent, _held: held, answer });
         Ok(refused)
     }
 
@@ -236,36 +261,60 @@ impl Map {
         Ok(Happened::Ended)
     }
 
-    fn ended_now(&mut self, job: Arc<Job>) {
-        let Some(of) = job.spec.batch else { return };
+    fn ended_now(&mut self, told: Told) {
+        let Some(of) = told.job.spec.batch else { return };
         if let Some(place) = self.buffered.get_mut(&of.index) {
-            *place = Some(job);
+            *place = Some(told);
             self.ended.push_back(of.index);
         }
     }
 
-    /// The results whose turn it is.
-    pub fn results(&mut self) -> Vec<(i64, Arc<Job>)> {
-        let mut results = Vec::new();
-        match self.order {
-            Order::Input => {
-                while let Some(first) = self.buffered.first_entry().filter(|it| it.get().is_some())
-                {
-                    let (index, job) = first.remove_entry();
-                    results.extend(job.map(|job| (index, job)));
-                }
-                self.ended.clear();
-            }
-            Order::Completed => {
-                for index in mem::take(&mut self.ended) {
-                    if let Some(Some(job)) = self.buffered.remove(&index) {
-                        results.push((index, job));
-                    }
-                }
-            }
+    /// The results whose turn it is, as many as are printed at once.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn results(&mut self) -> Result<Vec<(i64, Arc<Job>)>, Error> {
+        let turns = self.turns();
+        self.given += i64::try_from(turns.len()).unwrap_or(i64::MAX);
+        let large = turns.iter().filter(|(_, told)| !told.is_whole);
+        let large: Vec<Ended> = large.filter_map(|(_, told)| Ended::of(&told.job)).collect();
+        if large.is_empty() {
+            return Ok(turns.into_iter().map(|(index, told)| (index, told.job)).collect());
         }
-        self.given += i64::try_from(results.len()).unwrap_or(i64::MAX);
-        results
+        let (mut read, mut from) = (HashMap::with_capacity(large.len()), 0);
+        while from < large.len() {
+            let (jobs, count) = self.engine.ended_jobs(&large[from..]).await?;
+            read.extend(jobs.into_iter().map(|job| (job.spec.id, job)));
+            from += count.max(1);
+        }
+        // One that has expired since is told without its result.
+        let whole = |(index, told): (i64, Told)| {
+            (index, read.remove(&told.job.spec.id).unwrap_or(told.job))
+        };
+        Ok(turns.into_iter().map(whole).collect())
+    }
+
+    fn turns(&mut self) -> Vec<(i64, Told)> {
+        let (mut turns, mut bytes) = (Vec::new(), 0);
+        while bytes < GIVEN_BYTES {
+            let next = match self.order {
+                Order::Input => {
+                    let first = self.buffered.first_entry().filter(|it| it.get().is_some());
+                    first.map(|first| first.remove_entry())
+                }
+                Order::Completed => {
+                    let next = self.ended.pop_front();
+                    next.map(|index| (index, self.buffered.remove(&index).flatten()))
+                }
+            };
+            let Some((index, told)) = next else { break };
+            bytes += LINE_BYTES + told.as_ref().map_or(0, |told| told.bytes.min(SHOWN_BYTES_MAX));
+            turns.extend(told.map(|told| (index, told)));
+        }
+        if self.order == Order::Input {
+            self.ended.clear();
+        }
+        turns
     }
 
     /// A call could not be taken: cancels what is not done of it, if that is what a failure does (E8).

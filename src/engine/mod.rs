@@ -4,6 +4,7 @@ mod again;
 mod attempt;
 mod batch_results;
 mod batches;
+mod budget;
 mod callbacks;
 mod cancel_many;
 mod changes;
@@ -54,10 +55,12 @@ use crate::store::{self, CancelOrder, Opened, Store};
 
 pub use crate::runtime::{Fault, Function, Layer, Refusal, Worker, WorkerState};
 pub use crate::store::{
-    BatchPage, CallbackFilter, Cancellation, Ended, Filter, JobChange, Left, Order, Page,
+    BatchPage, CallbackFilter, Cancellation, Ended, Filter, JobChange, Left, Order, Page, Places,
+    Portion,
 };
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
+pub use budget::{Budget, FREE_BYTES, Held, JOB_BYTES, PORTION_BYTES, Portions};
 pub use callbacks::CallbackPage;
 pub use cancel_many::{CancelMany, Meant};
 pub use changes::{Followed, Following};
@@ -87,6 +90,8 @@ pub struct Config {
     pub waiters_max: usize,
     /// Jobs that all of them together may watch.
     pub watched_max: usize,
+    /// Bytes of answers that wait for whoever asked to take them.
+    pub outgoing_bytes: usize,
     /// When and how callbacks are told.
     pub courier: CourierConfig,
     /// Makes the bodies of deliveries: the form on the wire is not our business.
@@ -143,6 +148,8 @@ struct Shared {
     secrets: WebhookSecrets,
     seal: Seal,
     waiters: Waiters,
+    /// What is read for those who ask, until they have taken it.
+    outgoing: Budget,
     running: RunningJobs,
     recent: Recent,
     deliveries_due: Notify,
@@ -181,6 +188,7 @@ impl Engine {
     pub fn start(config: Config, parts: Parts) -> Self {
         let Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key } = parts;
         let waiters = Waiters::new(config.waiters_max, config.watched_max);
+        let outgoing = Budget::new(config.outgoing_bytes);
         let shared = Arc::new(Shared {
             config,
             store: opened.store,
@@ -192,6 +200,7 @@ impl Engine {
             secrets,
             seal: Seal::new(&seal_key),
             waiters,
+            outgoing,
             running: RunningJobs::default(),
             recent: Recent::default(),
             deliveries_due: Notify::new(),
@@ -277,6 +286,31 @@ impl Engine {
         Ok(page)
     }
 
+    /// Where the jobs of such a page stand.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn places(
+        &self,
+        filter: &Filter,
+        below: Option<Ordinal>,
+        page_size: usize,
+    ) -> Result<Places, Error> {
+        Ok(self.shared.store.list_places(filter, below, page_size).await?)
+    }
+
+    /// The jobs at the first of those places, as many as are printed at once. One that was forgotten since is left out.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn jobs_at(&self, places: &[Ordinal]) -> Result<Portion, Error> {
+        let mut portion = self.shared.store.portion_at(places, PORTION_BYTES).await?;
+        for job in portion.jobs.iter_mut().filter(|job| job.state == State::Running) {
+            job.progress = self.shared.running.progress(job.ordinal);
+        }
+        Ok(portion)
+    }
+
     /// All functions, by name.
     pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
         self.shared.registry.iter()
@@ -292,6 +326,12 @@ impl Engine {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Room for answers that wait to be taken.
+    #[must_use]
+    pub fn outgoing(&self) -> &Budget {
+        &self.shared.outgoing
     }
 
     /// What time it is.

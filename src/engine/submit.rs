@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::domain::{Job, JobId};
 use crate::store::{self, Many, Submission};
 
-use super::{Engine, Error, NewJob};
+use super::{Engine, Error, Held, NewJob};
 
 /// What came of a submission.
 #[derive(Clone, Debug)]
@@ -45,11 +45,16 @@ impl Engine {
     }
 
     /// Submits a job and waits for its end, at most `wait`. It is subscribed to before it exists, so
-    /// nothing is missed and nothing is read again.
+    /// nothing is missed and nothing is read again. What is held for its body is let go when the job is on the disk.
     ///
     /// # Errors
     /// As [`Engine::submit`], and [`Error::TooManyWaiters`] before anything is written.
-    pub async fn submit_and_wait(&self, new: NewJob, wait: Duration) -> Result<Submitted, Error> {
+    pub async fn submit_and_wait(
+        &self,
+        new: NewJob,
+        wait: Duration,
+        held: Held,
+    ) -> Result<Submitted, Error> {
         let submission = match self.asked(new).await? {
             Asked::New(submission) => submission,
             Asked::Before(id) => return self.replay(id, wait).await,
@@ -60,12 +65,19 @@ impl Engine {
         // An id that the client chose may be that of another request's job.
         let may_be_another = submission.identity.is_some();
         let mut answer = self.shared.store.send_submission(submission, waiter.end()).await?;
-        // The end of the job, or of its submission, is heard of at once; that it is accepted wakes nobody.
+        // The end of the job, or of its submission, is heard of at once; that it is accepted wakes nobody, unless there
+        // is something to let go.
+        let accepted = if held.bytes() > 0 { Some(answer.get().await) } else { None };
+        drop(held);
         let done = self.until(waiter, deadline).await;
         if let Some(job) = done.as_ref().filter(|_| !may_be_another) {
             return Ok(Submitted { job: Arc::clone(job), is_replay: false });
         }
-        match answer.get().await {
+        let accepted = match accepted {
+            Some(accepted) => accepted,
+            None => answer.get().await,
+        };
+        match accepted {
             Ok(submitted) => {
                 let job = match done {
                     Some(job) => job,

@@ -10,10 +10,7 @@ use crate::domain::{Job, JobId, Ordinal, State};
 use crate::store::{Ended, Standing};
 
 use super::waiters::Watch;
-use super::{Engine, Error};
-
-/// Jobs that are read at once: with large values left out, some 8 MiB at most.
-const PAGE: usize = 256;
+use super::{Engine, Error, Held, PORTION_BYTES, Portions};
 
 /// When a wait for many jobs is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,23 +101,27 @@ impl Engine {
         Ok(Waited { done, not_done, timed_out })
     }
 
-    /// The jobs that have ended so, in this order, without large values. One that was forgotten since is
-    /// left out.
+    /// The first of the jobs that have ended so, in this order, without large values: as many as are printed at once. One
+    /// that was forgotten since is left out. Of how many these are all is told as well.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<Vec<Arc<Job>>, Error> {
+    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<(Vec<Arc<Job>>, usize), Error> {
         let mut found: HashMap<Ordinal, Arc<Job>> = HashMap::with_capacity(ended.len());
         found.extend(
             ended.iter().filter_map(|it| Some((it.ordinal, self.shared.recent.get(it.id)?))),
         );
         let missing = ended.iter().map(|it| it.ordinal).filter(|it| !found.contains_key(it));
         let missing: Vec<Ordinal> = missing.collect();
-        for page in missing.chunks(PAGE) {
-            let read = self.shared.store.brief_at(page).await?;
-            found.extend(read.into_iter().map(|job| (job.ordinal, Arc::new(job))));
+        let mut count = ended.len();
+        if !missing.is_empty() {
+            let read = self.shared.store.portion_at(&missing, PORTION_BYTES).await?;
+            let next = missing.get(read.places);
+            count = ended.iter().position(|it| Some(&it.ordinal) == next).unwrap_or(count);
+            found.extend(read.jobs.into_iter().map(|job| (job.ordinal, Arc::new(job))));
         }
-        Ok(ended.iter().filter_map(|it| found.remove(&it.ordinal)).collect())
+        let jobs = ended[..count].iter().filter_map(|it| found.remove(&it.ordinal));
+        Ok((jobs.collect(), count))
     }
 
     /// Gives those of `ids` that are done, and then each as it is done, in the order of their ends (A1).
@@ -150,6 +151,7 @@ impl Engine {
             completed: ended.partition_point(|it| it.seq <= after),
             ready: ended.into_iter().filter(|it| it.seq > after).collect(),
             unfinished,
+            portions: Portions::default(),
             deadline,
             is_over: false,
         })
@@ -176,6 +178,7 @@ pub struct Completions {
     /// when whoever reads them is ready for more.
     ready: VecDeque<Ended>,
     unfinished: HashSet<JobId>,
+    portions: Portions,
     completed: usize,
     deadline: Option<Instant>,
     is_over: bool,
@@ -184,8 +187,8 @@ pub struct Completions {
 /// What [`Completions`] give next.
 #[derive(Debug)]
 pub enum Completion {
-    /// Jobs that are done, each with its end's place in the order of all changes.
-    Jobs(Vec<(i64, Arc<Job>)>),
+    /// Jobs that are done, each with its end's place in the order of all changes; and the room for them.
+    Jobs(Vec<(i64, Arc<Job>)>, Held),
     /// All are done, or the time is over (A2).
     End {
         /// How many of the jobs are done.
@@ -211,13 +214,15 @@ impl Completions {
                 self.heard(ended);
             }
             if !self.ready.is_empty() {
-                let page: Vec<Ended> = self.ready.drain(..self.ready.len().min(PAGE)).collect();
-                self.completed += page.len();
-                let jobs = self.engine.ended_jobs(&page).await?;
+                let held = self.engine.shared.outgoing.take(PORTION_BYTES).await;
+                let page: Vec<Ended> =
+                    self.ready.iter().take(self.portions.next()).copied().collect();
+                let (jobs, count) = self.engine.ended_jobs(&page).await?;
+                self.ready.drain(..count);
+                self.completed += count;
                 let with_place = |job: Arc<Job>| Some((job.finished_seq?, job));
-                return Ok(Some(Completion::Jobs(
-                    jobs.into_iter().filter_map(with_place).collect(),
-                )));
+                let jobs = jobs.into_iter().filter_map(with_place).collect();
+                return Ok(Some(Completion::Jobs(jobs, held)));
             }
             if self.unfinished.is_empty() {
                 return Ok(Some(self.end(false)));
@@ -230,6 +235,11 @@ impl Completions {
                 () = self.engine.shared.ending.cancelled() => return Ok(Some(self.end(false))),
             }
         }
+    }
+
+    /// So many jobs that were given took so many bytes: the next portion is as large as they let it be.
+    pub fn saw(&mut self, jobs: usize, bytes: usize) {
+        self.portions.saw(jobs, bytes);
     }
 
     /// An end that the first look had seen already is not told again.

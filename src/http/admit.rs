@@ -18,6 +18,8 @@ use super::extract::has_lines;
 use super::leave::{Admitted, unauthenticated};
 use super::line_reader::RequestId;
 use super::problem::{Code, Problem, of_framework};
+use super::room;
+use super::strangers::Newcomer;
 use super::{App, Desk};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,7 +38,7 @@ pub(super) struct KeyOwner(pub(super) String);
 
 impl App {
     /// Admits a request, has it handled, and finishes its answer.
-    pub(super) async fn answer(mut self, mut request: Request) -> Response {
+    pub(super) async fn answer(mut self, mut request: Request, newcomer: &Newcomer) -> Response {
         let request_id = request_id(request.headers());
         let mut entry = self.desk.config.access_log.then(|| Entry::begin(&request, &request_id));
         let instance = request.uri().path().to_owned();
@@ -44,6 +46,9 @@ impl App {
         let needed = self.desk.check(&request);
         let response = match self.desk.admit(needed, request.headers()).await {
             Ok(admitted) => {
+                if admitted.is_some() || self.desk.config.open_without_keys {
+                    newcomer.is_known();
+                }
                 if let Some(key) = admitted.as_ref().and_then(|admitted| admitted.key.as_ref()) {
                     request.extensions_mut().insert(KeyOwner(key.clone()));
                     entry.iter_mut().for_each(|entry| entry.let_in(key));
@@ -65,7 +70,7 @@ impl App {
             Err(problem) => problem.into_response(),
         };
         let problem = response.extensions().get::<Problem>().cloned();
-        let mut response = match problem.or_else(|| of_framework(&response)) {
+        let response = match problem.or_else(|| of_framework(&response)) {
             None => response,
             Some(problem) => {
                 if problem.is_ours() {
@@ -82,6 +87,10 @@ impl App {
                 answered
             }
         };
+        let counted = room::count(response, self.desk.engine.outgoing(), method.is_safe());
+        let mut response = counted.unwrap_or_else(|problem| {
+            problem.respond(&instance, request_id.to_str().unwrap_or_default())
+        });
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, request_id);
         // Nothing here is a page of anybody else, or part of one.
@@ -104,6 +113,7 @@ impl Desk {
             return Err(Problem::new(Code::UriTooLong, detail));
         }
         check_size(request.headers())?;
+        check_transfer(request.headers())?;
         self.check_host(request)?;
         Ok(needed(request.method(), uri.path()))
     }
@@ -240,6 +250,17 @@ fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
         "a request may have {HEADERS_MAX} header fields and {HEADER_BYTES_MAX} bytes of them"
     );
     Err(Problem::new(Code::HeadersTooLarge, detail))
+}
+
+/// What is coded otherwise than in chunks cannot be read (RFC 9112, section 6.1).
+fn check_transfer(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut given = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_known = given.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if is_known && headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let detail = "of transfer codings only chunked is taken, and once";
+    Err(Problem::new(Code::NotImplemented, detail))
 }
 
 /// A client's id if it is one that a log can carry; else a new one.

@@ -1,5 +1,6 @@
 //! Answers that succeed.
 
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 use crate::domain::{Job, RunAt};
 
 use super::job_body::{JobBody, View};
+use super::room;
 use super::wait::Wait;
 
 /// Whoever waits for a job that starts later asks again after so many seconds at most.
@@ -31,7 +33,7 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
 }
 
 /// JSON text as an answer.
-pub(super) fn json_text(status: StatusCode, text: impl Into<axum::body::Body>) -> Response {
+pub(super) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
@@ -131,7 +133,7 @@ pub(super) fn retry_after(waited: bool) -> HeaderValue {
 }
 
 /// A result as it is: any JSON value. A browser must not take it for a page.
-pub(super) fn result(text: String, wait: &Wait) -> Response {
+pub(super) fn result(text: impl Into<Body>, wait: &Wait) -> Response {
     let mut response = json_text(StatusCode::OK, text);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -145,7 +147,8 @@ pub(super) fn result(text: String, wait: &Wait) -> Response {
 
 /// A file of ours.
 pub(super) fn text(content_type: &'static str, text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response()
+    let answer = ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], text);
+    room::of_our_own(answer.into_response())
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {

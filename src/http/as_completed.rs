@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::response::Response;
 use futures_util::stream;
 
+use crate::domain::Job;
 use crate::engine::{Completion, Completions, Error};
 
 use super::Desk;
-use super::batch_results::streamed;
+use super::batch_results::{end, streamed};
+use super::beats::{SPACE, beating};
 use super::extract::{JsonBody, Query};
 use super::fields::Fields;
 use super::job_body::{JobBody, View};
@@ -37,30 +39,32 @@ pub(super) async fn as_completed(
 }
 
 fn lines(completions: Completions) -> Response {
-    let body = Body::from_stream(stream::unfold(completions, |mut completions| async move {
+    let lines = stream::unfold(completions, |mut completions| async move {
         let lines = match completions.next().await {
             Ok(None) => return None,
-            Ok(Some(completion)) => Ok(Bytes::from(printed(&completion))),
+            Ok(Some(Completion::Jobs(jobs, held))) => {
+                let text = printed(&jobs);
+                completions.saw(jobs.len(), text.len());
+                Ok(held.counted(text))
+            }
+            Ok(Some(Completion::End { completed, unfinished, timed_out })) => {
+                let [completed, unfinished] =
+                    [completed, unfinished].map(|it| i64::try_from(it).unwrap_or(i64::MAX));
+                Ok(Bytes::from(end(completed, unfinished, timed_out)))
+            }
             Err(error) => {
                 tracing::error!(%error, "jobs that are done cannot be read; the stream is cut off");
                 Err::<Bytes, Error>(error)
             }
         };
         Some((lines, completions))
-    }));
-    streamed(body)
+    });
+    streamed(beating(lines, SPACE))
 }
 
-fn printed(completion: &Completion) -> String {
-    match completion {
-        Completion::Jobs(jobs) => {
-            let line = |(seq, job)| {
-                format!("{{\"seq\":{seq},\"job\":{}}}\n", JobBody::of(job, View::Brief).text())
-            };
-            jobs.iter().map(|(seq, job)| line((seq, job))).collect()
-        }
-        Completion::End { completed, unfinished, timed_out } => format!(
-            "{{\"end\":{{\"completed\":{completed},\"unfinished\":{unfinished},\"timed_out\":{timed_out}}}}}\n"
-        ),
-    }
+fn printed(jobs: &[(i64, Arc<Job>)]) -> String {
+    let line = |(seq, job): &(i64, Arc<Job>)| {
+        format!("{{\"seq\":{seq},\"job\":{}}}\n", JobBody::of(job, View::Brief).text())
+    };
+    jobs.iter().map(line).collect()
 }

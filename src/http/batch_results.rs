@@ -12,6 +12,7 @@ use crate::domain::{Invalid, Job, LeftOut, State};
 use crate::engine::{BatchResult, BatchResults, Error, Order};
 
 use super::Desk;
+use super::beats::{SPACE, beating};
 use super::body::JobErrorBody;
 use super::extract::{BatchPath, Query};
 use super::job_body::damaged;
@@ -43,13 +44,14 @@ pub(super) fn order(word: &str) -> Result<Order, Invalid> {
 }
 
 fn lines(results: BatchResults) -> Response {
-    let body = Body::from_stream(stream::unfold(results, |mut results| async move {
+    let lines = stream::unfold(results, |mut results| async move {
         let lines = match results.next().await {
             Ok(None) => return None,
-            Ok(Some(BatchResult::Jobs(jobs))) => {
+            Ok(Some(BatchResult::Jobs(jobs, held))) => {
                 let mut text = String::new();
                 jobs.iter().for_each(|(index, job)| line(&mut text, *index, job));
-                Ok(Bytes::from(text))
+                results.saw(jobs.len(), text.len());
+                Ok(held.counted(text))
             }
             Ok(Some(BatchResult::End { completed, unfinished })) => {
                 Ok(Bytes::from(end(completed, unfinished, false)))
@@ -60,8 +62,8 @@ fn lines(results: BatchResults) -> Response {
             }
         };
         Some((lines, results))
-    }));
-    streamed(body)
+    });
+    streamed(beating(lines, SPACE))
 }
 
 /// Lines of JSON as an answer.

@@ -44,9 +44,9 @@ pub(super) async fn submit(
     let turn = desk.batches.acquire().await;
     let (mut new, source) = new_batch(body.required()?)?;
     new.common.identity = key.identity("POST", "/v1/batches", None, body.bytes());
-    drop(body);
+    let held = body.into_held();
     let submitted = desk.engine.submit_batch(new).await;
-    drop(turn);
+    drop((turn, held));
     let submitted = submitted.map_err(|error| source.problem(error))?;
     let SubmittedBatch { mut batch, is_replay } = submitted;
     if wait.is_wanted() && !batch.is_done() {

@@ -20,10 +20,13 @@ use super::fields::{Fields, nothing_asked};
 use super::limits::OTHER;
 use super::list::{moment, next_link, page_size, parameter, read_token, token};
 use super::problem::{Code, Problem};
+use super::room;
 use super::submission;
 
 const PARAMETERS: [&str; 6] =
     ["state", "host", "created_after", "created_before", "page_size", "page_token"];
+/// What a callback with its attempts may take, about, as text.
+const CALLBACK_BYTES: usize = 16 * 1024;
 /// Longest host and port of a filter, in bytes: no name is longer.
 const HOST_BYTES_MAX: usize = 260;
 
@@ -51,8 +54,9 @@ pub(super) async fn of_job(
     query: Query,
 ) -> Result<Response, Problem> {
     let turn = Turn::read(query, id.0)?;
+    let held = desk.outgoing(turn.page.1 * CALLBACK_BYTES).await?;
     let page = desk.engine.callbacks(id, turn.page).await?;
-    Ok(turn.answered(&format!("/v1/jobs/{id}/callbacks"), &page))
+    Ok(room::counted(turn.answered(&format!("/v1/jobs/{id}/callbacks"), &page), held))
 }
 
 /// `GET /v1/batches/{id}/callbacks`: the same of a batch.
@@ -62,8 +66,9 @@ pub(super) async fn of_batch(
     query: Query,
 ) -> Result<Response, Problem> {
     let turn = Turn::read(query, id.0)?;
+    let held = desk.outgoing(turn.page.1 * CALLBACK_BYTES).await?;
     let page = desk.engine.batch_callbacks(id, turn.page).await?;
-    Ok(turn.answered(&format!("/v1/batches/{id}/callbacks"), &page))
+    Ok(room::counted(turn.answered(&format!("/v1/batches/{id}/callbacks"), &page), held))
 }
 
 /// Which page of the callbacks of one job or batch is asked for.
@@ -121,8 +126,9 @@ pub(super) async fn list(
     let print = fingerprint(&filter);
     let page_size = page_size(&query)?;
     let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
+    let held = desk.outgoing(page_size * CALLBACK_BYTES).await?;
     let page = desk.engine.list_callbacks(&filter, below, page_size).await?;
-    Ok(paged(&page, &print, ("/v1/callbacks", &query, &PARAMETERS)))
+    Ok(room::counted(paged(&page, &print, ("/v1/callbacks", &query, &PARAMETERS)), held))
 }
 
 /// `DELETE /v1/callbacks/{id}`: tells it no more.

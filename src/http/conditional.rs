@@ -16,6 +16,7 @@ use super::job_body::{JobBody, View};
 use super::members::Members;
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
+use super::room;
 use super::wait::Wait;
 
 /// `Future.done`, `Future.running` (F6); with `wait`, when it is done. With `If-None-Match` it answers 304
@@ -32,25 +33,27 @@ pub(super) async fn get(
     let wait = Wait::read(&query, preferences, &desk)?;
     if known == Known::Nothing {
         let job = desk.engine.wait(id, wait.duration).await?;
-        return shown(&desk, &job, &wait, members.as_ref()).await;
+        return shown(&desk, job, &wait, members.as_ref()).await;
     }
     let job = desk.engine.wait_for_change(id, |job| known.has(job), wait.duration).await?;
     if known.has(&job) {
         return Ok(answer::not_modified(&job, &wait));
     }
-    shown(&desk, &job, &wait, members.as_ref()).await
+    shown(&desk, job, &wait, members.as_ref()).await
 }
 
 /// The job, and how its callbacks stand.
 async fn shown(
     desk: &Desk,
-    job: &Job,
+    job: Arc<Job>,
     wait: &Wait,
     members: Option<&Members>,
 ) -> Result<Response, Problem> {
-    let callbacks = desk.engine.callback_states(job).await?;
-    let body = JobBody::of(job, View::Whole).telling(callbacks).only(members);
-    Ok(answer::job_shown(&body, job, wait))
+    let bytes = room::bytes_of(&job);
+    let (job, held) = desk.with_room(job, bytes).await?;
+    let callbacks = desk.engine.callback_states(&job).await?;
+    let body = JobBody::of(&job, View::Whole).telling(callbacks).only(members);
+    Ok(room::counted(answer::job_shown(&body, &job, wait), held))
 }
 
 /// The versions that a client has.

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,21 +11,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::limits::Limits;
+use crate::engine::{Budget, Held};
+
+use super::Desk;
+
+/// Less than what hyper has room for at first: then it never makes room for more.
+const READ_BYTES_MAX: usize = 8 * 1024 - 1;
+/// A header that is not small may become as large as may be, and hyper's room for it grows by doubling.
+const HEADER_HELD_BYTES: usize = 128 * 1024;
+const HEADER_HELD_TIMES: usize = 2;
 
 /// Whether a request is under way. hyper alone knows where a header ends; the service tells us.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Phase(Arc<AtomicBool>);
+pub(super) struct Phase(Arc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    is_under_way: AtomicBool,
+    /// How many have begun.
+    begun: AtomicUsize,
+}
 
 impl Phase {
     /// A request is under way as long as what this gives is there.
     pub(super) fn begin_request(&self) -> UnderWay {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_under_way.store(true, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
     }
 
     pub(super) fn in_request(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_under_way.load(Ordering::Relaxed)
+    }
+
+    fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
     }
 }
 
@@ -42,7 +62,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Relaxed);
+        self.0.0.is_under_way.store(false, Ordering::Relaxed);
     }
 }
 
@@ -55,12 +75,72 @@ pub(super) struct Timed {
     stall_within: Duration,
     header: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
+    incoming: Budget,
+    /// Headers that were whole.
+    whole: usize,
+    /// Bytes of the header that comes in, and room for them when they are not few.
+    header_bytes: usize,
+    held: Held,
+    /// Whether all that is there may be read at once.
+    roomy: bool,
 }
 
 impl Timed {
-    pub(super) fn new(stream: TcpStream, phase: Phase, limits: &Limits) -> Self {
-        let (header_within, stall_within) = (limits.header, limits.stall);
-        Self { stream, phase, header_within, stall_within, header: None, stall: None }
+    pub(super) fn new(stream: TcpStream, phase: Phase, desk: &Desk, roomy: bool) -> Self {
+        // Answers are small and whole: there is nothing to wait for.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let limits = &desk.config.limits;
+        Self {
+            stream,
+            phase,
+            header_within: limits.header,
+            stall_within: limits.stall,
+            header: None,
+            stall: None,
+            incoming: desk.incoming.clone(),
+            whole: 0,
+            header_bytes: 0,
+            held: Held::default(),
+            roomy,
+        }
+    }
+
+    /// Reads what is there. hyper makes room for twice as much whenever that was filled, and keeps it.
+    fn read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let before = buffer.filled().len();
+        if self.roomy || buffer.remaining() <= READ_BYTES_MAX {
+            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+            return read.map_ok(|()| buffer.filled().len() - before);
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES_MAX));
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
+        let count = part.filled().len();
+        buffer.advance(count);
+        read.map_ok(|()| count)
+    }
+
+    /// Counts a header before anybody knows whose it is: what was read of it was not all.
+    fn count(&mut self) -> io::Result<()> {
+        if self.header_bytes == 0 {
+            self.held = Held::default();
+        } else if self.header_bytes >= READ_BYTES_MAX && self.held.bytes() == 0 {
+            let no_room = || io::Error::other("there is no room for a large header");
+            self.held = self.incoming.try_take(HEADER_HELD_BYTES).ok_or_else(no_room)?;
+        }
+        Ok(())
+    }
+
+    /// A header that is whole is held as long as its request.
+    fn header_is_whole(&mut self) {
+        self.held.shrink_to(HEADER_HELD_TIMES * self.header_bytes);
+        self.header_bytes = 0;
+        self.header = None;
     }
 
     /// What a write that made no progress comes to.
@@ -93,20 +173,24 @@ impl AsyncRead for Timed {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if self.phase.in_request() {
-            self.header = None;
-            return read;
+        if self.whole != self.phase.begun() {
+            self.whole = self.phase.begun();
+            self.header_is_whole();
         }
-        match read {
-            Poll::Ready(result) => {
+        if self.phase.in_request() {
+            return self.read(context, buffer).map_ok(|_bytes| ());
+        }
+        self.count()?;
+        match self.read(context, buffer) {
+            Poll::Ready(Ok(bytes)) => {
                 // The first bytes of a header; the time runs from here, however slowly the rest drips.
-                if buffer.filled().len() > before && self.header.is_none() {
+                if bytes > 0 && self.header.is_none() {
                     self.header = Some(timer(self.header_within));
                 }
-                Poll::Ready(result)
+                self.header_bytes += bytes;
+                Poll::Ready(Ok(()))
             }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => match &mut self.header {
                 Some(header) => {
                     header.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))

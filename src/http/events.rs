@@ -1,7 +1,6 @@
 //! `GET /v1/events`: every change, as server-sent events (WHATWG HTML, section 9.2), from where the reader was.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
@@ -13,14 +12,13 @@ use crate::domain::Invalid;
 use crate::engine::{Error, Followed, Following, JobChange, Left};
 
 use super::Desk;
+use super::beats::ALIVE;
 use super::extract::Query;
 use super::job_body::{JobBody, View};
 use super::list::{FILTERS, filter, parameter};
 use super::problem::Problem;
 use super::wait::bad_query;
 
-/// A reader that hears nothing for so long is sent a comment, so that both ends know that the other is there.
-pub(super) const ALIVE: Duration = Duration::from_secs(15);
 /// What a reader is told once: how long to wait before it comes again.
 pub(super) const RETRY: &str = "retry: 2000\n\n";
 

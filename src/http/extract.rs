@@ -7,11 +7,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Frame};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, CallbackId, Hidden, JobId};
+use crate::engine::{FREE_BYTES, Held};
 
 use super::Desk;
 use super::idempotency::{IDEMPOTENCY_KEY, Owner};
@@ -24,6 +27,8 @@ use super::wait::bad_query;
 /// How the letter that stands for what is none is written in a query.
 const REPLACEMENT_ESCAPED: &str = "%EF%BF%BD";
 
+/// A body is held as it came, and as what is made of it.
+const HELD_TIMES: usize = 2;
 /// More than any route takes.
 const PARAMETERS_MAX: usize = 32;
 
@@ -136,27 +141,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
 /// A body of JSON, as large as one of its kind may be, checked strictly. Empty if the request has none. The kind is
 /// [`SUBMISSION`], [`BATCH`](super::limits::BATCH) or [`OTHER`](super::limits::OTHER).
-#[derive(Clone)]
-pub(super) struct JsonBody<const KIND: usize>(Bytes);
+pub(super) struct JsonBody<const KIND: usize> {
+    bytes: Bytes,
+    held: Held,
+}
 
 impl<const KIND: usize> fmt::Debug for JsonBody<KIND> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "JsonBody({:?})", Hidden::of(&self.0))
+        write!(formatter, "JsonBody({:?})", Hidden::of(&self.bytes))
     }
 }
 
 impl<const KIND: usize> JsonBody<KIND> {
     /// The body as it came.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// The room that is held for it, and for what was made of it. The bytes themselves are let go.
+    pub(super) fn into_held(self) -> Held {
+        self.held
     }
 
     /// The value; none for an empty body.
     pub(super) fn optional(&self) -> Result<Option<&RawValue>, Problem> {
-        if self.0.is_empty() {
+        if self.bytes.is_empty() {
             return Ok(None);
         }
-        let parsed = strict::parse(&self.0);
+        let parsed = strict::parse(&self.bytes);
         parsed.map(Some).map_err(|detail| Problem::new(Code::MalformedJson, detail))
     }
 
@@ -180,7 +192,10 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
         {
             return Err(too_large(limit));
         }
-        let bytes = tokio::time::timeout(within, read(body, limit)).await;
+        let declared = content_length(&parts.headers);
+        let mut held = desk.incoming(HELD_TIMES * declared.unwrap_or_default()).await?;
+        let bytes =
+            tokio::time::timeout(within, read(desk, body, declared, limit, &mut held)).await;
         let bytes = bytes.map_err(|_elapsed| {
             let detail = format!("the body did not arrive within {} seconds", within.as_secs_f64());
             Problem::new(Code::RequestTimeout, detail)
@@ -189,18 +204,44 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
         if !bytes.is_empty() {
             typed?;
         }
-        Ok(Self(bytes))
+        held.shrink_to(HELD_TIMES * bytes.len());
+        Ok(Self { bytes, held })
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(limit)),
-        Err(error) => {
-            Err(Problem::new(Code::BadRequest, format!("the body cannot be read: {error}")))
+/// Reads a body. Room for it is held already, unless it did not declare how long it is: that may be as long as it may, and is
+/// told only by more than what is free.
+async fn read(
+    desk: &Desk,
+    body: Body,
+    declared: Option<usize>,
+    limit: usize,
+    held: &mut Held,
+) -> Result<Bytes, Problem> {
+    let mut body = Limited::new(body, limit);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame.map(Frame::into_data).map_err(|error| unreadable(&*error, limit))?;
+        let Ok(data) = data else { continue };
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        if whole.is_empty() {
+            whole.reserve(declared.unwrap_or_default().max(data.len()));
+        }
+        whole.extend_from_slice(&data);
+        if declared.is_none() && held.bytes() == 0 && whole.len() > FREE_BYTES {
+            *held = desk.incoming(HELD_TIMES * limit).await?;
         }
     }
+    Ok(whole.freeze())
+}
+
+fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
+    if error.downcast_ref::<LengthLimitError>().is_some() {
+        return too_large(limit);
+    }
+    Problem::new(Code::BadRequest, format!("the body cannot be read: {error}"))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
@@ -246,7 +287,7 @@ impl FromRequest<Arc<Desk>> for LineReader {
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         check_media_type(request.headers(), LINES)?;
         let line_bytes_max = desk.config.limits.body_bytes[SUBMISSION];
-        Ok(Self::new(request.into_body(), line_bytes_max))
+        Ok(Self::new(request.into_body(), line_bytes_max, desk.incoming.clone()))
     }
 }
 
@@ -254,12 +295,12 @@ impl FromRequest<Arc<Desk>> for LineReader {
 #[derive(Debug)]
 pub(super) enum OneOrLines {
     One(JsonBody<SUBMISSION>),
-    Lines(Lines),
+    Lines(ManyLines),
 }
 
 /// Submissions that come line by line, and whose they are.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct ManyLines {
     pub(super) owner: Owner,
     pub(super) origin: Origin,
     pub(super) reader: LineReader,
@@ -267,7 +308,7 @@ pub(super) struct Lines {
     pub(super) has_key: bool,
 }
 
-impl FromRequest<Arc<Desk>> for Lines {
+impl FromRequest<Arc<Desk>> for ManyLines {
     type Rejection = Problem;
 
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
@@ -284,7 +325,7 @@ impl FromRequest<Arc<Desk>> for OneOrLines {
 
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         if has_lines(request.headers()) {
-            return Box::pin(Lines::from_request(request, desk)).await.map(Self::Lines);
+            return Box::pin(ManyLines::from_request(request, desk)).await.map(Self::Lines);
         }
         JsonBody::from_request(request, desk).await.map(Self::One)
     }

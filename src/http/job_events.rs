@@ -8,18 +8,21 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
 
+use crate::domain::log::LOG_BYTES_MAX;
 use crate::domain::{Invalid, LogLine, LogPlace};
 use crate::engine::{Error, JobEvent, JobEvents, JobPlace};
 
 use super::Desk;
 use super::answer::to_json;
 use super::batch_results::streamed;
+use super::beats::{COMMENT, beating};
 use super::body::ProgressBody;
-use super::events::{ALIVE, RETRY, end, events, last_event_id};
+use super::events::{RETRY, end, events, last_event_id};
 use super::extract::{JobPath, Query};
 use super::job_body::{JobBody, View};
 use super::list::parameter;
 use super::problem::Problem;
+use super::room;
 use super::wait::bad_query;
 
 /// Follows a job until it is done: its states, how far it is, the lines of its log.
@@ -36,29 +39,25 @@ pub(super) async fn follow(
     };
     let following = desk.engine.follow_job(id, after.unwrap_or_default()).await?;
     let begin = Some(Bytes::from_static(RETRY.as_bytes()));
-    let body =
-        Body::from_stream(stream::unfold((begin, following), |(begin, mut it)| async move {
-            if let Some(begin) = begin {
-                return Some((Ok(begin), (None, it)));
+    let pieces = stream::unfold((begin, following), |(begin, mut it)| async move {
+        if let Some(begin) = begin {
+            return Some((Ok(begin), (None, it)));
+        }
+        match next(&mut it).await {
+            Ok(text) => text.map(|text| (Ok(text), (None, it))),
+            Err(error) => {
+                tracing::error!(%error, "a job cannot be read; the stream is cut off");
+                Some((Err::<Bytes, Error>(error), (None, it)))
             }
-            match next(&mut it).await {
-                Ok(text) => text.map(|text| (Ok(text.into()), (None, it))),
-                Err(error) => {
-                    tracing::error!(%error, "a job cannot be read; the stream is cut off");
-                    Some((Err::<Bytes, Error>(error), (None, it)))
-                }
-            }
-        }));
-    Ok(events(body))
+        }
+    });
+    Ok(events(beating(pieces, COMMENT)))
 }
 
-async fn next(following: &mut JobEvents) -> Result<Option<String>, Error> {
-    let event = tokio::select! {
-        biased;
-        event = following.next() => event?,
-        () = tokio::time::sleep(ALIVE) => return Ok(Some(":\n\n".to_owned())),
-    };
-    Ok(event.map(|(place, event)| printed(place, &event)))
+async fn next(following: &mut JobEvents) -> Result<Option<Bytes>, Error> {
+    let Some((events, held)) = following.next().await? else { return Ok(None) };
+    let text: String = events.iter().map(|(place, event)| printed(*place, event)).collect();
+    Ok(Some(held.counted(text)))
 }
 
 fn printed(place: JobPlace, event: &JobEvent) -> String {
@@ -117,6 +116,7 @@ pub(super) async fn log(
 ) -> Result<Response, Problem> {
     let query = query.only(&["after"])?;
     let after = parameter(&query, "after", log_place)?.unwrap_or_default();
+    let held = desk.outgoing(LOG_BYTES_MAX).await?;
     let lines = desk.engine.log(id, after).await?;
     let wants_json = headers.get_all(header::ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| accept.to_lowercase().contains("application/x-ndjson"))
@@ -136,7 +136,8 @@ pub(super) async fn log(
         }
         text.push('\n');
     }
-    let mut response = if wants_json { streamed(Body::from(text)) } else { plain(text) };
+    let response = if wants_json { streamed(Body::from(text)) } else { plain(text) };
+    let mut response = room::counted(response, held);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }

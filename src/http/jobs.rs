@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
-use crate::domain::{Invalid, Job, JobId, State};
+use crate::domain::{Invalid, Job, JobId, Json, State};
 use crate::engine::{CancelMode, CancelRequest, Cancellation, Submitted};
 
 use super::Desk;
@@ -20,6 +20,7 @@ use super::job_body::{JobBody, View};
 use super::limits::OTHER;
 use super::preferences::Preferences;
 use super::problem::{FieldError, Problem};
+use super::room;
 use super::submission;
 use super::submit_lines;
 use super::wait::{Wait, checked_seconds, wait_of};
@@ -50,10 +51,13 @@ pub(super) async fn submit(
     let wait = desk.wait(query, preferences)?;
     let mut new = submission::new_job(body.required()?)?;
     new.identity = key.identity("POST", "/v1/jobs", new.id, body.bytes());
+    let held = body.into_held();
     let submitted = if wait.is_wanted() {
-        desk.engine.submit_and_wait(new, wait.duration).await?
+        desk.engine.submit_and_wait(new, wait.duration, held).await?
     } else {
-        desk.engine.submit(new).await?
+        let submitted = desk.engine.submit(new).await;
+        drop(held);
+        submitted?
     };
     let Submitted { job, is_replay } = submitted;
     let done_in_time = (wait.is_wanted() || is_replay) && job.is_done();
@@ -75,8 +79,10 @@ pub(super) async fn result(
             Ok(answer::job(StatusCode::ACCEPTED, &job, &wait, View::Brief))
         }
         State::Succeeded => {
-            let value = job.result.as_ref().map_or("null", |result| result.as_str());
-            Ok(answer::result(value.to_owned(), &wait))
+            let bytes = job.result.as_ref().map_or(0, Json::len);
+            let (job, held) = desk.with_room(job, bytes).await?;
+            let value = job.result.clone().unwrap_or_else(|| Json::trusted("null"));
+            Ok(room::of_our_own(answer::result(room::value(value, held), &wait)))
         }
         State::Failed | State::Cancelled => Err(Problem::of_job(job)),
     }

@@ -15,6 +15,8 @@ pub struct Limits {
     pub body: Duration,
     /// A client must take some of an answer within this.
     pub stall: Duration,
+    /// Bytes of bodies and headers that come in, of all connections together.
+    pub incoming_bytes: usize,
     /// Largest body of each kind, in bytes, by [`SUBMISSION`], [`BATCH`] and [`OTHER`].
     pub body_bytes: [usize; 3],
 }

@@ -1,6 +1,7 @@
 //! A body of lines of JSON that still comes in: `application/x-ndjson`.
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -11,11 +12,19 @@ use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 
 use crate::domain::Hidden;
+use crate::engine::{Budget, FREE_BYTES, Held};
 
 use super::problem::{Code, Problem};
 
 /// A client that is awaited must send something within this.
 const IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// What is read at once, at most.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// The room for a line grows by doubling.
+const LINE_HELD_TIMES: usize = 2;
+/// What the answer to a line has beside what came with it, about.
+const ANSWER_BYTES: usize = 1_024;
 
 /// One line, without its end.
 pub(super) enum Line {
@@ -57,11 +66,22 @@ impl Line {
     }
 }
 
+/// Lines that came together, and the room that is held for them and for their answers.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) lines: Vec<Line>,
+    pub(super) held: Held,
+}
+
 /// The lines of a request's body, as they come. Empty lines are passed by.
 #[derive(Debug)]
 pub(super) struct LineReader {
     body: Body,
     line_bytes_max: usize,
+    incoming: Budget,
+    /// Room for the line that comes in, if it is not small.
+    held: Held,
+    waits: Option<Waits>,
     read: BytesMut,
     /// How far `read` is known to hold no line end.
     searched: usize,
@@ -70,10 +90,20 @@ pub(super) struct LineReader {
     is_over: bool,
 }
 
+/// One who waits for room. It keeps its turn when nobody waits for the lines for a moment.
+struct Waits(Pin<Box<dyn Future<Output = Held> + Send>>);
+
+impl fmt::Debug for Waits {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Waits")
+    }
+}
+
 impl LineReader {
-    pub(super) fn new(body: Body, line_bytes_max: usize) -> Self {
-        let read = BytesMut::new();
-        Self { body, line_bytes_max, read, searched: 0, skips: false, is_over: false }
+    pub(super) fn new(body: Body, line_bytes_max: usize, incoming: Budget) -> Self {
+        let (held, waits, read) = (Held::default(), None, BytesMut::new());
+        let (searched, skips, is_over) = (0, false, false);
+        Self { body, line_bytes_max, incoming, held, waits, read, searched, skips, is_over }
     }
 
     /// The next lines that are there, at most so many; waits for the first. None at all at the end. What was
@@ -81,19 +111,38 @@ impl LineReader {
     ///
     /// # Errors
     /// The body broke off.
-    pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Line>, Problem> {
+    pub(super) async fn next(&mut self, most: usize) -> Result<Lines, Problem> {
         let mut lines = Vec::new();
         loop {
+            self.make_room(most).await;
             while lines.len() < most
                 && let Some(line) = self.take()
             {
                 lines.push(line);
             }
             if !lines.is_empty() || self.is_over {
-                return Ok(lines);
+                let bytes: usize = lines.iter().map(Line::bytes).sum();
+                let mut held = std::mem::take(&mut self.held);
+                held.shrink_to(bytes + lines.len() * ANSWER_BYTES);
+                return Ok(Lines { lines, held });
             }
             self.read_more().await?;
         }
+    }
+
+    /// Waits until there is room for what was read, and for whatever a line may become. The client is held back meanwhile.
+    async fn make_room(&mut self, most: usize) {
+        if self.read.len() <= FREE_BYTES || self.held.bytes() > 0 {
+            return;
+        }
+        let waits = self.waits.get_or_insert_with(|| {
+            let bytes =
+                LINE_HELD_TIMES * self.line_bytes_max + FRAME_BYTES_MAX + most * ANSWER_BYTES;
+            let incoming = self.incoming.clone();
+            Waits(Box::pin(async move { incoming.take(bytes).await }))
+        });
+        self.held = waits.0.as_mut().await;
+        self.waits = None;
     }
 
     /// Reads until there is something, or the body is over.
@@ -231,7 +280,7 @@ mod tests {
     fn reader(frames: Vec<Vec<u8>>) -> LineReader {
         let frames = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame)));
         let frames = futures_util::stream::iter(frames.collect::<Vec<_>>());
-        LineReader::new(Body::from_stream(frames), LINE_BYTES_MAX)
+        LineReader::new(Body::from_stream(frames), LINE_BYTES_MAX, Budget::new(LINE_BYTES_MAX))
     }
 
     fn all(mut reader: LineReader, most: usize) -> Vec<Option<Vec<u8>>> {
@@ -239,7 +288,7 @@ mod tests {
         runtime.expect("a runtime").block_on(async {
             let mut lines = Vec::new();
             loop {
-                let next = reader.next(most).await.expect("a whole body");
+                let next = reader.next(most).await.expect("a whole body").lines;
                 if next.is_empty() {
                     return lines;
                 }

@@ -11,15 +11,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, FunctionName, Invalid, Ordinal, QueueName, State, Timestamp};
-use crate::engine::Filter;
+use crate::engine::{Filter, JOB_BYTES};
 
 use super::Desk;
 use super::answer;
 use super::body::JobsBody;
 use super::extract::Query;
 use super::job_body::{JobBody, View};
+use super::long_page::LongPage;
 use super::members::Members;
 use super::problem::{FieldError, Problem};
+use super::room;
 use super::wait::bad_query;
 
 const PAGE_SIZE_DEFAULT: usize = 50;
@@ -50,15 +52,25 @@ pub(super) async fn list(
     let page_size = page_size(&query)?;
     let print = fingerprint(&filter);
     let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
-    let page = desk.engine.list(&filter, below, page_size).await?;
-    let next_page_token = page.next.map(|next| token(next, &print));
-    let link = next_page_token
-        .as_ref()
-        .and_then(|token| next_link("/v1/jobs", &query, &PARAMETERS, token));
     let members = Members::read(query.get("fields"))?;
-    let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief).only(members.as_ref()));
-    let jobs = jobs.collect();
-    let mut response = answer::json(StatusCode::OK, &JobsBody { jobs, next_page_token });
+    let (mut response, token) = if page_size <= PAGE_SIZE_DEFAULT {
+        let held = desk.outgoing(page_size * JOB_BYTES).await?;
+        let page = desk.engine.list(&filter, below, page_size).await?;
+        let token = page.next.map(|next| token(next, &print));
+        let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief).only(members.as_ref()));
+        let body = JobsBody { jobs: jobs.collect(), next_page_token: token.clone() };
+        (room::counted(answer::json(StatusCode::OK, &body), held), token)
+    } else {
+        let page = desk.engine.places(&filter, below, page_size).await?;
+        let token = page.next.map(|next| token(next, &print));
+        let (engine, state) = (desk.engine.clone(), filter.state);
+        let page = LongPage { engine, places: page.places, state, members };
+        let mut response = answer::json_text(StatusCode::OK, page.into_body(token.as_deref()));
+        let uncached = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(header::CACHE_CONTROL, uncached);
+        (response, token)
+    };
+    let link = token.and_then(|token| next_link("/v1/jobs", &query, &PARAMETERS, &token));
     if let Some(link) = link {
         response.headers_mut().insert(header::LINK, link);
     }

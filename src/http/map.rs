@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -15,17 +15,18 @@ use crate::engine::{BatchCall, Error, Happened, Map, NewJob, NewMap};
 use super::Desk;
 use super::batch_results::{end, line, order, streamed};
 use super::batches::on_error;
+use super::beats::{SPACE, beating};
 use super::clocks::{retention_ms, timeout_ms};
 use super::extract::Query;
 use super::fields::{Fields, kind};
-use super::line_reader::{Line, LineReader, Origin, idle};
+use super::line_reader::{Line, LineReader, Lines, Origin, idle};
 use super::list::parameter;
 use super::problem::{Code, FieldError, Problem};
 use super::strict;
 use super::submission;
 
 const BUFFERSIZE_DEFAULT: usize = 64;
-/// Results of up to 16 KiB may wait for their turn: 64 MiB.
+/// With what small results take, 8 MiB; larger ones are read when their turn comes.
 const BUFFERSIZE_MAX: usize = 4_096;
 /// Lines that go to the store together.
 const PORTION_MAX: usize = 256;
@@ -52,18 +53,19 @@ pub(super) async fn map(
     mut reader: LineReader,
 ) -> Result<Response, Problem> {
     let new = new_map(&query.only(&PARAMETERS)?)?;
-    let map = desk.engine.map(new).await?;
+    let held = desk.outgoing(new.bytes()).await?;
+    let map = desk.engine.map(new, held).await?;
     let location = HeaderValue::from_str(&format!("/v1/batches/{}", map.batch()));
     if headers.contains_key(header::EXPECT) {
         // A client that asks to be told to go on is told so when its body is first looked at, and by no answer.
         reader.begin().await?;
     }
     let mapping = Mapping { map, origin, reader, index: 0, input: Input::Comes, is_over: false };
-    let body = Body::from_stream(stream::unfold(mapping, |mut it| async move {
+    let lines = stream::unfold(mapping, |mut it| async move {
         let text = it.next().await.transpose()?;
         Some((text.map(Bytes::from), it))
-    }));
-    let mut response = streamed(body);
+    });
+    let mut response = streamed(beating(lines, SPACE));
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -132,7 +134,8 @@ impl Mapping {
     async fn next(&mut self) -> Result<Option<String>, Error> {
         while !self.is_over {
             let mut text = String::new();
-            self.map.results().iter().for_each(|(index, job)| line(&mut text, *index, job));
+            let results = self.map.results().await?;
+            results.iter().for_each(|(index, job)| line(&mut text, *index, job));
             if !text.is_empty() {
                 return Ok(Some(text));
             }
@@ -172,9 +175,9 @@ impl Mapping {
         }
     }
 
-    async fn take(&mut self, lines: Result<Vec<Line>, Problem>) -> Result<String, Error> {
+    async fn take(&mut self, lines: Result<Lines, Problem>) -> Result<String, Error> {
         let mut text = String::new();
-        let lines = match lines {
+        let Lines { lines, held } = match lines {
             Ok(lines) => lines,
             Err(problem) => {
                 self.input = Input::IsOver;
@@ -194,7 +197,7 @@ impl Mapping {
             }
             self.index += 1;
         }
-        refused.extend(self.map.send(calls).await?.into_iter().map(of_engine));
+        refused.extend(self.map.send(calls, held).await?.into_iter().map(of_engine));
         self.refuse_all(refused).await
     }
 

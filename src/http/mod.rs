@@ -7,6 +7,7 @@ mod as_completed;
 mod batch_body;
 mod batch_results;
 mod batches;
+mod beats;
 mod body;
 mod callback_body;
 mod callbacks;
@@ -32,6 +33,7 @@ mod limits;
 mod line_reader;
 mod list;
 mod live;
+mod long_page;
 mod manual;
 mod map;
 mod members;
@@ -41,7 +43,9 @@ mod problem;
 mod queues;
 mod receiver;
 mod retry;
+mod room;
 mod serve;
+mod strangers;
 mod strict;
 mod submission;
 mod submit_lines;
@@ -57,8 +61,8 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
-use crate::engine::Engine;
 use crate::engine::keys::Door;
+use crate::engine::{Budget, Engine};
 
 pub use batch_body::batch_webhook_event;
 pub use body::webhook_event;
@@ -67,7 +71,7 @@ use live::Live;
 
 pub use limits::Limits;
 pub use receiver::{Arrival, Reaction, receive};
-pub use serve::serve;
+pub use serve::{listen, serve};
 
 /// What the front desk needs to know.
 #[derive(Clone, Debug)]
@@ -91,6 +95,8 @@ struct Desk {
     door: Door,
     config: Config,
     live: Live,
+    /// Room for what comes in.
+    incoming: Budget,
     /// Turns of batches: each may have thousands of times what another request has in memory.
     batches: Semaphore,
 }
@@ -108,7 +114,8 @@ impl App {
     pub fn new(engine: Engine, door: Door, config: Config) -> Self {
         let batches = Semaphore::new(batches::AT_ONCE_MAX);
         let live = Live::new(&config);
-        let desk = Arc::new(Desk { live, engine, door, config, batches });
+        let incoming = Budget::new(config.limits.incoming_bytes);
+        let desk = Arc::new(Desk { engine, door, config, live, incoming, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/wait", post(wait_many::wait))

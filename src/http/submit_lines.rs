@@ -5,18 +5,19 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::response::Response;
 use futures_util::stream::{self, FuturesOrdered, StreamExt as _};
 
-use crate::engine::{Engine, Error, NewJob, Submitted};
+use crate::engine::{Engine, Error, Held, NewJob, Submitted};
 
 use super::Desk;
 use super::batch_results::streamed;
-use super::extract::Lines;
+use super::beats::{SPACE, beating};
+use super::extract::ManyLines;
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
-use super::line_reader::{Line, LineReader, Origin, idle};
+use super::line_reader::{Line, LineReader, Lines, Origin, idle};
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
 use super::strict;
@@ -35,6 +36,8 @@ struct Answered {
     bytes: usize,
     accepted: usize,
     text: String,
+    /// Room for the lines, and then for the text.
+    held: Held,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Answered> + Send>>;
@@ -70,7 +73,7 @@ enum State {
 pub(super) async fn submit(
     desk: Arc<Desk>,
     Preferences { is_minimal, .. }: Preferences,
-    Lines { owner, origin, mut reader, has_key }: Lines,
+    ManyLines { owner, origin, mut reader, has_key }: ManyLines,
 ) -> Result<Response, Problem> {
     if has_key {
         let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
@@ -91,11 +94,11 @@ pub(super) async fn submit(
         is_minimal,
         state: State::Reads,
     };
-    let body = Body::from_stream(stream::unfold(submitting, |mut it| async move {
+    let answers = stream::unfold(submitting, |mut it| async move {
         let text = it.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), it))
-    }));
-    let mut response = streamed(body);
+        Some((Ok::<_, std::convert::Infallible>(text), it))
+    });
+    let mut response = streamed(beating(answers, SPACE));
     if is_minimal {
         let applied = axum::http::HeaderValue::from_static("return=minimal");
         response.headers_mut().insert("preference-applied", applied);
@@ -105,10 +108,10 @@ pub(super) async fn submit(
 
 impl Submitting {
     /// The next answers; none at the end. Lines are read and checked while earlier ones are written.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.state != State::Reads && self.portions.is_empty() {
-                return self.end();
+                return self.end().map(Bytes::from);
             }
             let room = AHEAD_MAX - self.ahead;
             let has_room = room > 0 && self.ahead_bytes < AHEAD_BYTES_MAX;
@@ -121,12 +124,12 @@ impl Submitting {
                     self.accepted += answered.accepted;
                     self.refused += answered.lines - answered.accepted;
                     if !answered.text.is_empty() {
-                        return Some(answered.text);
+                        return Some(answered.held.counted(answered.text));
                     }
                 }
                 lines = self.reader.next(room.min(PORTION_MAX)), if reads => match lines {
-                    Ok(lines) if lines.is_empty() => self.state = State::Ends,
-                    Ok(lines) => self.take(&lines),
+                    Ok(Lines { lines, .. }) if lines.is_empty() => self.state = State::Ends,
+                    Ok(lines) => self.take(lines),
                     Err(problem) => self.give_up(&problem),
                 },
                 problem = idle(), if reads && self.ahead == 0 => self.give_up(&problem),
@@ -135,7 +138,7 @@ impl Submitting {
     }
 
     /// Checks lines and sends them on.
-    fn take(&mut self, lines: &[Line]) {
+    fn take(&mut self, Lines { lines, held }: Lines) {
         let first = self.index;
         self.index += lines.len();
         self.ahead += lines.len();
@@ -145,7 +148,8 @@ impl Submitting {
         let (engine, origin, is_minimal) =
             (self.engine.clone(), self.origin.clone(), self.is_minimal);
         let answered = answer(engine, origin, (first, news), is_minimal);
-        self.portions.push_back(Box::pin(async move { Answered { bytes, ..answered.await } }));
+        self.portions
+            .push_back(Box::pin(async move { Answered { bytes, held, ..answered.await } }));
     }
 
     fn new_job(&self, line: &Line) -> Result<NewJob, Problem> {
@@ -163,7 +167,7 @@ impl Submitting {
         let mut text = String::new();
         self.origin.refuse(&mut text, self.index, problem);
         self.ahead += 1;
-        let answered = Answered { lines: 1, bytes: 0, accepted: 0, text };
+        let answered = Answered { lines: 1, bytes: 0, accepted: 0, text, held: Held::default() };
         self.portions.push_back(Box::pin(std::future::ready(answered)));
     }
 
@@ -189,7 +193,7 @@ async fn answer(
     }
     let mut submitted: VecDeque<Result<Submitted, Error>> = engine.submit_many(taken).await.into();
     let (lines, text) = (places.len(), String::new());
-    let mut answered = Answered { lines, bytes: 0, accepted: 0, text };
+    let mut answered = Answered { lines, bytes: 0, accepted: 0, text, held: Held::default() };
     for (index, place) in (first..).zip(places) {
         let job = match place {
             Ok(()) => submitted.pop_front().map(|it| it.map_err(Problem::from)),

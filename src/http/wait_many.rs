@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, Invalid, JobId};
-use crate::engine::{Ended, Engine, Error, ReturnWhen};
+use crate::engine::{Ended, Engine, Error, PORTION_BYTES, Portions, ReturnWhen};
 
 use super::Desk;
 use super::answer::{self, to_json};
@@ -26,8 +26,6 @@ use super::wait::wait_of;
 
 /// Ids in one wait.
 const IDS_MAX: usize = 10_000;
-/// Jobs that are read and printed at once.
-const PAGE: usize = 256;
 
 /// Waits, and answers 200 whatever came of it (W2): the jobs that are done and the ids of the others, each
 /// in the order asked.
@@ -47,12 +45,15 @@ pub(super) async fn wait(
     let wait = timeout(&mut fields);
     fields.faults().into_result()?;
     let wait = wait.unwrap_or(Duration::MAX).min(desk.wait_max());
+    drop(body);
     let ids = desk.ids_of(named).await?;
     let waited = desk.engine.wait_many(&ids, when.unwrap_or_default(), wait).await?;
     let not_done: Vec<String> = waited.not_done.iter().map(JobId::to_string).collect();
     let rest =
         format!("],\"not_done\":{},\"timed_out\":{}}}", to_json(&not_done), waited.timed_out);
-    let pages = Pages { engine: desk.engine.clone(), done: waited.done, at: 0, rest: Some(rest) };
+    let (engine, portions) = (desk.engine.clone(), Portions::default());
+    let (done, rest) = (waited.done, Some(rest));
+    let pages = Pages { engine, done, at: 0, portions, has_begun: false, rest };
     let mut response = answer::json_text(StatusCode::OK, pages.into_body());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -132,6 +133,9 @@ struct Pages {
     engine: Engine,
     done: Vec<Ended>,
     at: usize,
+    portions: Portions,
+    /// Whether a job is printed: the next one stands behind a comma.
+    has_begun: bool,
     rest: Option<String>,
 }
 
@@ -146,26 +150,29 @@ impl Pages {
     async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         self.rest.as_ref()?;
         let mut text = String::from(if self.at == 0 { "{\"done\":[" } else { "" });
-        let page = &self.done[self.at..self.done.len().min(self.at + PAGE)];
-        match self.engine.ended_jobs(page).await {
-            Ok(jobs) => {
+        let page = &self.done[self.at..self.done.len().min(self.at + self.portions.next())];
+        let held = self.engine.outgoing().take(PORTION_BYTES).await;
+        let count = match self.engine.ended_jobs(page).await {
+            Ok((jobs, count)) => {
                 for job in &jobs {
-                    if !text.ends_with('[') {
+                    if std::mem::replace(&mut self.has_begun, true) {
                         text.push(',');
                     }
                     text.push_str(&JobBody::of(job, View::Brief).text());
                 }
+                count
             }
             Err(error) => {
                 tracing::error!(%error, "jobs that are done cannot be read; the answer is cut off");
                 self.rest = None;
                 return Some(Err(error));
             }
-        }
-        self.at += page.len();
+        };
+        self.at += count;
+        self.portions.saw(count, text.len());
         if self.at == self.done.len() {
             text.push_str(&self.rest.take()?);
         }
-        Some(Ok(text.into()))
+        Some(Ok(held.counted(text)))
     }
 }

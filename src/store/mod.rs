@@ -64,7 +64,7 @@ pub use lifecycle::Answer;
 pub use manual::Completion;
 pub use read::{
     BatchPage, CallbackFilter, CallbackTurn, Changes, DueDelivery, Filter, JobChange, Left, Order,
-    Outbox, Page, Place, Standing, Told, Turn,
+    Outbox, Page, Place, Places, Portion, Standing, Told, Turn,
 };
 pub use redelivery::Redelivery;
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};

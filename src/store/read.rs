@@ -11,6 +11,19 @@ macro_rules! job_columns {
     };
 }
 
+/// The rows of a page, whatever is shown of them.
+macro_rules! list_rows {
+    () => {
+        " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2) as jobs
+where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
+    and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
+    and (?7 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) > ?7)
+    and (?8 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) < ?8)
+    and (?10 is null or batch = ?10)
+order by ordinal desc limit ?9"
+    };
+}
+
 mod batches;
 mod callbacks;
 mod changes;
@@ -34,7 +47,7 @@ use super::{Error, Store};
 pub use batches::{BatchPage, Order, Place};
 pub use callbacks::{CallbackFilter, CallbackTurn};
 pub use changes::{Changes, JobChange, Left};
-pub use ends::Standing;
+pub use ends::{Portion, Standing};
 pub use outbox::{DueDelivery, Outbox, Told, Turn};
 
 use batches::Extent;
@@ -48,17 +61,8 @@ const SELECT_AT: &str = concat!(
     job_columns!(),
     " from jobs where ordinal in (select e.value from json_each(?) as e) order by ordinal"
 );
-const SELECT_PAGE: &str = concat!(
-    "select ",
-    job_columns!(),
-    " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2) as jobs
-where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
-    and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
-    and (?7 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) > ?7)
-    and (?8 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) < ?8)
-    and (?10 is null or batch = ?10)
-order by ordinal desc limit ?9"
-);
+const SELECT_PAGE: &str = concat!("select ", job_columns!(), list_rows!());
+const SELECT_PLACES: &str = concat!("select jobs.ordinal", list_rows!());
 const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
 from (select ordinal from calls where ordinal < ? and ordinal >= ? order by ordinal desc limit ?)";
 const SELECT_CHUNKS: &str = "select bytes from chunks where payload = ? order by number";
@@ -88,6 +92,15 @@ pub struct Filter {
 pub struct Page {
     /// The jobs; large arguments and results are left out.
     pub jobs: Vec<Job>,
+    /// Where the next page begins: below this; none on the last page.
+    pub next: Option<Ordinal>,
+}
+
+/// Where the jobs of one page of a list stand, newest first.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Their places.
+    pub places: Vec<Ordinal>,
     /// Where the next page begins: below this; none on the last page.
     pub next: Option<Ordinal>,
 }
@@ -147,38 +160,67 @@ impl Store {
         page_size: usize,
     ) -> Result<Page, Error> {
         let mut snapshot = self.readers.begin().await?;
-        let within = match filter.batch {
-            Some(batch) => batches::extent(&mut snapshot, batch).await?,
-            None => Extent::ALL,
-        };
-        let below = below.map_or(i64::MAX, |ordinal| ordinal.0).min(within.below.0);
-        // One more than asked for tells whether another page follows.
-        let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
-        let found = sqlx::query(SELECT_PAGE)
-            .bind(below)
-            .bind(EXAMINED_MAX)
-            .bind(filter.state.map(State::as_str))
-            .bind(filter.function.as_ref().map(FunctionName::as_str))
-            .bind(filter.queue.as_ref().map(QueueName::as_str))
-            .bind(filter.tag.as_deref())
-            .bind(filter.created_after.map(|at| at.0))
-            .bind(filter.created_before.map(|at| at.0))
-            .bind(limit)
-            .bind(within.batch.map(|it| it.0))
-            .bind(within.from.0)
-            .fetch_all(&mut *snapshot)
-            .await?;
-        let mut jobs = Vec::with_capacity(found.len().min(page_size));
-        for row in found.iter().take(page_size) {
+        let (found, next) = page(&mut snapshot, SELECT_PAGE, filter, below, page_size).await?;
+        let mut jobs = Vec::with_capacity(found.len());
+        for row in &found {
             jobs.push(filled(&mut snapshot, row, View::Brief).await?);
         }
-        let next = if found.len() > page_size {
-            jobs.last().map(|job| job.ordinal)
-        } else {
-            examined_to(&mut snapshot, (within.from.0, below)).await?
-        };
         Ok(Page { jobs, next })
     }
+
+    /// Where the jobs of such a page stand: they are read when their turn comes.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn list_places(
+        &self,
+        filter: &Filter,
+        below: Option<Ordinal>,
+        page_size: usize,
+    ) -> Result<Places, Error> {
+        let mut snapshot = self.readers.begin().await?;
+        let (found, next) = page(&mut snapshot, SELECT_PLACES, filter, below, page_size).await?;
+        let places = found.iter().map(|row| row.try_get(0).map(Ordinal));
+        Ok(Places { places: places.collect::<Result<_, _>>()?, next })
+    }
+}
+
+/// The rows of a page, and where the next one begins.
+async fn page(
+    snapshot: &mut SqliteConnection,
+    select: &'static str,
+    filter: &Filter,
+    below: Option<Ordinal>,
+    page_size: usize,
+) -> Result<(Vec<SqliteRow>, Option<Ordinal>), Error> {
+    let within = match filter.batch {
+        Some(batch) => batches::extent(snapshot, batch).await?,
+        None => Extent::ALL,
+    };
+    let below = below.map_or(i64::MAX, |ordinal| ordinal.0).min(within.below.0);
+    // One more than asked for tells whether another page follows.
+    let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
+    let mut found = sqlx::query(select)
+        .bind(below)
+        .bind(EXAMINED_MAX)
+        .bind(filter.state.map(State::as_str))
+        .bind(filter.function.as_ref().map(FunctionName::as_str))
+        .bind(filter.queue.as_ref().map(QueueName::as_str))
+        .bind(filter.tag.as_deref())
+        .bind(filter.created_after.map(|at| at.0))
+        .bind(filter.created_before.map(|at| at.0))
+        .bind(limit)
+        .bind(within.batch.map(|it| it.0))
+        .bind(within.from.0)
+        .fetch_all(&mut *snapshot)
+        .await?;
+    if found.len() <= page_size {
+        let next = examined_to(snapshot, (within.from.0, below)).await?;
+        return Ok((found, next));
+    }
+    found.truncate(page_size);
+    let last = found.last().map(|row| row.try_get(0).map(Ordinal)).transpose()?;
+    Ok((found, last))
 }
 
 /// The jobs at those places, in the order of submission.

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use foldhash::HashSet;
 use tokio::sync::mpsc;
 
-use crate::domain::{Job, JobId};
+use crate::domain::{FailedAttempts, Job, JobError, JobId, Json, Spec};
 
 use super::{Error, Place, Table, Waiters, Watcher, lock};
+
+/// A job that has more than so many bytes is not kept for whoever follows: a reader that is slow would hold them all in
+/// memory.
+const KEPT_BYTES_MAX: usize = 1_024;
 
 impl Waiters {
     /// Gets jobs as they are done; none yet.
@@ -21,8 +25,8 @@ impl Waiters {
 /// The jobs that one request follows. They are told once each, so no more wait in the channel than it named.
 #[derive(Debug)]
 pub(in crate::engine) struct Follow {
-    sender: mpsc::UnboundedSender<Arc<Job>>,
-    done: mpsc::UnboundedReceiver<Arc<Job>>,
+    sender: mpsc::UnboundedSender<Told>,
+    done: mpsc::UnboundedReceiver<Told>,
     /// Those that are not told yet.
     ids: HashSet<JobId>,
     place: Place,
@@ -45,22 +49,22 @@ impl Follow {
     }
 
     /// The next job that is done.
-    pub(in crate::engine) async fn next(&mut self) -> Arc<Job> {
+    pub(in crate::engine) async fn next(&mut self) -> Told {
         match self.done.recv().await {
-            Some(job) => self.told(job),
+            Some(told) => self.heard(told),
             None => std::future::pending().await,
         }
     }
 
     /// The next one, if it is done already.
-    pub(in crate::engine) fn try_next(&mut self) -> Option<Arc<Job>> {
-        let job = self.done.try_recv().ok()?;
-        Some(self.told(job))
+    pub(in crate::engine) fn try_next(&mut self) -> Option<Told> {
+        let told = self.done.try_recv().ok()?;
+        Some(self.heard(told))
     }
 
-    fn told(&mut self, job: Arc<Job>) -> Arc<Job> {
-        self.ids.remove(&job.spec.id);
-        job
+    fn heard(&mut self, told: Told) -> Told {
+        self.ids.remove(&told.job.spec.id);
+        told
     }
 }
 
@@ -71,9 +75,37 @@ impl Drop for Follow {
     }
 }
 
-/// The job without what is large: a reader that is slow would hold all of it in memory.
-pub(super) fn slim(job: &Arc<Job>) -> Arc<Job> {
-    job.brief().map_or_else(|| Arc::clone(job), Arc::new)
+/// A job that is done, as whoever follows it is told.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Told {
+    /// The job, without what is large.
+    pub(in crate::engine) job: Arc<Job>,
+    /// What came of it has so many bytes.
+    pub(in crate::engine) bytes: usize,
+    /// Whether what came of it is there; else it is to be read when its turn comes.
+    pub(in crate::engine) is_whole: bool,
+}
+
+impl Told {
+    pub(super) fn of(job: &Arc<Job>) -> Self {
+        let error_bytes = job.error.as_ref().map_or(0, JobError::bytes);
+        let bytes = error_bytes + job.result.as_ref().map_or(0, Json::len);
+        let is_whole = bytes <= KEPT_BYTES_MAX;
+        let omits_arguments = job.spec.arguments_bytes() > KEPT_BYTES_MAX;
+        if is_whole && !omits_arguments && job.attempts.as_slice().is_empty() {
+            return Self { job: Arc::clone(job), bytes, is_whole };
+        }
+        let mut slim = Job { attempts: FailedAttempts::default(), ..(**job).clone() };
+        if !is_whole {
+            slim.result_omitted |= slim.result.take().is_some();
+            slim.error_omitted |= slim.error.is_some();
+            slim.error = slim.error.as_ref().map(JobError::brief);
+        }
+        if omits_arguments {
+            slim.spec = Arc::new(Spec { args: None, kwargs: None, ..(*job.spec).clone() });
+        }
+        Self { job: Arc::new(slim), bytes, is_whole }
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +113,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{BRIEF_BYTES_MAX, Json, Outcome, Spec, Timestamp, example, settle};
+    use crate::domain::{Outcome, Timestamp, example, settle};
 
     fn done(number: u128, result: Json) -> Arc<Job> {
         let spec = Spec { id: JobId(Uuid::from_u128(number)), ..example::spec(1) };
@@ -94,7 +126,7 @@ mod tests {
         let waiters = Waiters::new(1, 0);
         let mut follow = waiters.follow().expect("a place");
         assert!(waiters.follow().is_err(), "it is a waiter like any other");
-        let large = Json::trusted(format!("\"{}\"", "x".repeat(BRIEF_BYTES_MAX)));
+        let large = Json::trusted(format!("\"{}\"", "x".repeat(KEPT_BYTES_MAX)));
         let jobs = [done(1, Json::trusted("1")), done(2, large), done(3, Json::trusted("3"))];
         follow.add(jobs.iter().map(|job| job.spec.id));
         follow.remove(jobs[2].spec.id);
@@ -102,13 +134,14 @@ mod tests {
             waiters.done(job);
             waiters.done(job);
         }
-        assert_eq!(follow.next().await, jobs[0]);
+        let first = follow.next().await;
+        assert_eq!((&first.job, first.is_whole), (&jobs[0], true));
         let second = follow.try_next().expect("it is done");
         assert_eq!(
-            (second.spec.id, &second.result, second.result_omitted),
-            (jobs[1].spec.id, &None, true)
+            (second.job.spec.id, &second.job.result, second.job.result_omitted, second.is_whole),
+            (jobs[1].spec.id, &None, true, false)
         );
-        assert_eq!(follow.try_next(), None);
+        assert!(follow.try_next().is_none());
         follow.add([JobId(Uuid::from_u128(4))]);
         drop(follow);
         let table = lock(&waiters.shared);

@@ -1,13 +1,15 @@
 //! Many jobs at once: which of them are done, and in which order.
 
+use std::collections::HashMap;
+
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use crate::domain::{Job, JobId, Ordinal, State};
+use crate::domain::{Job, JobError, JobId, Json, Ordinal, State};
 use crate::store::sqlite::rows;
 use crate::store::{Ended, Error, Store};
 
-use super::{View, at};
+use super::{SELECT_AT, View, at, filled};
 
 const SELECT_ENDS: &str = "select j.id, j.ordinal, j.state, j.finished_seq
 from json_each(?) as e cross join jobs as j where j.id = unhex(e.value)";
@@ -19,6 +21,15 @@ pub struct Standing {
     pub id: JobId,
     /// Its end; none if it is not done.
     pub ended: Option<Ended>,
+}
+
+/// Some of the jobs that were asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Portion {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// Of so many of the places, the first ones, are these all.
+    pub places: usize,
 }
 
 impl Store {
@@ -34,13 +45,51 @@ impl Store {
         found.iter().map(standing).collect()
     }
 
-    /// The jobs at those places that are still there, without large values, in the order of submission.
+    /// The jobs at those places, without large values, in the order of submission.
     ///
     /// # Errors
     /// A failure of the database.
     pub async fn brief_at(&self, ordinals: &[Ordinal]) -> Result<Vec<Job>, Error> {
         at(&self.readers, ordinals, View::Brief).await
     }
+
+    /// The jobs at the first of those places, in their order and without large values: as many as have about so many bytes
+    /// together, and one at least.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn portion_at(&self, places: &[Ordinal], bytes_max: usize) -> Result<Portion, Error> {
+        let ordinals: Vec<i64> = places.iter().map(|place| place.0).collect();
+        let mut snapshot = self.readers.begin().await?;
+        let listed = serde_json::to_string(&ordinals).map_err(rows::damaged)?;
+        let query = sqlx::query(SELECT_AT).bind(listed);
+        let mut rows = HashMap::with_capacity(places.len());
+        for row in query.fetch_all(&mut *snapshot).await? {
+            rows.insert(row.try_get::<i64, _>(0)?, row);
+        }
+        let (mut portion, mut bytes) = (Portion::default(), 0);
+        for ordinal in ordinals {
+            if bytes >= bytes_max {
+                break;
+            }
+            portion.places += 1;
+            // One that is not there any more is left out.
+            if let Some(row) = rows.remove(&ordinal) {
+                let job = filled(&mut snapshot, &row, View::Brief).await?;
+                bytes += bytes_of(&job);
+                portion.jobs.push(job);
+            }
+        }
+        Ok(portion)
+    }
+}
+
+/// What a job takes in memory, about.
+fn bytes_of(job: &Job) -> usize {
+    let errors = job.attempts.as_slice().iter().map(|attempt| &attempt.error).chain(&job.error);
+    let result_bytes = job.result.as_ref().map_or(0, Json::len);
+    let error_bytes: usize = errors.map(JobError::bytes).sum();
+    size_of::<Job>() + job.spec.arguments_bytes() + result_bytes + error_bytes
 }
 
 fn standing(row: &SqliteRow) -> Result<Standing, Error> {
