@@ -54,7 +54,10 @@ pub(super) async fn run(engine: Engine, suspects: Vec<Ordinal>) {
         () = engine.shared.hushed.cancelled() => true,
         () = engine.send_alone(suspects, &mut flight) => false,
     };
-    while !is_hushed {
+    if is_hushed {
+        return flight.end().await;
+    }
+    loop {
         let sleep = match engine.send_due(&mut flight).await {
             Ok(sleep) => sleep,
             Err(error) => {

@@ -192,142 +192,41 @@ impl<T> Reply<T> {
     }
 }
 
+/// Bodies of deliveries, by the places of their callbacks.
+pub(super) type Bodies = Arc<BTreeMap<Ordinal, String>>;
+
 /// One member of a group. `written_ahead` is the payload that holds a large value already.
 #[derive(Debug)]
 pub(super) enum Change {
-    Submit {
-        submission: Submission,
-        written_ahead: Option<i64>,
-        reply: Reply<Arc<Job>>,
-    },
-    Complete {
-        it: Box<Completion>,
-        written_ahead: Option<i64>,
-        reply: Reply<Option<Arc<Job>>>,
-    },
-    Settle {
-        settlement: Arc<Settlement>,
-        written_ahead: Option<i64>,
-        reply: Reply<()>,
-    },
-    KeepLog {
-        job: Ordinal,
-        lines: Vec<LogLine>,
-        reply: Reply<()>,
-    },
-    Release {
-        queue: QueueName,
-        pool: Pool,
-        now: Timestamp,
-    },
-    Resize {
-        pool: Pool,
-        slots: usize,
-        now: Timestamp,
-        reply: Reply<()>,
-    },
-    ClearSuspects {
-        now: Timestamp,
-        reply: Reply<()>,
-    },
-    Cancel {
-        order: CancelOrder,
-        reply: Reply<Cancellation>,
-    },
-    SubmitMany {
-        many: Many,
-        reply: Reply<Submitted>,
-    },
-    SubmitBatch {
-        it: Box<NewBatch>,
-        reply: Reply<Batch>,
-    },
-    CloseBatch {
-        batch: Ordinal,
-        now: Timestamp,
-        reply: Reply<()>,
-    },
-    CancelBatch {
-        batch: Ordinal,
-        now: Timestamp,
-        reply: Reply<bool>,
-    },
-    AddBatchCallback {
-        batch: Ordinal,
-        callback: NewCallback,
-        when: When,
-        reply: Reply<()>,
-    },
-    AddCallback {
-        job: Ordinal,
-        callback: NewCallback,
-        reply: Reply<()>,
-    },
-    BeginDeliveries {
-        bodies: Arc<BTreeMap<Ordinal, String>>,
-        again: Vec<Ordinal>,
-        reply: Reply<()>,
-    },
-    Delivered {
-        report: DeliveryReport,
-        reply: Reply<()>,
-    },
-    Queue {
-        order: QueueOrder,
-        reply: Reply<Ordered>,
-    },
-    Queues {
-        name: Option<QueueName>,
-        reply: Reply<Vec<Queue>>,
-    },
-    ComeDue {
-        moment: Moment,
-        reply: Reply<Alarm>,
-    },
-    StopClaiming {
-        reply: Reply<()>,
-    },
-    Clean {
-        now: Timestamp,
-        from: Swept,
-        reply: Reply<Cleaned>,
-    },
-    Shrink {
-        forced: bool,
-        reply: Reply<Shrunk>,
-    },
-    Forget {
-        id: JobId,
-        now: Timestamp,
-        reply: Reply<Forgetting>,
-    },
-    Redeliver {
-        id: CallbackId,
-        now: Timestamp,
-        reply: Reply<Redelivery>,
-    },
-    RedeliverMany {
-        callbacks: Vec<Ordinal>,
-        now: Timestamp,
-        reply: Reply<usize>,
-    },
-    DropCallback {
-        id: CallbackId,
-        now: Timestamp,
-        reply: Reply<bool>,
-    },
-    MarkCancelled {
-        mark: Mark,
-        reply: Reply<(u64, Ordinal)>,
-    },
-    CancelPortion {
-        portion: CancelPortion,
-        reply: Reply<CancelCounts>,
-    },
-    UnmarkCancelled {
-        number: u64,
-        reply: Reply<usize>,
-    },
+    Submit { submission: Submission, written_ahead: Option<i64>, reply: Reply<Arc<Job>> },
+    Complete { it: Box<Completion>, written_ahead: Option<i64>, reply: Reply<Option<Arc<Job>>> },
+    Settle { settlement: Arc<Settlement>, written_ahead: Option<i64>, reply: Reply<()> },
+    KeepLog { job: Ordinal, lines: Vec<LogLine>, reply: Reply<()> },
+    Release { queue: QueueName, pool: Pool, now: Timestamp },
+    Resize { pool: Pool, slots: usize, now: Timestamp, reply: Reply<()> },
+    ClearSuspects { now: Timestamp, reply: Reply<()> },
+    Cancel { order: CancelOrder, reply: Reply<Cancellation> },
+    SubmitMany { many: Many, reply: Reply<Submitted> },
+    SubmitBatch { it: Box<NewBatch>, reply: Reply<Batch> },
+    CloseBatch { batch: Ordinal, now: Timestamp, reply: Reply<()> },
+    CancelBatch { batch: Ordinal, now: Timestamp, reply: Reply<bool> },
+    AddBatchCallback { batch: Ordinal, callback: NewCallback, when: When, reply: Reply<()> },
+    AddCallback { job: Ordinal, callback: NewCallback, reply: Reply<()> },
+    BeginDeliveries { bodies: Bodies, again: Vec<Ordinal>, reply: Reply<()> },
+    Delivered { report: DeliveryReport, reply: Reply<()> },
+    Queue { order: QueueOrder, reply: Reply<Ordered> },
+    Queues { name: Option<QueueName>, reply: Reply<Vec<Queue>> },
+    ComeDue { moment: Moment, reply: Reply<Alarm> },
+    StopClaiming { reply: Reply<()> },
+    Clean { now: Timestamp, from: Swept, reply: Reply<Cleaned> },
+    Shrink { forced: bool, reply: Reply<Shrunk> },
+    Forget { id: JobId, now: Timestamp, reply: Reply<Forgetting> },
+    Redeliver { id: CallbackId, now: Timestamp, reply: Reply<Redelivery> },
+    RedeliverMany { callbacks: Vec<Ordinal>, now: Timestamp, reply: Reply<usize> },
+    DropCallback { id: CallbackId, now: Timestamp, reply: Reply<bool> },
+    MarkCancelled { mark: Mark, reply: Reply<(u64, Ordinal)> },
+    CancelPortion { portion: CancelPortion, reply: Reply<CancelCounts> },
+    UnmarkCancelled { number: u64, reply: Reply<usize> },
     Close,
 }
 

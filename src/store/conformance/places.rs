@@ -1,10 +1,13 @@
 //! One decision about each job that comes: it starts, waits, or is refused. Whatever else stands or happens, no request makes
 //! ledger and database disagree, and a batch is there whole or not at all.
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::batches::batch;
+use super::refused_for_now::Lock;
 use super::{
     BTreeMap, CancelOrder, Config, Error, Job, NOW, Ordinal, Outcome, Pool, QueueName,
     QueueSettings, Shelf, Spec, State, Submission, TempDir, Timestamp, cancel, example, returned,
@@ -58,6 +61,26 @@ async fn g9_what_is_to_start_later_leaves_no_room_beside_one_that_runs_alone() {
     }
     let one_more = it.put(submission(example::spec(5))).await;
     assert!(matches!(one_more, Err(Error::QueueFull { .. })), "it would not start: {one_more:?}");
+}
+
+#[tokio::test]
+async fn f22_a_batch_without_calls_may_come_and_go_in_one_group() {
+    let it = Shelf::of_workers(1).await;
+    // While the writer waits for the lock, what comes is gathered for its next group.
+    let lock = Lock::take(&it);
+    let gone = NewBatch { retention_ms: 0, ..batch(0) };
+    let (first, made, cleaned, ()) = tokio::join!(
+        biased;
+        it.put(submission(example::spec(1))),
+        it.store.submit_batch(gone),
+        it.store.clean(NOW, Swept::NOTHING),
+        async { lock.let_go() },
+    );
+    first.expect("a job");
+    assert_eq!(made.expect("a batch").finished_at, Some(NOW));
+    cleaned.expect("it is not what ledger and database disagree about");
+    assert!(it.store.batch(super::batches::ID).await.expect("it reads").is_none(), "it is gone");
+    it.submit(2).await;
 }
 
 /// What is asked of a store, or happens to it.
@@ -118,18 +141,30 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
     #[test]
     fn e4_g9_no_request_in_whatever_order_makes_ledger_and_database_disagree(
-        steps in prop::collection::vec(a_step(), 1..40),
+        groups in prop::collection::vec(prop::collection::vec(a_step(), 1..6), 1..20),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let mut it = Asked::new().await;
-            for step in steps {
-                it = it.after(step).await;
+            for steps in groups {
+                it = it.after(steps).await;
                 it.is_whole().await;
             }
-            it.is_found_whole().await;
+            it.looked_through().await;
         });
     }
+}
+
+/// What came of it that is asked about later.
+enum Made {
+    Batch(BatchId, Ordinal, u64),
+    Mark(u64),
+}
+
+type Asking = BoxFuture<'static, Result<Option<Made>, Error>>;
+
+fn asking(asked: impl Future<Output = Result<Option<Made>, Error>> + Send + 'static) -> Asking {
+    asked.boxed()
 }
 
 /// A store of which anything is asked.
@@ -196,106 +231,139 @@ impl Asked {
         self.shelf.store.list(&Filter::default(), None, 1_000).await.expect("a page").jobs
     }
 
-    async fn after(mut self, step: Step) -> Self {
-        let now = self.now;
-        match step {
+    /// What is asked of the store, to be sent with others.
+    async fn asks(&mut self, step: Step) -> Option<Asking> {
+        let (store, now) = (self.shelf.store.clone(), self.now);
+        Some(match step {
             Step::Submit { queue, later } => {
                 let call = self.call(queue, later);
-                Self::known(self.shelf.put(call).await);
+                asking(async move { store.submit(call).await.map(|_job| None) })
             }
             Step::Batch { queue, calls, later, cancels } => {
-                self.batch(queue, (calls, later), cancels).await;
+                let new = self.batch(queue, (calls, later), cancels);
+                let id = new.id;
+                asking(async move {
+                    let made = store.submit_batch(new).await?;
+                    Ok(Some(Made::Batch(id, made.ordinal, calls)))
+                })
             }
             Step::Many { queue, calls } => {
                 let calls = (0..calls).map(|_| self.call(queue, false)).collect();
                 let many = Many { calls, batch: None };
-                let each = Self::known(self.shelf.store.submit_many(many).await);
-                each.into_iter().flatten().for_each(|one| drop(Self::known(one)));
+                asking(async move {
+                    let each = store.submit_many(many).await?;
+                    each.into_iter().for_each(|one| drop(Self::known(one)));
+                    Ok(None)
+                })
             }
             Step::End { nth, fails } => {
-                if let Some(job) = nth_of(self.running().await, nth) {
-                    let job = self.shelf.job(&job).await;
-                    let error = crate::domain::JobError::new("ValueError", "no");
-                    let outcome = if fails { Outcome::Raised(error) } else { returned() };
-                    Self::known(self.shelf.record(settlement(&job, outcome)).await);
-                }
+                let job = self.shelf.job(&nth_of(self.running().await, nth)?).await;
+                let error = crate::domain::JobError::new("ValueError", "no");
+                let outcome = if fails { Outcome::Raised(error) } else { returned() };
+                let its_end = std::sync::Arc::new(settlement(&job, outcome));
+                asking(async move { store.settle(its_end).await.map(|()| None) })
             }
             Step::Cancel { nth } => {
-                if let Some(job) = nth_of(self.jobs().await, nth) {
-                    let order = CancelOrder { now, ..cancel(&job, true) };
-                    Self::known(self.shelf.store.cancel(order).await);
-                }
+                let order = cancel(&nth_of(self.jobs().await, nth)?, true);
+                let order = CancelOrder { now, ..order };
+                asking(async move { store.cancel(order).await.map(|_done| None) })
             }
-            other => self.upkeep(other).await,
-        }
-        match step {
-            Step::Dies => self.dies().await,
-            _ => self,
-        }
+            other => return self.asks_of_many(other).await,
+        })
     }
 
-    async fn batch(&mut self, queue: usize, (calls, later): (u64, bool), cancels: bool) {
+    fn batch(&mut self, queue: usize, (calls, later): (u64, bool), cancels: bool) -> NewBatch {
         let on_error = if cancels { OnError::Cancel } else { OnError::Continue };
         let id = BatchId(Uuid::from_u128(1 << 80 | u128::from(self.number)));
         self.number += 1;
         let jobs = (0..calls).map(|_| self.call(queue, later)).collect();
-        let new = NewBatch { id, calls: jobs, on_error, created_at: self.now, ..batch(0) };
-        if let Some(made) = Self::known(self.shelf.store.submit_batch(new).await) {
-            self.batches.push((id, made.ordinal, calls));
-        }
+        let created_at = self.now;
+        NewBatch { id, calls: jobs, on_error, created_at, retention_ms: 0, ..batch(0) }
     }
 
-    async fn upkeep(&mut self, step: Step) {
+    async fn asks_of_many(&mut self, step: Step) -> Option<Asking> {
         let (store, now) = (self.shelf.store.clone(), self.now);
-        match step {
+        Some(match step {
             Step::CancelBatch { nth } => {
-                if let Some((_, place, _)) = nth_of(self.batches.clone(), nth) {
-                    Self::known(store.cancel_batch(place, now).await);
-                }
+                let (_, place, _) = nth_of(self.batches.clone(), nth)?;
+                asking(async move { store.cancel_batch(place, now).await.map(|_| None) })
             }
             Step::Mark { queue } => {
                 let queue = QueueName::new(QUEUES[queue]).ok();
                 let mark = Mark::Meant(Filter { queue, ..Filter::default() });
-                let marked = Self::known(store.mark_cancelled(mark).await);
-                self.marks.extend(marked.map(|(number, _)| number));
+                asking(async move {
+                    let (number, _) = store.mark_cancelled(mark).await?;
+                    Ok(Some(Made::Mark(number)))
+                })
             }
             Step::Unmark => {
-                if let Some(number) = self.marks.pop() {
-                    Self::known(store.unmark_cancelled(number).await);
-                }
+                let number = self.marks.pop()?;
+                asking(async move { store.unmark_cancelled(number).await.map(|_| None) })
             }
             Step::Portion { nth } => {
-                let job = nth_of(self.jobs().await, nth);
-                let jobs = job.into_iter().map(|job| job.ordinal).collect();
-                let all = (true, true, true);
-                let (pending, running, terminate) = all;
+                let jobs = vec![nth_of(self.jobs().await, nth)?.ordinal];
+                let (pending, running, terminate) = (true, true, true);
                 let grace_seconds = 1.0;
                 let portion =
                     CancelPortion { jobs, pending, running, terminate, grace_seconds, now };
-                Self::known(store.cancel_portion(portion).await);
+                asking(async move { store.cancel_portion(portion).await.map(|_| None) })
             }
             Step::Queue { queue, change } => {
                 let queue = QueueName::new(QUEUES[queue]).expect("a name");
-                Self::known(store.order_queue(QueueOrder { queue, change, now }).await);
+                let order = QueueOrder { queue, change, now };
+                asking(async move { store.order_queue(order).await.map(|_| None) })
             }
+            other => self.asks_of_time(other),
+        })
+    }
+
+    fn asks_of_time(&mut self, step: Step) -> Asking {
+        let store = self.shelf.store.clone();
+        match step {
             Step::Workers(slots) => {
-                Self::known(store.resize(Pool::Tasks, slots, now).await);
+                let now = self.now;
+                asking(async move { store.resize(Pool::Tasks, slots, now).await.map(|()| None) })
             }
             Step::Pass => {
-                self.now = now.plus_millis(10);
-                Self::known(store.come_due(Moment { now: self.now, wall: self.now }).await);
+                self.now = self.now.plus_millis(10);
+                let moment = Moment { now: self.now, wall: self.now };
+                asking(async move { store.come_due(moment).await.map(|_| None) })
             }
             Step::Clean => {
-                let mut from = Some(Swept::NOTHING);
-                while let Some(next) = from {
-                    from = Self::known(store.clean(now, next).await).and_then(|it| it.next);
-                }
+                let now = self.now;
+                asking(async move {
+                    let mut from = Some(Swept::NOTHING);
+                    while let Some(next) = from {
+                        from = store.clean(now, next).await?.next;
+                    }
+                    Ok(None)
+                })
             }
-            Step::Together => {
-                Self::known(store.clear_suspects(now).await);
+            _ => {
+                let now = self.now;
+                asking(async move { store.clear_suspects(now).await.map(|()| None) })
             }
-            _ => {}
         }
+    }
+
+    /// Asks all of it at once: while the writer waits for a lock, what comes is gathered for its next group.
+    async fn after(mut self, steps: Vec<Step>) -> Self {
+        let mut asked = Vec::new();
+        let dies = steps.iter().any(|step| matches!(step, Step::Dies));
+        for step in steps.into_iter().filter(|step| !matches!(step, Step::Dies)) {
+            asked.extend(self.asks(step).await);
+        }
+        let lock = Lock::take(&self.shelf);
+        let all = futures_util::future::join_all(asked);
+        let (answers, ()) = tokio::join!(biased; all, async { lock.let_go() });
+        for answer in answers {
+            match Self::known(answer).flatten() {
+                Some(Made::Batch(id, place, calls)) => self.batches.push((id, place, calls)),
+                Some(Made::Mark(number)) => self.marks.push(number),
+                None => {}
+            }
+        }
+        if dies { self.dies().await } else { self }
     }
 
     async fn dies(self) -> Self {
@@ -312,7 +380,7 @@ impl Asked {
         }
     }
 
-    async fn is_found_whole(self) {
+    async fn looked_through(self) {
         let Shelf { store, closed, dir, .. } = self.shelf;
         store.close().await;
         closed.await.expect("the writer ends when it is told to");

@@ -14,17 +14,17 @@ use crate::domain::Json;
 use crate::store::{CancelPortion, Config, Mark, Moment};
 
 /// Another process that has locked the database, as far as SQLite can tell.
-struct Lock(Connection);
+pub(super) struct Lock(Connection);
 
 impl Lock {
-    fn take(it: &Shelf) -> Self {
+    pub(super) fn take(it: &Shelf) -> Self {
         let connection = Connection::open(it.dir.path().join("futurity.db")).expect("a connection");
         connection.busy_timeout(Duration::from_secs(30)).expect("a time-out");
         connection.execute_batch("begin immediate").expect("nobody else has it");
         Self(connection)
     }
 
-    fn let_go(self) {
+    pub(super) fn let_go(self) {
         self.0.execute_batch("rollback").expect("it is let go");
     }
 }
