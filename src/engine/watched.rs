@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,10 @@ use super::Clock;
 /// A running server sees a change of a file within this. A command that changes one waits as long before it
 /// ends, so that its user need not.
 pub const SEEN_WITHIN: Duration = Duration::from_millis(50);
-/// Between two looks. The rest is for a thread that is not woken in time.
+/// Between two looks while somebody asks or follows. The rest is for a thread that is not woken in time.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// While nobody does: whoever is the first to ask again wakes it.
+const LOOK_IDLY_EVERY: Duration = Duration::from_secs(1);
 /// A disk that says nothing for so long cannot be read.
 const LOOKED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,9 @@ struct Inner<T> {
     seen: watch::Sender<Seen<T>>,
     /// Wakes those that wait for a look.
     looked: Notify,
+    /// Whether anybody has asked since the last look.
+    asked: AtomicBool,
+    watcher: OnceLock<Arc<Sleeper>>,
     /// Of what was read last. Only those that look take it, and they wait for the disk.
     stamp: Mutex<Option<Stamp>>,
 }
@@ -92,7 +97,8 @@ impl<T> Watched<T> {
         let content = Err(Unreadable("nobody has looked at it yet".into()));
         let seen = watch::Sender::new(Seen { looked_at: None, content, last: None });
         let (looked, stamp) = (Notify::new(), Mutex::new(None));
-        Self(Arc::new(Inner { file, reading, seen, looked, stamp }))
+        let (asked, watcher) = (AtomicBool::new(false), OnceLock::new());
+        Self(Arc::new(Inner { file, reading, seen, looked, asked, watcher, stamp }))
     }
 
     pub(super) fn file(&self) -> &Path {
@@ -116,6 +122,7 @@ impl<T> Watched<T> {
         asked: Instant,
         of: impl FnOnce(&Content<T>) -> R,
     ) -> Option<R> {
+        self.0.is_asked();
         let seen = self.0.seen.borrow();
         let is_fresh = seen.looked_at.is_some_and(|at| at + SEEN_WITHIN > asked);
         is_fresh.then(|| of(&seen.content))
@@ -130,6 +137,7 @@ impl<T> Watched<T> {
                 if let Some(content) = self.if_fresh(asked, Clone::clone) {
                     return content;
                 }
+                self.0.watcher.get().iter().for_each(|watcher| watcher.wake());
                 looked.await;
             }
         };
@@ -145,23 +153,6 @@ impl<T> Watched<T> {
     /// Follows what it says.
     pub(super) fn follow(&self) -> watch::Receiver<Seen<T>> {
         self.0.seen.subscribe()
-    }
-
-    /// Looks at the file, and tells those that follow it if it says something else.
-    pub(super) fn look(&self, now: Timestamp) {
-        let it = &*self.0;
-        let mut stamp = it.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        let looked_at = Instant::now();
-        let news = it.news(&mut stamp, now);
-        it.tell(news.as_ref());
-        it.seen.send_if_modified(|seen| {
-            seen.looked_at = Some(looked_at);
-            let Some(news) = news else { return false };
-            seen.last = news.as_ref().ok().cloned().or(seen.last.take());
-            seen.content = news;
-            true
-        });
-        it.looked.notify_waiters();
     }
 
     /// What it says now, as a command reads it.
@@ -188,12 +179,51 @@ impl<T> Watched<T> {
 impl<T: Send + Sync + 'static> Watched<T> {
     /// What a [`Watcher`] does for it.
     pub(super) fn looks(&self) -> Look {
-        let it = self.clone();
-        Box::new(move |now| it.look(now))
+        Look(Arc::clone(&self.0) as Arc<dyn LookedAt>)
+    }
+}
+
+impl<T: Send + Sync> LookedAt for Inner<T> {
+    fn look(&self, now: Timestamp) {
+        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked_at = Instant::now();
+        let news = self.news(&mut stamp, now);
+        self.tell(news.as_ref());
+        self.seen.send_if_modified(|seen| {
+            seen.looked_at = Some(looked_at);
+            let Some(news) = news else { return false };
+            seen.last = news.as_ref().ok().cloned().or(seen.last.take());
+            seen.content = news;
+            true
+        });
+        self.looked.notify_waiters();
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.asked.swap(false, Ordering::SeqCst) || self.seen.receiver_count() > 0
+    }
+
+    fn has(&self, watcher: &Arc<Sleeper>) {
+        // There is one in a server, and one that comes later changes nothing.
+        self.watcher.get_or_init(|| Arc::clone(watcher));
     }
 }
 
 impl<T> Inner<T> {
+    /// Somebody asks. A watcher that looks often is left alone, and one that does not is woken: what is begun now is to
+    /// hear of a change in time.
+    fn is_asked(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            return;
+        }
+        self.asked.store(true, Ordering::SeqCst);
+        if let Some(watcher) = self.watcher.get()
+            && watcher.idles.load(Ordering::SeqCst)
+        {
+            watcher.wake();
+        }
+    }
+
     /// What it says, if that is something else than before.
     fn news(&self, stamp: &mut Option<Stamp>, now: Timestamp) -> Option<Content<T>> {
         let before = self.seen.borrow().content.clone();
@@ -263,40 +293,86 @@ fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// One look at one file, at this moment of the wall clock.
-pub type Look = Box<dyn Fn(Timestamp) + Send>;
-
-/// The thread that looks, until this is dropped.
-#[derive(Debug)]
-pub struct Watcher {
-    ends: Arc<AtomicBool>,
-    thread: Thread,
+/// What a [`Watcher`] looks at.
+pub(super) trait LookedAt: Send + Sync {
+    /// Looks at the file, and tells those that follow it if it says something else.
+    fn look(&self, now: Timestamp);
+    /// Whether anybody has asked since this was asked, or follows.
+    fn is_wanted(&self) -> bool;
+    /// Who looks.
+    fn has(&self, watcher: &Arc<Sleeper>);
 }
 
+/// A file that is to be looked at.
+pub struct Look(Arc<dyn LookedAt>);
+
+impl Look {
+    /// Looks at it, at this moment of the wall clock.
+    pub fn at(&self, now: Timestamp) {
+        self.0.look(now);
+    }
+}
+
+/// The thread that looks, as those know it that wake it.
+#[derive(Debug, Default)]
+pub(super) struct Sleeper {
+    /// Whether it sleeps for long.
+    idles: AtomicBool,
+    ends: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Sleeper {
+    fn wake(&self) {
+        self.thread.get().into_iter().for_each(Thread::unpark);
+    }
+
+    /// Sleeps until the next look.
+    fn sleep(&self, looks: &[Look]) {
+        let is_wanted = || looks.iter().fold(false, |wanted, look| look.0.is_wanted() || wanted);
+        let mut wanted = is_wanted();
+        if !wanted {
+            self.idles.store(true, Ordering::SeqCst);
+            // Whoever asked before that has woken nobody.
+            wanted = is_wanted();
+        }
+        thread::park_timeout(if wanted { LOOK_EVERY } else { LOOK_IDLY_EVERY });
+        self.idles.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Looks for as long as it is there: often while somebody asks, now and then while nobody does.
+#[derive(Debug)]
+pub struct Watcher(Arc<Sleeper>);
+
 impl Watcher {
-    /// Looks at once, and then for as long as it is there.
+    /// Looks at once, and then in a thread of its own.
     ///
     /// # Errors
     /// There can be no thread.
     pub fn start(clock: Clock, looks: Vec<Look>) -> io::Result<Self> {
-        looks.iter().for_each(|look| look(clock.wall_now()));
-        let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
+        let sleeper = Arc::new(Sleeper::default());
+        for look in &looks {
+            look.0.has(&sleeper);
+            look.at(clock.wall_now());
+        }
+        let own = Arc::clone(&sleeper);
         let watch = move || {
-            while !told.load(Ordering::Relaxed) {
-                thread::park_timeout(LOOK_EVERY);
-                looks.iter().for_each(|look| look(clock.wall_now()));
+            while !own.ends.load(Ordering::Relaxed) {
+                own.sleep(&looks);
+                looks.iter().for_each(|look| look.at(clock.wall_now()));
             }
         };
         let thread = thread::Builder::new().name("watcher".to_owned()).spawn(watch)?;
-        Ok(Self { ends, thread: thread.thread().clone() })
+        sleeper.thread.get_or_init(|| thread.thread().clone());
+        Ok(Self(sleeper))
     }
 }
 
 impl Drop for Watcher {
     /// It is not waited for: the disk may not answer.
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        self.thread.unpark();
+        self.0.ends.store(true, Ordering::Relaxed);
+        self.0.wake();
     }
 }

@@ -11,7 +11,7 @@ fn new(scopes: &[Scope], expires_at: Option<Timestamp>) -> NewKey {
 /// What the keys of a directory say at this moment.
 async fn verdict(directory: &Path, given: Option<&str>, needed: Scope, at: i64) -> Verdict {
     let door = Keys::new(directory).door();
-    door.looks()(Timestamp(at));
+    door.looks().at(Timestamp(at));
     door.verdict(given, needed).await
 }
 
@@ -31,7 +31,7 @@ async fn a_key_holds_until_the_moment_of_its_end_and_follows_a_clock_that_is_set
         (5_000, Verdict::Expired),
         (4_999, Verdict::Key(key.id.clone())),
     ] {
-        door.looks()(Timestamp(at));
+        door.looks().at(Timestamp(at));
         assert_eq!(door.verdict(Some(&text), Scope::Read).await, expected, "at {at}");
     }
 }
@@ -113,7 +113,7 @@ async fn who_asks_before_anybody_has_looked_waits_for_the_look() {
     let asked = tokio::spawn(async move { asking.verdict(None, Scope::Read).await });
     tokio::task::yield_now().await;
     assert!(!asked.is_finished(), "what nobody has looked at says nothing");
-    door.looks()(NOW);
+    door.looks().at(NOW);
     assert_eq!(asked.await.expect("a task"), Verdict::Open);
 }
 
