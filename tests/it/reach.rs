@@ -167,6 +167,35 @@ async fn behind_landlock_a_program_reaches_nothing_of_the_server() {
 }
 
 #[tokio::test]
+async fn landlock_closes_no_data_directory_in_a_folder_of_programs_and_says_so() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let text = "isolation = \"landlock\"
+        [functions.shell]
+        runtime = \"command\"
+        argv = [\"/bin/sh\", \"-c\", \"eval \\\"$0\\\"\", \"{script}\"]
+        parameters = [{ name = \"script\" }]
+        stdin = \"none\"
+        stdout = \"text\"
+        ";
+    let it = serving(&home, text).await;
+    let ready = it.get("/readyz?verbose").await.expect(200).json();
+    let detail = layer(&ready, "landlock")["detail"].to_string();
+    assert!(detail.contains("NOT closed"), "{detail}");
+    let script = format!(
+        "kill -STOP {} 2>/dev/null || echo stopped nothing; echo x > beside && cat beside
+         for group in $(find /sys/fs/cgroup -name cgroup.procs); do (: >> $group) 2>/dev/null && echo $group; done; true",
+        it.pid()
+    );
+    let job = it.submit(&json!({"function": "shell", "args": [script]})).await;
+    let done = it.done(&job).await;
+    assert_eq!(done["result"], "stopped nothing\nx\n", "{done}");
+    it.stop().await;
+}
+
+#[tokio::test]
 async fn without_walls_a_program_of_the_same_user_does_not_see_the_environment() {
     if !is_root() {
         return;

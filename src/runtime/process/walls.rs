@@ -72,13 +72,14 @@ impl Walls {
 
     fn ruleset(&self) -> io::Result<RulesetCreated> {
         let empty = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-        let of_files = match self.hidden.is_empty() {
-            true => empty,
-            false => empty.handle_access(guarded()).map_err(io::Error::other)?,
+        let closes = !(self.hidden.is_empty() && self.read_only.is_empty());
+        let of_files = match closes {
+            true => empty.handle_access(guarded()).map_err(io::Error::other)?,
+            false => empty,
         };
         let whole = of_files.set_compatibility(CompatLevel::BestEffort).scope(Scope::Signal);
         let mut ruleset = whole.and_then(Ruleset::create).map_err(io::Error::other)?;
-        if !self.hidden.is_empty() {
+        if closes {
             ruleset = self.open(Path::new("/"), ruleset)?;
         }
         Ok(ruleset)
