@@ -193,6 +193,44 @@ MUTANTS = {
     "any transfer coding is taken": (
         "test(whatever_is_sent_has_its_answer)",
         [("src/http/admit.rs", "        check_transfer(request.headers())?;\n", "        drop(check_transfer(request.headers()));\n")]),
+    "whoever logs waits for the reader": (
+        "test(a_log_that_nobody_reads)",
+        [("src/telemetry/writer.rs", "        let mut waiting = self.shared.lock();\n        if waiting.bytes.len()",
+          "        write_all(self.shared.to, bytes);\n        let mut waiting = self.shared.lock();\n        if waiting.bytes.len()")]),
+    "dropped lines are not said": (
+        "test(lines_that_found_no_room)",
+        [("src/telemetry/writer.rs", "            waiting.dropped += 1;\n", "")]),
+    "every line of a kind is written": (
+        "test(of_a_kind_only_so_many_lines)",
+        [("src/telemetry/rate.rs", "if kind.lines <= LINES_A_SECOND {", "if kind.lines <= u32::MAX {")]),
+    "a value is shown by Debug": (
+        "test(nothing_that_a_client_sent_is_shown)",
+        [("src/domain/hidden.rs", "write!(formatter, \"Json({:?})\", Hidden::of(self.as_str()))", "write!(formatter, \"Json({})\", self.as_str())")]),
+    "what a worker wrote goes into the log": (
+        "test(nothing_that_a_client_sent_is_in_the_log)",
+        [("src/runtime/worker/seat.rs", "let reason = by_itself.unwrap_or(lost.reason);", "let reason = by_itself.unwrap_or(lost.whole());")]),
+    "libraries trace what passes through them": (
+        "test(nothing_that_a_client_sent_is_in_the_log)",
+        [("src/telemetry/rate.rs", "        is_discreet(place)\n", "        is_discreet(place) || true\n")]),
+    "a job fails without a line": (
+        "test(each_job_that_fails_has_a_line)",
+        [("src/engine/dispatcher.rs", "                failures::tell(&job);\n", "")]),
+    "SIGHUP is a death": (
+        "test(a_hang_up_ends_no_server)",
+        [("src/app/signals.rs", "hang_up: heard(SignalKind::hangup())?", "hang_up: heard(SignalKind::user_defined1())?")]),
+    "a broken file is taken in part": (
+        "test(a_configuration_that_cannot_be_taken)",
+        [("src/app/reload.rs", "            Err(error) => tracing::error!(%error, \"not reloaded: nothing is changed\"),",
+          "            Err(error) => {\n                self.engine.renew_workers();\n                tracing::error!(%error, \"not reloaded: nothing is changed\");\n            }")]),
+    "all processes of a worker are renewed at once": (
+        "test(code_that_cannot_start_takes_one_process)",
+        [("src/runtime/worker/renewal.rs", "Arc::new(Semaphore::new(1))", "Arc::new(Semaphore::new(100))")]),
+    "a delivery forges a verdict": (
+        "test(nothing_that_comes_is_obeyed)",
+        [("src/app/listen.rs", "-> {answer}\\n  {body}", "-> {answer}\\n{body}")]),
+    "a terminal obeys what is received": (
+        "test(nothing_that_comes_is_obeyed) or test(nothing_that_a_terminal_obeys)",
+        [("src/app/printed.rs", "if is_kept || !(letter.is_control() || is_direction(letter)) {", "if is_kept || letter != '\\n' {")]),
 }
 
 

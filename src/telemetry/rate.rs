@@ -20,6 +20,10 @@ pub(super) const OWN: &str = "futurity::log";
 /// Lines that have a rate of their own, or are to be there each and every one.
 const WITHOUT: [&str; 3] = [OWN, "futurity::worker", "futurity::access"];
 
+/// Crates whose lines for whoever debugs hold no URL, header or body. `log` stands for those of them that use the crate of
+/// that name, whose targets were looked at before.
+const DISCREET: [&str; 5] = ["futurity", "hyper_util", "log", "rustls", "sqlx"];
+
 /// Holds back what comes too often. A kind is a place in the source. What was asked for with `debug` or `trace` comes
 /// whole. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +148,17 @@ impl Shared {
     }
 }
 
+/// Whether a line may be written at all: below `info` crates of others may print what passes through them.
+fn is_discreet(place: &Metadata<'_>) -> bool {
+    let home = place.target().split("::").next().unwrap_or_default();
+    *place.level() <= Level::INFO || DISCREET.contains(&home)
+}
+
 impl<S: Subscriber> Layer<S> for Rate {
+    fn enabled(&self, place: &Metadata<'_>, _context: Context<'_, S>) -> bool {
+        is_discreet(place)
+    }
+
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         self.admits(event)
     }

@@ -28,6 +28,7 @@ mod chosen_id;
 mod clocks;
 mod commands;
 mod conditional;
+mod confidential;
 mod connections;
 mod crash;
 mod damage;
