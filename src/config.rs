@@ -7,6 +7,7 @@ mod limits;
 mod misfit;
 mod programs;
 mod reload;
+mod secrets;
 mod settings;
 mod shown;
 mod webhooks;
@@ -25,6 +26,7 @@ use crate::{http, outbound, runtime};
 pub use isolation::Isolation;
 pub use limits::Limits;
 pub use programs::Programs;
+pub use secrets::SecretTable;
 pub use webhooks::Webhooks;
 
 use file::{QueueTable, Source};
@@ -64,6 +66,8 @@ pub struct Config {
     pub accept_data_loss: bool,
     /// Queues by name. `default` always exists.
     pub queues: BTreeMap<String, Queue>,
+    /// What calls of `http.request` may name, and nobody is shown.
+    pub secrets: BTreeMap<String, SecretTable>,
     /// Commands and workers.
     pub programs: Programs,
     /// Whether programs run in control groups of their own, where this server may make some.
@@ -113,6 +117,7 @@ impl Default for Config {
             access_log: false,
             accept_data_loss: false,
             queues: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             programs: Programs::default(),
             cgroups: true,
             isolation: Isolation::Auto,
@@ -231,6 +236,7 @@ impl Config {
             access_log: options.access_log || file.access_log,
             accept_data_loss: options.accept_data_loss,
             queues: file.queues.into_iter().map(queue).collect(),
+            secrets: file.secrets,
             programs: Programs {
                 functions: file.functions,
                 workers: file.workers,
@@ -273,6 +279,7 @@ impl Config {
         self.limits.check().map_err(|misfit| misfit.within(&["limits"]))?;
         self.programs.check(self.limits.result_bytes)?;
         self.courier_checked()?;
+        self.secrets_read()?;
         self.egress().map(drop)
     }
 

@@ -26,7 +26,8 @@ pub mod fuzz {
 
 pub use app::{Builder, Failure, Server};
 pub use config::{
-    Config, InvalidConfig, Isolation, Limits, LogFormat, Options, Programs, Queue, Webhooks,
+    Config, InvalidConfig, Isolation, Limits, LogFormat, Options, Programs, Queue, SecretTable,
+    Webhooks,
 };
 pub use domain::{
     Clocks, Defaults, ErrorType, FunctionName, Invalid, JobError, JobId, Json, OnInterrupt,

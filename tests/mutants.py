@@ -131,6 +131,13 @@ MUTANTS = {
         "test(/egress/)",
         [("src/outbound/egress.rs", "None if (self.is_of_this_machine)(address.ip()) => {",
           "None if (self.is_of_this_machine)(address.ip()) && false => {")]),
+    "a secret goes to any host": (
+        "test(/secret/)",
+        [("src/runtime/native/secrets.rs", "if !place_of(url).is_some_and(|place| secret.hosts.contains(&place)) {",
+          "if !place_of(url).is_some_and(|place| secret.hosts.contains(&place) || true) {")]),
+    "a redirect takes a secret along": (
+        "test(/secret|credentials_stay/)",
+        [("src/outbound/redirect.rs", "        remove_secrets(&mut request.headers);\n", "")]),
     "a full disk is filled up": (
         "test(g16_room_is_held_back)",
         [("src/store/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",

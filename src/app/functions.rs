@@ -25,7 +25,8 @@ pub(super) async fn registry(
 ) -> Result<Registry, Failure> {
     let named = |name: &str, error| InvalidConfig(format!("function '{name}': {error}"));
     let mut registry = Registry::default();
-    builtin::add_all(&mut registry, client).map_err(|error| named("built in", error))?;
+    let secrets = config.secrets()?;
+    builtin::add_all(&mut registry, client, &secrets).map_err(|error| named("built in", error))?;
     for (name, native) in functions {
         registry.add(&name, native).map_err(|error| named(&name, error))?;
     }

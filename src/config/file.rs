@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::misfit::Misfit;
 use super::programs::ProgramTable;
-use super::{InvalidConfig, Isolation, Limits, LogFormat, Webhooks};
+use super::{InvalidConfig, Isolation, Limits, LogFormat, SecretTable, Webhooks};
 
 const FILE_DEFAULT: &str = "futurity.toml";
 
@@ -35,6 +35,8 @@ pub(super) struct File {
     pub(super) webhooks: Webhooks,
     pub(super) limits: Limits,
     pub(super) queues: BTreeMap<String, QueueTable>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) secrets: BTreeMap<String, SecretTable>,
     pub(super) functions: BTreeMap<String, ProgramTable>,
     pub(super) workers: BTreeMap<String, ProgramTable>,
 }

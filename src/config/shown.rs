@@ -53,6 +53,7 @@ impl Config {
             webhooks: self.webhooks.clone(),
             limits: self.limits.clone(),
             queues,
+            secrets: self.secrets.clone(),
             functions: self.programs.functions.clone(),
             workers: self.programs.workers.clone(),
         }

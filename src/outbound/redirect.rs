@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE,
-    HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION,
+    HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
 };
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -50,8 +50,17 @@ pub(super) fn turn(request: &mut Request, status: StatusCode, to: Url) {
     }
     if request.url.origin() != to.origin() {
         remove(&mut request.headers, &CREDENTIALS);
+        remove_secrets(&mut request.headers);
     }
     request.url = to;
+}
+
+/// Headers of any name whose value is marked as a secret.
+fn remove_secrets(headers: &mut HeaderMap) {
+    let is_secret =
+        |(name, value): (&HeaderName, &HeaderValue)| value.is_sensitive().then(|| name.clone());
+    let secrets: Vec<HeaderName> = headers.iter().filter_map(is_secret).collect();
+    remove(headers, &secrets);
 }
 
 fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
@@ -120,7 +129,11 @@ mod tests {
         ];
         for (to, kept) in cases {
             let mut request = request(Method::GET);
+            let mut secret = HeaderValue::from_static("k");
+            secret.set_sensitive(true);
+            request.headers.insert("x-api-key", secret);
             turn(&mut request, StatusCode::FOUND, Url::parse(to).unwrap());
+            assert_eq!(request.headers.contains_key("x-api-key"), kept, "{to}");
             assert_eq!(request.headers.contains_key(AUTHORIZATION), kept, "{to}");
             assert_eq!(request.headers.contains_key(COOKIE), kept, "{to}");
         }

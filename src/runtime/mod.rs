@@ -23,7 +23,7 @@ use crate::domain::json::{Keys, check};
 use crate::domain::{ErrorType, JobError, Json, Outcome};
 
 pub use command::{CommandSettings, Stdin, Stdout};
-pub use native::{Call, Native, blocking, builtin, task};
+pub use native::{Call, CallSecret, CallSecrets, Native, blocking, builtin, task};
 pub use parameters::{Fault, Refusal};
 pub use pool::ThreadPool;
 pub use process::{Kind, Limits, Secrets, User, become_spawner_if_asked, may_spawn};

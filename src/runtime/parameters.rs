@@ -68,7 +68,7 @@ impl Refusal {
         }
     }
 
-    fn values(faults: Vec<Fault>) -> Self {
+    pub(super) fn values(faults: Vec<Fault>) -> Self {
         Self::Values { detail: sentence(&faults), faults }
     }
 }
@@ -230,6 +230,20 @@ impl Parameters {
         }
         faults.truncate(FAULTS_MAX);
         if faults.is_empty() { Ok(()) } else { Err(Refusal::values(faults)) }
+    }
+
+    /// The same refusal, of a function that tells what is wrong below its parameters: with pointers into the call.
+    pub(super) fn placed(&self, refusal: Refusal, given: &Given<'_>) -> Refusal {
+        let Refusal::Values { mut faults, .. } = refusal else { return refusal };
+        let parameters = self.signature.iter().flat_map(|it| &it.parameters).enumerate();
+        for (place, Parameter { name, .. }) in parameters {
+            let below = format!("/{name}/");
+            for fault in faults.iter_mut().filter(|fault| fault.pointer.starts_with(&below)) {
+                let rest = &fault.pointer[below.len() - 1..];
+                fault.pointer = format!("{}{rest}", given.pointer(place, name));
+            }
+        }
+        Refusal::values(faults)
     }
 
     /// A refusal of the value of one parameter.

@@ -92,6 +92,7 @@ impl Function {
             Code::Native(native, _, asks_more) => {
                 let bound = bound.unwrap_or_else(Json::empty_object);
                 (native.check)(&bound).map_err(|refusal| {
+                    let refusal = parameters.placed(refusal, &given);
                     // The type says what is wrong; the schema, which is less strict, may say where.
                     match (refusal.of(&self.name), parameters.check(&bound, &given)) {
                         (Refusal::Invalid(detail), Err(Refusal::Values { faults, .. })) => {

@@ -70,6 +70,7 @@ mod results;
 mod retention;
 mod retries;
 mod scopes;
+mod secrets;
 mod states;
 mod stop;
 mod stopped_keepers;

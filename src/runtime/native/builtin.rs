@@ -10,13 +10,18 @@ use serde_json::value::RawValue;
 use crate::domain::{Invalid, JobError};
 use crate::runtime::Registry;
 
-use super::{Call, blocking, factorial, http_request, task};
+use super::{Call, CallSecrets, blocking, factorial, http_request, task};
 
-/// Adds `echo`, `sleep`, `raise`, `math.factorial` and `http.request`, which sends through `client`.
+/// Adds `echo`, `sleep`, `raise`, `math.factorial` and `http.request`, which sends through `client` and may be
+/// told to send some of `secrets`.
 ///
 /// # Errors
 /// None in practice: the names are legal.
-pub fn add_all(registry: &mut Registry, client: &http_request::Client) -> Result<(), Invalid> {
+pub fn add_all(
+    registry: &mut Registry,
+    client: &http_request::Client,
+    secrets: &CallSecrets,
+) -> Result<(), Invalid> {
     registry.add("echo", task(echo).describe("Returns its argument."))?;
     registry.add(
         "sleep",
@@ -30,7 +35,7 @@ pub fn add_all(registry: &mut Registry, client: &http_request::Client) -> Result
             "The exact factorial of n, up to 200000. Above 2^53 the result is a decimal string.",
         ),
     )?;
-    registry.add("http.request", http_request::function(client))
+    registry.add("http.request", http_request::function(client, secrets))
 }
 
 #[derive(Deserialize, JsonSchema)]

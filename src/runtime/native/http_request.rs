@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use url::Url;
 
 use crate::domain::{ErrorType, JobError, Json};
 pub use crate::outbound::Client;
@@ -17,8 +18,9 @@ use crate::outbound::{
     CONNECT_TIMEOUT, CONTENT_TYPE, End, Error, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
     Request, Response,
 };
+use crate::runtime::Fault;
 
-use super::{Call, Native, Refusal, task};
+use super::{Call, CallSecrets, Native, Refusal, task};
 
 /// Longest time-out a call may ask for, in seconds.
 const TIMEOUT_SECONDS_MAX: f64 = 3_600.0;
@@ -33,7 +35,7 @@ struct HttpRequest {
     #[serde(default = "get")]
     method: String,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, HeaderText>,
     #[serde(default)]
     body: Option<String>,
     #[serde(default)]
@@ -51,6 +53,27 @@ struct HttpRequest {
     follow_redirects: bool,
     #[serde(default)]
     raise_for_status: bool,
+}
+
+/// The value of a header.
+#[derive(Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "the value of a header is a text, or {\"secret\": NAME, \"prefix\": TEXT}"
+)]
+enum HeaderText {
+    Text(String),
+    Secret(Named),
+}
+
+/// A secret that the server keeps: only its name is in the job.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    secret: String,
+    /// What stands before it, such as `"Bearer "`.
+    #[serde(default)]
+    prefix: String,
 }
 
 fn get() -> String {
@@ -83,42 +106,68 @@ struct HttpResponse {
     elapsed_ms: u64,
 }
 
-/// `http.request`, sending through `client`. A literal address that the policy denies is refused at
+/// `http.request`, sending through `client`, and of `secrets` what a call names. A literal address that the policy denies is refused at
 /// submission; a name is resolved, and may be denied, at each attempt.
-pub(super) fn function(client: &Client) -> Native {
+pub(super) fn function(client: &Client, secrets: &CallSecrets) -> Native {
     let (client, policy) = (client.clone(), client.clone());
-    task(move |call, arguments| request(client.clone(), call, arguments))
+    let (secrets, known) = (secrets.clone(), secrets.clone());
+    task(move |call, arguments| request(client.clone(), secrets.clone(), call, arguments))
         .describe(
             "Sends an HTTP request and returns status, headers and body. An answer of 4xx or 5xx is a \
-             result, unless raise_for_status is true.",
+             result, unless raise_for_status is true. The value of a header may be {\"secret\": NAME, \"prefix\": \
+             TEXT}: a secret that the server keeps.",
         )
         .check(move |arguments: &HttpRequest| {
-            policy.policy().check_url(&arguments.url).map(drop).map_err(|denied| {
+            let url = policy.policy().check_url(&arguments.url).map_err(|denied| {
                 if denied.is_policy() {
                     Refusal::EgressDenied(denied.to_string())
                 } else {
                     Refusal::Invalid(denied.to_string())
                 }
             })?;
-            prepared(arguments).map(drop).map_err(|error| Refusal::Invalid(error.message().to_owned()))
+            let faults = unsent(arguments, &known, &url);
+            if !faults.is_empty() {
+                return Err(Refusal::values(faults));
+            }
+            let made = prepared(arguments, &known, &url);
+            made.map(drop).map_err(|error| Refusal::Invalid(error.message().to_owned()))
         })
 }
 
-async fn request(client: Client, call: Call, asked: HttpRequest) -> Result<HttpResponse, JobError> {
+/// Secrets that are not sent there, or are not known.
+fn unsent(asked: &HttpRequest, secrets: &CallSecrets, url: &Url) -> Vec<Fault> {
+    let fault = |(header, value): (&String, &HeaderText)| match value {
+        HeaderText::Text(_) => None,
+        HeaderText::Secret(named) => {
+            let detail = secrets.value(&named.secret, url).err()?.to_string();
+            let header = header.replace('~', "~0").replace('/', "~1");
+            Some(Fault { pointer: format!("/headers/{header}/secret"), detail })
+        }
+    };
+    asked.headers.iter().filter_map(fault).collect()
+}
+
+async fn request(
+    client: Client,
+    secrets: CallSecrets,
+    call: Call,
+    asked: HttpRequest,
+) -> Result<HttpResponse, JobError> {
     tokio::select! {
-        answered = exchange(client, &call, asked) => answered,
+        answered = exchange(client, &secrets, &call, asked) => answered,
         () = call.cancelled() => Err(JobError::new("CancelledError", "asked to stop")),
     }
 }
 
 async fn exchange(
     client: Client,
+    secrets: &CallSecrets,
     call: &Call,
     asked: HttpRequest,
 ) -> Result<HttpResponse, JobError> {
-    let (method, headers, body) = prepared(&asked)?;
     let url =
         client.policy().check_url(&asked.url).map_err(|denied| raised(&Error::Denied(denied)))?;
+    let (method, headers, body) = prepared(&asked, secrets, &url)?;
     let request = Request {
         method,
         url,
@@ -174,7 +223,11 @@ fn tell(call: &Call, bytes: usize, announced: Option<u64>) {
 }
 
 /// Method, headers and body of the request, or why there can be none.
-fn prepared(asked: &HttpRequest) -> Result<(Method, HeaderMap, Bytes), JobError> {
+fn prepared(
+    asked: &HttpRequest,
+    secrets: &CallSecrets,
+    url: &Url,
+) -> Result<(Method, HeaderMap, Bytes), JobError> {
     let refused = |message: String| JobError::new("ValueError", message);
     let timeouts = [
         ("timeout_seconds", asked.timeout_seconds),
@@ -198,8 +251,21 @@ fn prepared(asked: &HttpRequest) -> Result<(Method, HeaderMap, Bytes), JobError>
     for (name, value) in &asked.headers {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_invalid| refused(format!("'{name}' is no header name")))?;
-        let value = HeaderValue::from_str(value)
-            .map_err(|_invalid| refused(format!("the value of header '{name}' is not legal")))?;
+        let illegal = || refused(format!("the value of header '{name}' is not legal"));
+        let value = match value {
+            HeaderText::Text(text) => HeaderValue::from_str(text).map_err(|_invalid| illegal())?,
+            HeaderText::Secret(Named { secret, prefix }) => {
+                // The settings may be others than at the submission.
+                let value = secrets.value(secret, url);
+                let value =
+                    value.map_err(|kept| JobError::new("PermissionError", kept.to_string()))?;
+                let text = format!("{prefix}{value}");
+                let mut value = HeaderValue::from_str(&text).map_err(|_invalid| illegal())?;
+                // It is not taken along to another origin.
+                value.set_sensitive(true);
+                value
+            }
+        };
         headers.insert(name, value);
     }
     if asked.json.is_some() {

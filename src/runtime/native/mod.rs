@@ -4,6 +4,7 @@ pub mod builtin;
 mod call;
 mod factorial;
 mod http_request;
+mod secrets;
 mod told;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::domain::{Defaults, ErrorType, JobError, Json, Parameter, Pool, Signat
 use crate::runtime::Refusal;
 
 pub use call::Call;
+pub use secrets::{CallSecret, CallSecrets};
 
 type BlockingRun = dyn Fn(&Call, &Json) -> Result<Json, JobError> + Send + Sync;
 type TaskRun = dyn Fn(Call, Json) -> BoxFuture<'static, Result<Json, JobError>> + Send + Sync;
