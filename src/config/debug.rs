@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::{DatabasePath, Synchronous};
+use crate::store::{BUSY_TIMEOUT, Synchronous};
 
 use super::Config;
 
@@ -10,7 +10,7 @@ impl Config {
     /// How long another process may lock the database before that is said. A test need not be as patient.
     pub(crate) fn busy_timeout() -> Duration {
         let asked = asked("FUTURITY_DEBUG_BUSY_TIMEOUT_MS").and_then(|asked| asked.parse().ok());
-        asked.map_or(DatabasePath::BUSY_TIMEOUT, Duration::from_millis)
+        asked.map_or(BUSY_TIMEOUT, Duration::from_millis)
     }
 
     /// How commits reach the disk. A test has it done wrongly: the durability test must fail then, or it proves nothing.

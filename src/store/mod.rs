@@ -68,7 +68,7 @@ pub use read::{
 };
 pub use redelivery::Redelivery;
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
-pub use sqlite::OpenError;
+pub use sqlite::{BUSY_TIMEOUT, OpenError};
 
 use change::{Change, Reply};
 use health::Health;
@@ -124,15 +124,9 @@ pub struct DatabasePath {
     pub busy_timeout: Duration,
 }
 
-impl DatabasePath {
-    /// As long as the writer waits where nothing else is said.
-    pub const BUSY_TIMEOUT: Duration = sqlite::BUSY_TIMEOUT;
-}
-
 impl From<PathBuf> for DatabasePath {
     fn from(file: PathBuf) -> Self {
-        let busy_timeout = Self::BUSY_TIMEOUT;
-        Self { file, synchronous: Synchronous::Full, busy_timeout }
+        Self { file, synchronous: Synchronous::Full, busy_timeout: BUSY_TIMEOUT }
     }
 }
 

@@ -24,7 +24,7 @@ use schema::VERSION_MIN;
 pub(super) use schema::{check_schema, migrate};
 
 /// Only another process, such as a backup, can hold the database; then we wait this long.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at once. More only contend for two or four cores; waiters need none.
 pub(super) const READERS_MAX: u32 = 4;
 
