@@ -329,7 +329,7 @@ impl Sleeper {
 
     /// Sleeps until the next look.
     fn sleep(&self, looks: &[Look]) {
-        let is_wanted = || looks.iter().fold(false, |wanted, look| look.0.is_wanted() || wanted);
+        let is_wanted = || looks.iter().filter(|look| look.0.is_wanted()).count() > 0;
         let mut wanted = is_wanted();
         if !wanted {
             self.idles.store(true, Ordering::SeqCst);

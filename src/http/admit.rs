@@ -88,18 +88,23 @@ impl App {
             }
         };
         let counted = room::count(response, self.desk.engine.outgoing(), method.is_safe());
-        let mut response = counted.unwrap_or_else(|problem| {
+        let response = counted.unwrap_or_else(|problem| {
             problem.respond(&instance, request_id.to_str().unwrap_or_default())
         });
-        let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, request_id);
-        // Nothing here is a page of anybody else, or part of one.
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-        match entry {
-            Some(entry) => entry.follow(response),
-            None => response,
-        }
+        finished(response, request_id, entry)
+    }
+}
+
+/// What every answer says, and the line of the log that goes with it.
+fn finished(mut response: Response, request_id: HeaderValue, entry: Option<Entry>) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, request_id);
+    // Nothing here is a page of anybody else, or part of one.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    match entry {
+        Some(entry) => entry.follow(response),
+        None => response,
     }
 }
 

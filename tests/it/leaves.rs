@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -187,8 +187,7 @@ fn chunk(text: &str) -> String {
 }
 
 fn wall_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time");
-    i64::try_from(now.as_millis()).expect("milliseconds")
+    jiff::Timestamp::now().as_millisecond()
 }
 
 impl UnderWay {
