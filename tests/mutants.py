@@ -238,6 +238,29 @@ MUTANTS = {
     "a terminal obeys what is received": (
         "test(nothing_that_comes_is_obeyed) or test(nothing_that_a_terminal_obeys)",
         [("src/app/printed.rs", "if is_kept || !(letter.is_control() || is_direction(letter)) {", "if is_kept || letter != '\\n' {")]),
+    "an error is as long as it likes": (
+        "test(/^texts::|error::tests/)",
+        [("src/domain/error.rs", "message: text::head(&text::without_nul(&message), Self::TEXT_BYTES_MAX).into(),",
+          "message: text::without_nul(&message).as_ref().into(),")]),
+    "failed attempts keep all their texts": (
+        "test(/^texts::|attempts::tests/)",
+        [("src/domain/attempts.rs", "            if bytes <= Self::BYTES_MAX {\n", "            if bytes <= usize::MAX {\n")]),
+    "the database keeps the texts that attempts have lost": (
+        "test(an_error_is_cut_and_so_are_all_attempts_together)",
+        [("src/store/group/clocks.rs", "next.attempts.changed_since(&before.attempts) {",
+          "next.attempts.changed_since(&before.attempts).last() {")]),
+    "a brief view shows the whole error": (
+        "test(/^texts::|brief::tests/)",
+        [("src/domain/brief.rs", "error: is_large(job.error.as_ref().map_or(0, JobError::json_bytes)),", "error: false,")]),
+    "half of a surrogate pair is a result": (
+        "test(/^texts::e24|readable::tests/)",
+        [("src/domain/json/readable.rs", "            (None, Some(0xd800..=0xdbff)) => half = Some(place),\n", "")]),
+    "a result is not looked at": (
+        "test(texts::e24)",
+        [("src/runtime/mod.rs", "        match check(result.as_str(), Keys::Any) {", "        match check(\"1\", Keys::Any) {")]),
+    "a job has callbacks without end": (
+        "test(the_callbacks_of_a_job_and_of_a_batch)",
+        [("src/store/group/deliveries.rs", "if self.sql.has_all_callbacks(job)? {", "if self.sql.has_all_callbacks(job)? && false {")]),
 }
 
 

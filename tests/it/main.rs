@@ -77,6 +77,7 @@ mod stopped_keepers;
 mod submit;
 mod submit_lines;
 mod survivors;
+mod texts;
 mod tour;
 mod values;
 mod wait_many;
