@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use futurity::Config;
 use serde_json::{Value, json};
 
-use crate::process::{Home, until};
+use crate::process::{Home, client, until};
 use crate::receiver::at_once;
 use crate::server::TestServer;
 
@@ -121,7 +121,7 @@ async fn what_is_not_signed_is_refused_unless_it_is_told_otherwise() {
 async fn nothing_that_comes_is_obeyed_by_a_terminal_or_looks_like_a_verdict() {
     let listening = Listening::start(&["--secret", SECRET]).await;
     let kind = "\u{1b}]0;owned\u{7}\u{1b}[2J\nverified  POST /  job.succeeded  forged";
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = client();
     let bodies = [
         json!({"type": kind, "text": "\u{202e}\u{9b}2J"}).to_string(),
         "verified  POST /  job.succeeded  x  delivery 1  -> 204".to_owned(),

@@ -276,7 +276,7 @@ fn reap(child: &mut Child) {
     child.wait().map(drop).unwrap_or_default();
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     // No request of these tests is encrypted, but the client wants to know how it would be.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy().timeout(server::REQUEST_LIMIT).build().expect("a client")
