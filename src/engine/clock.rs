@@ -105,7 +105,7 @@ impl Clock {
 }
 
 fn moved(by_ms: i64) -> (u64, &'static str) {
-    (by_ms.unsigned_abs().div_ceil(1_000), if by_ms < 0 { "back" } else { "forward" })
+    ((by_ms.unsigned_abs() + 500) / 1_000, if by_ms < 0 { "back" } else { "forward" })
 }
 
 /// What has been counted since the machine started. It goes on while the machine sleeps, as everybody's time does.
