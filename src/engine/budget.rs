@@ -122,8 +122,8 @@ impl Portions {
 
     /// So many jobs took so many bytes. A few small ones do not tell that all are small.
     pub fn saw(&mut self, jobs: usize, bytes: usize) {
-        if jobs > 0 {
-            self.each = (bytes / jobs).max(self.each / 4).max(1);
+        if let Some(each) = bytes.checked_div(jobs) {
+            self.each = each.max(self.each / 4).max(1);
         }
     }
 }

@@ -207,7 +207,7 @@ impl Problem {
     /// when it begins and when it ends.
     pub(super) fn is_ours(&self) -> bool {
         let code = self.0.code;
-        code.status() >= 500 && code.status() != 503
+        code.status() >= 500 && !matches!(code.status(), 501 | 503)
     }
 
     /// Its code in a word, and the job that it is about.

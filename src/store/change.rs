@@ -88,6 +88,15 @@ pub struct QueueOrder {
     pub now: Timestamp,
 }
 
+/// What a queue may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How many of its jobs run at once, whatever their function.
+    pub max_workers: usize,
+    /// How many of its jobs may wait.
+    pub max_pending: usize,
+}
+
 /// What can be asked of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueChange {

@@ -54,8 +54,8 @@ pub use backup::{Kept, backup, restore};
 pub use batches::{Many, NewBatch, Submitted};
 pub use cancel_many::{CancelCounts, CancelPortion, Mark};
 pub use change::{
-    CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, Settlement,
-    Submission,
+    CancelOrder, Cancellation, DeliveryReport, Ordered, QueueChange, QueueOrder, QueueSettings,
+    Settlement, Submission,
 };
 pub use clocks::{Alarm, Moment};
 pub use commits::{Claimed, Commits, Ended, Event};
@@ -73,15 +73,6 @@ pub use sqlite::{BUSY_TIMEOUT, OpenError};
 use change::{Change, Reply};
 use health::Health;
 use space::Space;
-
-/// What a queue may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueSettings {
-    /// How many of its jobs run at once, whatever their function.
-    pub max_workers: usize,
-    /// How many of its jobs may wait.
-    pub max_pending: usize,
-}
 
 /// A queue as it stands at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
