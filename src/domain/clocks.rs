@@ -2,8 +2,8 @@
 
 use super::{Clocks, ErrorType, Job, JobError, Retry, RunAt, Timestamp};
 
-/// The wait after failure number `failures`, in milliseconds: `initial · factor^(failures − 1)`, at most
-/// the longest wait, spread to both sides by `chance` from 0 to 1.
+/// The wait after failure number `failures`, in milliseconds: `initial · factor^(failures − 1)`, spread to both
+/// sides by `chance` from 0 to 1, and never more than the longest wait.
 #[must_use]
 pub fn backoff_ms(retry: &Retry, failures: u32, chance: f64) -> i64 {
     let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
@@ -12,10 +12,34 @@ pub fn backoff_ms(retry: &Retry, failures: u32, chance: f64) -> i64 {
     let grown = initial * retry.factor.powi(exponent);
     // Nothing times infinity is no number.
     let wait = if initial == 0.0 { 0.0 } else { grown.min(longest) };
-    let spread = wait * (1.0 + retry.jitter * (2.0 * chance.clamp(0.0, 1.0) - 1.0));
-    #[expect(clippy::cast_possible_truncation, reason = "two weeks at most, and a cast saturates")]
+    // Cut before it is spread: waits that were cut afterwards would all end at the same moment.
+    let (least, most) = (wait * (1.0 - retry.jitter), (wait * (1.0 + retry.jitter)).min(longest));
+    let spread = least + (most - least) * chance.clamp(0.0, 1.0);
+    #[expect(clippy::cast_possible_truncation, reason = "a week at most, and a cast saturates")]
     let spread = spread.round() as i64;
     spread.max(0)
+}
+
+/// When whoever was asked wants to be asked again: `Retry-After` (RFC 9110, section 10.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// After so many seconds.
+    Seconds(u64),
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl RetryAfter {
+    /// How long that is from `now`, in milliseconds; at least 0.
+    #[must_use]
+    pub fn millis_from(self, now: Timestamp) -> i64 {
+        match self {
+            Self::Seconds(seconds) => {
+                i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000)
+            }
+            Self::At(at) => at.millis_since(now),
+        }
+    }
 }
 
 /// What its time brings to a job that waits.
@@ -136,8 +160,11 @@ mod tests {
     fn a_wait_doubles_up_to_its_cap() {
         let retry = Retry { initial_ms: 1_000, max_ms: 5_000, ..Retry::default() };
         let waits = [1, 2, 3, 4, 100].map(|failures| backoff_ms(&retry, failures, 0.5));
-        assert_eq!(waits, [1_000, 2_000, 4_000, 5_000, 5_000]);
+        assert_eq!(waits, [1_000, 2_000, 4_000, 4_500, 4_500]);
         assert_eq!([0.0, 1.0].map(|chance| backoff_ms(&retry, 1, chance)), [800, 1_200]);
+        // At the cap it is spread below it.
+        let capped = [0.0, 0.5, 1.0].map(|chance| backoff_ms(&retry, 9, chance));
+        assert_eq!(capped, [4_000, 4_500, 5_000]);
     }
 
     proptest! {
@@ -148,6 +175,7 @@ mod tests {
             let wait = backoff_ms(&retry, failures, chance);
             let middle = backoff_ms(&Retry { jitter: 0.0, ..retry }, failures, chance);
             prop_assert!((0..=retry.max_ms).contains(&middle));
+            prop_assert!((0..=retry.max_ms).contains(&wait));
             prop_assert!((wait - middle).abs() as f64 <= middle as f64 * retry.jitter + 1.0);
         }
 

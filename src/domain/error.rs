@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::json::{Keys, check};
-use super::{Json, text};
+use super::{Json, RetryAfter, text};
 
 /// What kind of error: the exception's own name, or one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,7 @@ pub struct JobError {
     details_omitted: bool,
     retryable: bool,
     permanent: bool,
+    retry_after: Option<RetryAfter>,
     attempt: u32,
 }
 
@@ -131,6 +132,7 @@ impl JobError {
             details: None,
             details_omitted: false,
             permanent: false,
+            retry_after: None,
             attempt: 0,
         }
     }
@@ -176,10 +178,23 @@ impl JobError {
         self
     }
 
+    /// The same error, of somebody who wants to be asked again then. Only a settle reads it; nothing keeps it.
+    #[must_use]
+    pub fn with_retry_after(mut self, asked: Option<RetryAfter>) -> Self {
+        self.retry_after = asked;
+        self
+    }
+
+    /// When whoever was asked wants to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<RetryAfter> {
+        self.retry_after
+    }
+
     /// The same error, as that of this attempt.
     #[must_use]
     pub fn of_attempt(mut self, attempt: u32) -> Self {
-        self.attempt = attempt;
+        (self.attempt, self.retry_after) = (attempt, None);
         self
     }
 

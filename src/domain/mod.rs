@@ -32,7 +32,7 @@ pub use brief::{BRIEF_BYTES_MAX, LeftOut};
 pub use callback::{
     Callback, CallbackId, CallbackState, Delivery, DeliveryState, NewCallback, Owner, StateCounts,
 };
-pub use clocks::{Due, backoff_ms};
+pub use clocks::{Due, RetryAfter, backoff_ms};
 pub use error::{ErrorType, JobError};
 pub use hidden::Hidden;
 pub use identity::{Fingerprint, IdempotencyKey, Identity, OwnedKey};

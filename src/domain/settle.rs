@@ -68,6 +68,7 @@ pub fn is_completed_so(job: &Job, end: &Result<Json, JobError>) -> bool {
 
 /// A failure counts, and is remembered. The future does not show it while another attempt follows.
 fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
+    let asked_ms = error.retry_after().map_or(0, |asked| asked.millis_from(now));
     let error = error.of_attempt(job.attempt);
     let started_at = job.started_at.unwrap_or(now);
     let finished_at = now.max(started_at);
@@ -77,7 +78,8 @@ fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
     if !error.may_be_retried() || counted.failures >= retry.max_attempts {
         return failed(&counted, error, now);
     }
-    let wait = backoff_ms(retry, counted.failures, chance);
+    // Not before whoever was asked wants it, as far as the job allows so long a wait.
+    let wait = backoff_ms(retry, counted.failures, chance).max(asked_ms.min(retry.max_ms));
     Job {
         state: State::Pending,
         started_at: None,

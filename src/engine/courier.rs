@@ -14,9 +14,6 @@ use crate::store::{self, DeliveryReport, DueDelivery, Outbox, Turn};
 
 use super::{Engine, again};
 use flight::Flight;
-#[cfg(any(test, fuzzing))]
-pub(super) use post::retry_after_seconds;
-
 use post::Bodies;
 
 /// Receivers that one look at the outbox considers. More than can be on the way, so that there is always

@@ -2,15 +2,14 @@
 
 use std::hint::black_box;
 
-use crate::domain::Timestamp;
+use crate::outbound;
 
-use super::courier;
 use super::{keys, secret};
 
 /// `Retry-After` of a receiver.
 pub fn retry_after(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        black_box(courier::retry_after_seconds(text, Timestamp(0)));
+        black_box(outbound::retry_after(text));
     }
 }
 

@@ -7,11 +7,13 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use url::Url;
 
+use super::decoded::Pieces;
 use super::error::Error;
 
 /// The body of an answer, decompressed, still to be read.
 pub struct Body {
-    answer: reqwest::Response,
+    pieces: Pieces,
+    announced_bytes: Option<u64>,
     url: Url,
     deadline: Instant,
     timeout: Duration,
@@ -39,17 +41,20 @@ pub enum End {
 
 impl Body {
     pub(super) fn new(
-        answer: reqwest::Response,
+        pieces: Pieces,
+        announced_bytes: Option<u64>,
         url: Url,
         (deadline, timeout): (Instant, Duration),
     ) -> Self {
-        Self { answer, url, deadline, timeout }
+        // Of a body that is decoded nobody says how long it is.
+        let announced_bytes = announced_bytes.filter(|_| pieces.are_as_sent());
+        Self { pieces, announced_bytes, url, deadline, timeout }
     }
 
     /// How long the sender says it is; none if it does not, or if it comes compressed. It may lie.
     #[must_use]
     pub fn announced_bytes(&self) -> Option<u64> {
-        self.answer.content_length()
+        self.announced_bytes
     }
 
     /// Reads until the end, until the first byte beyond `limit_bytes`, or until the request's time is over, and
@@ -80,8 +85,8 @@ impl Body {
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
-        match tokio::time::timeout_at(self.deadline, self.answer.chunk()).await {
-            Ok(piece) => piece.map_err(|error| Error::of_exchange(error, &self.url)),
+        match tokio::time::timeout_at(self.deadline, self.pieces.next(&self.url)).await {
+            Ok(piece) => piece,
             Err(_elapsed) => Err(Error::Timeout { after: self.timeout }),
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, RANGE,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use tokio::time::Instant;
 use url::Url;
@@ -18,8 +18,9 @@ use url::Url;
 use super::Config;
 use super::body::Body;
 use super::connections::Connections;
+use super::decoded;
 use super::egress::Policy;
-use super::error::Error;
+use super::error::{Error, is_hang_up};
 use super::kept::Kept;
 use super::redirect;
 use super::resolver::Resolver;
@@ -33,16 +34,38 @@ const MAX_PORTS: usize = 64;
 
 /// Headers that belong to the connection, which requests share. `Host` is among them because a name
 /// on the allow-list must not open the other sites that its machine serves.
-const OF_CONNECTION: [HeaderName; 8] = [
+const OF_CONNECTION: [HeaderName; 9] = [
     CONNECTION,
     CONTENT_LENGTH,
     HOST,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
     TE,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// Whether a header of that name is the connection's, and so none that a request may bring.
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    OF_CONNECTION.contains(name)
+}
+
+/// Methods that are not sent to other servers: one asks a proxy for a tunnel, the other gives away what was sent.
+pub fn is_forbidden(method: &Method) -> bool {
+    matches!(*method, Method::CONNECT | Method::TRACE)
+}
+
+/// Methods whose request may be sent again when nobody knows what became of it (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// Methods whose request says how long its body is even if it has none: some servers answer 411 otherwise (RFC 9110,
+/// section 8.6).
+fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
 
 /// Sends requests and keeps connections for the next ones. A clone shares them.
 #[derive(Clone)]
@@ -63,7 +86,7 @@ pub struct Request {
     /// Any but CONNECT and TRACE.
     pub method: Method,
     pub url: Url,
-    /// Those that belong to the connection, such as `Host`, are left out silently, as browsers do.
+    /// Those that belong to the connection, such as `Host`, are left out.
     pub headers: HeaderMap,
     pub body: Bytes,
     pub purpose: Purpose,
@@ -143,22 +166,53 @@ impl Client {
         Err(Error::TooManyRedirects { limit: MAX_REDIRECTS })
     }
 
+    /// Asks once; and once more, on a connection of its own, if the kept one that was taken turned out to be closed.
+    /// Its end and our request crossed each other, and it is not known whether it was read, so only what may be done
+    /// twice is sent again.
     async fn exchange(&self, request: &Request) -> Result<reqwest::Response, Error> {
-        if matches!(request.method, Method::CONNECT | Method::TRACE) {
+        if is_forbidden(&request.method) {
             return Err(Error::ForbiddenMethod { method: request.method.clone() });
         }
         let port = self.shared.policy.check(&request.url)?;
         let connections = self.shared.named.get(&port).unwrap_or(&self.shared.ordinary);
-        let connections = connections.to(&request.url).await?;
-        let mut message = reqwest::Request::new(request.method.clone(), request.url.clone());
-        message.headers_mut().clone_from(&request.headers);
-        if !self.shared.kept.keeps(&request.url, std::time::Instant::now()) {
-            message.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        *message.body_mut() = Some(request.body.clone().into());
-        let answer = connections.execute(message).await;
+        let keeps = self.shared.kept.keeps(&request.url, std::time::Instant::now());
+        let client = connections.kept(&request.url).await?;
+        let sending = Sending::current();
+        let before = sending.connections();
+        let answer = match client.execute(message(request, keeps)).await {
+            Err(error)
+                if sending.connections() == before
+                    && is_idempotent(&request.method)
+                    && is_hang_up(&error) =>
+            {
+                let client = connections.fresh(&request.url).await?;
+                client.execute(message(request, false)).await
+            }
+            answer => answer,
+        };
         answer.map_err(|error| Error::of_exchange(error, &request.url))
     }
+}
+
+fn message(request: &Request, is_kept: bool) -> reqwest::Request {
+    let mut message = reqwest::Request::new(request.method.clone(), request.url.clone());
+    let headers = message.headers_mut();
+    headers.clone_from(&request.headers);
+    if !is_kept {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    // Part of a compressed body is no body.
+    if !headers.contains_key(RANGE) {
+        headers.entry(ACCEPT_ENCODING).or_insert(decoded::ACCEPTED);
+    }
+    if request.body.is_empty() {
+        if expects_body(&request.method) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else {
+        *message.body_mut() = Some(request.body.clone().into());
+    }
+    message
 }
 
 impl fmt::Debug for Client {
@@ -191,8 +245,10 @@ impl fmt::Debug for Response {
 
 fn response(mut answer: reqwest::Response, request: Request, deadline: Instant) -> Response {
     let status = answer.status().as_u16();
-    let headers = std::mem::take(answer.headers_mut());
-    let body = Body::new(answer, request.url.clone(), (deadline, request.timeout));
+    let mut headers = std::mem::take(answer.headers_mut());
+    let announced = answer.content_length();
+    let pieces = decoded::pieces(answer, &mut headers);
+    let body = Body::new(pieces, announced, request.url.clone(), (deadline, request.timeout));
     Response { status, headers, body, url: request.url }
 }
 

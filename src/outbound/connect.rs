@@ -51,6 +51,7 @@ where
 
     fn call(&mut self, to: R) -> Self::Future {
         let sending = Sending::current();
+        sending.connects();
         let connecting = self.connect.call(to);
         Box::pin(async move {
             let time = sending.connect_within;

@@ -1,4 +1,4 @@
-//! Pools of connections: one for plain http, and one for https, which comes to be with the first request by it. Most servers
+//! Pools of connections: for plain http, and for https, which come to be with the first request by it. Most servers
 //! never make one, and the system's certificates of authorities are hundreds of files to read and a megabyte to keep.
 
 use reqwest::ClientBuilder;
@@ -17,34 +17,63 @@ const USER_AGENT: &str = concat!("futurity/", env!("CARGO_PKG_VERSION"));
 /// Connections to one port, or to all that have no pools of their own.
 pub(super) struct Connections {
     resolver: Resolver,
-    plain: reqwest::Client,
+    kept: Pools,
+    /// Nothing in these is kept, so whatever is sent by them has a connection of its own.
+    fresh: Pools,
+}
+
+#[derive(Default)]
+struct Pools {
+    plain: OnceCell<reqwest::Client>,
     secure: OnceCell<reqwest::Client>,
 }
 
 impl Connections {
     pub(super) fn new(resolver: Resolver) -> Result<Self, Error> {
         install_crypto_provider();
-        let plain = builder(&resolver).tls_certs_only([]).build();
-        let plain = plain.map_err(|error| Error::Setup { cause: Cause::new(error) })?;
-        Ok(Self { resolver, plain, secure: OnceCell::new() })
+        let plain = OnceCell::new_with(Some(plain(&resolver, MAX_IDLE_PER_HOST)?));
+        let kept = Pools { plain, secure: OnceCell::new() };
+        Ok(Self { resolver, kept, fresh: Pools::default() })
     }
 
-    /// Those that this URL needs.
+    /// Those that this URL needs, among them some that were used before.
     ///
     /// # Errors
     /// [`Error::NoAuthorities`], as long as the system has none: small container images have no certificates.
-    pub(super) async fn to(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+    pub(super) async fn kept(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+        self.of(&self.kept, url, MAX_IDLE_PER_HOST).await
+    }
+
+    /// Those that this URL needs, each made for its request.
+    ///
+    /// # Errors
+    /// As [`Connections::kept`].
+    pub(super) async fn fresh(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+        self.of(&self.fresh, url, 0).await
+    }
+
+    async fn of<'a>(
+        &self,
+        pools: &'a Pools,
+        url: &Url,
+        idle: usize,
+    ) -> Result<&'a reqwest::Client, Error> {
         if url.scheme() == "https" {
-            self.secure.get_or_try_init(|| secure(self.resolver.clone())).await
+            pools.secure.get_or_try_init(|| secure(self.resolver.clone(), idle)).await
         } else {
-            Ok(&self.plain)
+            pools.plain.get_or_try_init(async || plain(&self.resolver, idle)).await
         }
     }
 }
 
-async fn secure(resolver: Resolver) -> Result<reqwest::Client, Error> {
+fn plain(resolver: &Resolver, idle: usize) -> Result<reqwest::Client, Error> {
+    let built = builder(resolver, idle).tls_certs_only([]).build();
+    built.map_err(|error| Error::Setup { cause: Cause::new(error) })
+}
+
+async fn secure(resolver: Resolver, idle: usize) -> Result<reqwest::Client, Error> {
     // It reads files.
-    let built = spawn_blocking(move || builder(&resolver).build()).await;
+    let built = spawn_blocking(move || builder(&resolver, idle).build()).await;
     built.map_err(|_stopping| Error::NoAuthorities)?.map_err(|error| {
         tracing::warn!(cause = %Cause::new(error), "requests by https fail");
         Error::NoAuthorities
@@ -58,7 +87,7 @@ fn install_crypto_provider() {
     }
 }
 
-fn builder(resolver: &Resolver) -> ClientBuilder {
+fn builder(resolver: &Resolver, idle: usize) -> ClientBuilder {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .dns_resolver(resolver.clone())
@@ -66,7 +95,11 @@ fn builder(resolver: &Resolver) -> ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .connector_layer(Limit)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+        .pool_max_idle_per_host(idle)
+        // Bodies are decoded by `decoded`, which reads all of them.
+        .no_gzip()
+        .no_brotli()
+        .no_deflate()
 }
 
 #[cfg(test)]
@@ -81,9 +114,9 @@ mod tests {
         let policy = Arc::new(Policy::new(&Config::default(), Vec::new()));
         let connections = Connections::new(Resolver::new(policy)).expect("a pool");
         let url = |text| Url::parse(text).expect("a URL");
-        connections.to(&url("http://a.invalid/")).await.expect("the plain one");
-        assert!(!connections.secure.initialized());
-        let secure = connections.to(&url("https://a.invalid/")).await;
+        connections.kept(&url("http://a.invalid/")).await.expect("the plain one");
+        assert!(!connections.kept.secure.initialized());
+        let secure = connections.kept(&url("https://a.invalid/")).await;
         assert!(matches!(secure, Ok(_) | Err(Error::NoAuthorities)), "{secure:?}");
     }
 }

@@ -31,6 +31,8 @@ pub enum Error {
     Connect { host: String, cause: Cause },
     #[error("the exchange with {host} failed: {cause}")]
     Protocol { host: String, cause: Cause },
+    #[error("the body of the answer of {host} cannot be decoded: {reason}")]
+    Encoding { host: String, reason: String },
     #[error(
         "https needs certificates of authorities, and this system has none: \
          install its package ca-certificates"
@@ -88,6 +90,19 @@ impl Error {
             Error::Protocol { host, cause }
         }
     }
+}
+
+/// Whether the other side closed the connection before it had answered.
+pub(super) fn is_hang_up(error: &reqwest::Error) -> bool {
+    chain(error).any(|cause| {
+        let hyper = cause.downcast_ref::<hyper::Error>();
+        let io = cause.downcast_ref::<std::io::Error>();
+        hyper.is_some_and(hyper::Error::is_incomplete_message)
+            || io.is_some_and(|error| {
+                use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+                matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+            })
+    })
 }
 
 fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {

@@ -15,6 +15,7 @@ mod body;
 mod client;
 mod connect;
 mod connections;
+mod decoded;
 mod egress;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -23,15 +24,17 @@ mod kept;
 mod lookups;
 mod redirect;
 mod resolver;
+mod retry_after;
 mod sending;
 mod signature;
 
 pub use allow::AllowEntry;
 pub use body::End;
-pub use client::{CONNECT_TIMEOUT, Client, Request, Response};
+pub use client::{CONNECT_TIMEOUT, Client, Request, Response, is_forbidden, is_of_connection};
 pub use error::Error;
 pub use reqwest::Method;
 pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+pub use retry_after::retry_after;
 pub use sending::Purpose;
 pub use signature::{Secret, Unverified, sign, verify};
 

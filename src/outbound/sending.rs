@@ -1,6 +1,7 @@
 //! The request that a task sends, for those below the HTTP library: it shares connections between requests, makes one
 //! in the task of the request that first needs it, and says nothing of that request.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(super) struct Sending {
     /// How long a connection may take to be ready.
     pub(super) connect_within: Duration,
     waited: Mutex<Waited>,
+    connections: AtomicUsize,
 }
 
 /// How long it has waited for turns.
@@ -40,7 +42,8 @@ struct Waited {
 
 impl Sending {
     pub(super) fn new(purpose: Purpose, connect_within: Duration) -> Arc<Self> {
-        Arc::new(Self { purpose, connect_within, waited: Mutex::default() })
+        let (waited, connections) = (Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { purpose, connect_within, waited, connections })
     }
 
     /// That of this task.
@@ -51,6 +54,16 @@ impl Sending {
     /// Does `exchange`, which is what it sends.
     pub(super) async fn scope<T>(self: Arc<Self>, exchange: impl Future<Output = T>) -> T {
         SENDING.scope(self, exchange).await
+    }
+
+    /// A connection is begun for it.
+    pub(super) fn connects(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were begun for it by now. If there is none more after an exchange, that took one which was kept.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// From now on it waits for a turn, or waits no more.

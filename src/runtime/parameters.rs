@@ -47,9 +47,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(pointer: &str, detail: &str) -> Self {
+    pub(super) fn new(pointer: &str, detail: &str) -> Self {
         let cut = |text| text::head(text, FAULT_BYTES_MAX).into_owned();
         Self { pointer: cut(pointer), detail: cut(detail) }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::values(vec![fault])
     }
 }
 
@@ -232,18 +238,18 @@ impl Parameters {
         if faults.is_empty() { Ok(()) } else { Err(Refusal::values(faults)) }
     }
 
-    /// The same refusal, of a function that tells what is wrong below its parameters: with pointers into the call.
+    /// The same refusal, whose faults begin with the name of a parameter, pointing into the call.
     pub(super) fn placed(&self, refusal: Refusal, given: &Given<'_>) -> Refusal {
-        let Refusal::Values { mut faults, .. } = refusal else { return refusal };
-        let parameters = self.signature.iter().flat_map(|it| &it.parameters).enumerate();
-        for (place, Parameter { name, .. }) in parameters {
-            let below = format!("/{name}/");
-            for fault in faults.iter_mut().filter(|fault| fault.pointer.starts_with(&below)) {
-                let rest = &fault.pointer[below.len() - 1..];
-                fault.pointer = format!("{}{rest}", given.pointer(place, name));
-            }
-        }
-        Refusal::values(faults)
+        let Refusal::Values { faults, .. } = refusal else { return refusal };
+        let parameters = self.signature.as_ref().map_or(&[][..], |it| &it.parameters);
+        let locate = |fault: Fault| {
+            let path = fault.pointer.trim_start_matches('/');
+            let (name, inside) = path.split_at(path.find('/').unwrap_or(path.len()));
+            let place = parameters.iter().position(|parameter| parameter.name == name);
+            let pointer = given.pointer(place.unwrap_or(usize::MAX), name);
+            Fault::new(&format!("{pointer}{inside}"), &fault.detail)
+        };
+        Refusal::values(faults.into_iter().map(locate).collect())
     }
 
     /// A refusal of the value of one parameter.

@@ -221,15 +221,28 @@ async fn g11_a_redirect_is_a_failure_and_never_followed() {
 async fn f15_retry_after_of_a_busy_receiver_is_heeded() {
     let (_gate, function) = Gate::task();
     let it = trying(3, function).await;
-    let receiver = Receiver::start(|_| Reply::With(503, "retry-after", "3600".into())).await;
-    let callbacks = json!([{"url": receiver.at("/busy")}]);
-    let job = it.done(&json!({"function": "echo", "callbacks": callbacks})).await;
-    let callbacks = after_posts(&it, &job, 1).await;
-    assert_eq!(callbacks[0]["state"], "pending");
-    let delivery = &callbacks[0]["deliveries"][0];
-    let moment = |value: &Value| -> jiff::Timestamp { value.as_str().unwrap().parse().unwrap() };
-    let (at, next) = (moment(&delivery["attempts"][0]["at"]), moment(&delivery["next_at"]));
-    assert!(next.duration_since(at).as_secs() >= 3_600, "{delivery}");
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
+    let date = |form: &str| jiff::fmt::strtime::format(form, soon).expect("a date");
+    let forms = [
+        "3600".to_owned(),
+        date("%a, %d %b %Y %H:%M:%S GMT"),
+        date("%A, %d-%b-%y %H:%M:%S GMT"),
+        date("%a %b %e %H:%M:%S %Y"),
+    ];
+    for asked in forms {
+        let busy = asked.clone();
+        let reply = move |_: &_| Reply::With(503, "retry-after", busy.clone());
+        let receiver = Receiver::start(reply).await;
+        let callbacks = json!([{"url": receiver.at("/busy")}]);
+        let job = it.done(&json!({"function": "echo", "callbacks": callbacks})).await;
+        let callbacks = after_posts(&it, &job, 1).await;
+        assert_eq!(callbacks[0]["state"], "pending");
+        let delivery = &callbacks[0]["deliveries"][0];
+        let moment =
+            |value: &Value| -> jiff::Timestamp { value.as_str().unwrap().parse().unwrap() };
+        let (at, next) = (moment(&delivery["attempts"][0]["at"]), moment(&delivery["next_at"]));
+        assert!(next.duration_since(at).as_secs() >= 3_600, "{asked}: {delivery}");
+    }
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ async fn an_answer_of_4xx_or_5xx_is_a_result_unless_it_is_to_be_raised() {
         Reply::Status(seen.path.trim_start_matches('/').parse().expect("a status as the path"))
     })
     .await;
-    for (status, retryable) in [(404, false), (429, false), (500, true), (503, true)] {
+    for (status, retryable) in [(404, false), (429, true), (500, true), (503, true)] {
         let url = receiver.at(&format!("/{status}"));
         assert_eq!(answer(&it, json!({"url": url})).await["status"], status);
         let error = error(&it, json!({"url": url, "raise_for_status": true})).await;

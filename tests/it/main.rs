@@ -24,6 +24,7 @@ mod callbacks_crash;
 mod callbacks_durable;
 mod cancel;
 mod cancel_many;
+mod careful_client;
 mod chosen_id;
 mod clocks;
 mod commands;

@@ -13,7 +13,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("tower", &["http", "outbound"]),
     ("tower_http", &["http"]),
-    ("hyper", &["http"]),
+    ("hyper", &["http", "outbound"]),
     ("hyper_util", &["http"]),
     ("reqwest", &["outbound"]),
     ("hmac", &["outbound"]),

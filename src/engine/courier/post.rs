@@ -11,6 +11,7 @@ use crate::domain::text::head;
 use crate::domain::{Ordinal, Pace, Timestamp};
 use crate::engine::Engine;
 use crate::engine::seal::Confidence;
+use crate::outbound;
 use crate::outbound::{
     CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
     Request, Response, Secret, sign,
@@ -211,7 +212,9 @@ impl Engine {
 async fn heard(mut response: Response, now: Timestamp) -> Sent {
     let status = response.status;
     let retry_after = response.headers.get("retry-after").and_then(|it| it.to_str().ok());
-    let retry_after_seconds = retry_after.and_then(|text| retry_after_seconds(text, now));
+    let retry_after_ms = retry_after.and_then(outbound::retry_after).map(|it| it.millis_from(now));
+    // Not before the moment that was named.
+    let retry_after_seconds = retry_after_ms.map(|ms| ms.unsigned_abs().div_ceil(1_000));
     let read = response.body.read(KEPT_BYTES_MAX, ANSWER_BYTES_MAX, |_bytes| {}).await;
     let error = match read.end {
         End::Whole | End::Cut => None,
@@ -258,15 +261,4 @@ fn text(bytes: &[u8]) -> String {
 
 fn cut(error: &str) -> String {
     head(error, KEPT_BYTES_MAX).into_owned()
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).
-pub(in crate::engine) fn retry_after_seconds(text: &str, now: Timestamp) -> Option<u64> {
-    let text = text.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Digits that are too many for a number still mean a long time.
-        return Some(text.parse().unwrap_or(u64::MAX));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    u64::try_from((date.timestamp().as_millisecond() - now.0).max(0) / 1_000).ok()
 }

@@ -15,8 +15,8 @@ use url::Url;
 use crate::domain::{ErrorType, JobError, Json};
 pub use crate::outbound::Client;
 use crate::outbound::{
-    CONNECT_TIMEOUT, CONTENT_TYPE, End, Error, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
-    Request, Response,
+    self, CONNECT_TIMEOUT, CONTENT_TYPE, End, Error, HeaderMap, HeaderName, HeaderValue, Method,
+    Purpose, Request, Response,
 };
 use crate::runtime::Fault;
 
@@ -28,6 +28,13 @@ const TIMEOUT_SECONDS_MAX: f64 = 3_600.0;
 const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// A body tells how far it is after so many more bytes.
 const TOLD_BYTES: usize = 64 * 1024;
+/// Statuses below 500 that mean "later": time-out, too early, too many requests.
+const LATER: [u16; 3] = [408, 425, 429];
+
+/// Whether `Retry-After` beside that status says when to ask again.
+fn says_when(status: u16) -> bool {
+    matches!(status, 429 | 503)
+}
 
 #[derive(Deserialize, JsonSchema)]
 struct HttpRequest {
@@ -122,15 +129,14 @@ pub(super) fn function(client: &Client, secrets: &CallSecrets) -> Native {
                 if denied.is_policy() {
                     Refusal::EgressDenied(denied.to_string())
                 } else {
-                    Refusal::Invalid(denied.to_string())
+                    unfit("/url", denied.to_string()).into()
                 }
             })?;
             let faults = unsent(arguments, &known, &url);
             if !faults.is_empty() {
                 return Err(Refusal::values(faults));
             }
-            let made = prepared(arguments, &known, &url);
-            made.map(drop).map_err(|error| Refusal::Invalid(error.message().to_owned()))
+            Ok(prepared(arguments, &known, &url).map(drop)?)
         })
 }
 
@@ -222,68 +228,122 @@ fn tell(call: &Call, bytes: usize, announced: Option<u64>) {
     call.progress(fraction, message);
 }
 
+/// What is wrong with a value, and the name of its error once the job runs.
+struct Unfit {
+    name: &'static str,
+    fault: Fault,
+}
+
+/// What is wrong with a value, which stands there in the arguments.
+fn unfit(pointer: impl AsRef<str>, detail: impl AsRef<str>) -> Unfit {
+    Unfit { name: "ValueError", fault: Fault::new(pointer.as_ref(), detail.as_ref()) }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        unfit.fault.into()
+    }
+}
+
+impl From<Unfit> for JobError {
+    fn from(unfit: Unfit) -> Self {
+        Self::new(unfit.name, unfit.fault.detail)
+    }
+}
+
 /// Method, headers and body of the request, or why there can be none.
 fn prepared(
     asked: &HttpRequest,
     secrets: &CallSecrets,
     url: &Url,
-) -> Result<(Method, HeaderMap, Bytes), JobError> {
-    let refused = |message: String| JobError::new("ValueError", message);
+) -> Result<(Method, HeaderMap, Bytes), Unfit> {
     let timeouts = [
         ("timeout_seconds", asked.timeout_seconds),
         ("connect_timeout_seconds", asked.connect_timeout_seconds),
     ];
     for (name, seconds) in timeouts {
         if !(0.001..=TIMEOUT_SECONDS_MAX).contains(&seconds) {
-            return Err(refused(format!("{name} is from 0.001 to {TIMEOUT_SECONDS_MAX}")));
+            let detail = format!("{name} is from 0.001 to {TIMEOUT_SECONDS_MAX}");
+            return Err(unfit(format!("/{name}"), detail));
         }
     }
     if asked.max_body_bytes > BODY_BYTES_MAX {
-        return Err(refused(format!("max_body_bytes is at most {BODY_BYTES_MAX}")));
+        let detail = format!("max_body_bytes is at most {BODY_BYTES_MAX}");
+        return Err(unfit("/max_body_bytes", detail));
     }
-    let bodies = [asked.body.is_some(), asked.body_base64.is_some(), asked.json.is_some()];
-    if bodies.into_iter().filter(|is_given| *is_given).count() > 1 {
-        return Err(refused("give one of body, body_base64 and json".to_owned()));
+    let mut headers = headers(asked, secrets, url)?;
+    let (method, body) = (method(asked)?, body(asked)?);
+    if asked.json.is_some() {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     }
-    let method = Method::from_bytes(asked.method.as_bytes())
-        .map_err(|_invalid| refused(format!("'{}' is no HTTP method", asked.method)))?;
+    Ok((method, headers, body))
+}
+
+/// Servers know methods by capital letters only.
+fn method(asked: &HttpRequest) -> Result<Method, Unfit> {
+    let name = asked.method.to_ascii_uppercase();
+    let no_method = || unfit("/method", format!("'{}' is no HTTP method", asked.method));
+    let method = Method::from_bytes(name.as_bytes()).map_err(|_invalid| no_method())?;
+    if outbound::is_forbidden(&method) {
+        let detail = format!("the method {method} is not sent to other servers");
+        return Err(unfit("/method", detail));
+    }
+    Ok(method)
+}
+
+/// No header that is given is left out silently.
+fn headers(asked: &HttpRequest, secrets: &CallSecrets, url: &Url) -> Result<HeaderMap, Unfit> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &asked.headers {
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_invalid| refused(format!("'{name}' is no header name")))?;
-        let illegal = || refused(format!("the value of header '{name}' is not legal"));
+    for (given, value) in &asked.headers {
+        let at = || format!("/headers/{}", given.replace('~', "~0").replace('/', "~1"));
+        let name = HeaderName::from_bytes(given.as_bytes())
+            .map_err(|_invalid| unfit(at(), format!("'{given}' is no header name")))?;
+        if outbound::is_of_connection(&name) {
+            let detail = format!("header '{given}' belongs to the connection, and is set for it");
+            return Err(unfit(at(), detail));
+        }
+        let illegal = || unfit(at(), format!("the value of header '{given}' is not legal"));
         let value = match value {
             HeaderText::Text(text) => HeaderValue::from_str(text).map_err(|_invalid| illegal())?,
             HeaderText::Secret(Named { secret, prefix }) => {
                 // The settings may be others than at the submission.
-                let value = secrets.value(secret, url);
-                let value =
-                    value.map_err(|kept| JobError::new("PermissionError", kept.to_string()))?;
-                let text = format!("{prefix}{value}");
+                let kept = secrets.value(secret, url);
+                let kept = kept.map_err(|error| Unfit {
+                    name: "PermissionError",
+                    ..unfit(format!("{}/secret", at()), error.to_string())
+                })?;
+                let text = format!("{prefix}{kept}");
                 let mut value = HeaderValue::from_str(&text).map_err(|_invalid| illegal())?;
                 // It is not taken along to another origin.
                 value.set_sensitive(true);
                 value
             }
         };
-        headers.insert(name, value);
+        if headers.insert(name, value).is_some() {
+            let detail = format!("header '{given}' stands there twice, in other letters");
+            return Err(unfit(at(), detail));
+        }
     }
-    if asked.json.is_some() {
-        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    }
-    Ok((method, headers, body(asked)?))
+    Ok(headers)
 }
 
-fn body(asked: &HttpRequest) -> Result<Bytes, JobError> {
+fn body(asked: &HttpRequest) -> Result<Bytes, Unfit> {
+    let bodies = [
+        ("/body", asked.body.is_some()),
+        ("/body_base64", asked.body_base64.is_some()),
+        ("/json", asked.json.is_some()),
+    ];
+    let second = bodies.into_iter().filter(|(_, is_given)| *is_given).nth(1);
+    if let Some((pointer, _)) = second {
+        return Err(unfit(pointer, "give one of body, body_base64 and json"));
+    }
     let texts = [asked.json.as_deref().map(RawValue::get), asked.body.as_deref()];
     if let Some(text) = texts.into_iter().flatten().next() {
         return Ok(Bytes::copy_from_slice(text.as_bytes()));
     }
     let encoded = asked.body_base64.as_deref().unwrap_or_default();
-    let decoded = STANDARD.decode(encoded).map_err(|error| {
-        JobError::new("ValueError", format!("body_base64 is no base64: {error}"))
-    })?;
-    Ok(Bytes::from(decoded))
+    let no_base64 = |error| unfit("/body_base64", format!("body_base64 is no base64: {error}"));
+    STANDARD.decode(encoded).map(Bytes::from).map_err(no_base64)
 }
 
 fn shown(response: &Response, body: &[u8], elapsed: Duration) -> HttpResponse {
@@ -311,10 +371,15 @@ fn shown(response: &Response, body: &[u8], elapsed: Duration) -> HttpResponse {
     }
 }
 
+/// An answer that says "later" is worth another attempt, when the server wants it.
 fn status_error(response: &Response) -> JobError {
-    let message = format!("the server answered {}", response.status);
-    let details = Json::trusted(format!("{{\"status\":{}}}", response.status));
-    JobError::new("HTTPError", message).retryable(response.status >= 500).with_details(details)
+    let status = response.status;
+    let details = Json::trusted(format!("{{\"status\":{status}}}"));
+    let error = JobError::new("HTTPError", format!("the server answered {status}"));
+    let retry_after = response.headers.get("retry-after").and_then(|it| it.to_str().ok());
+    let retry_after = retry_after.and_then(outbound::retry_after);
+    let error = error.with_retry_after(retry_after.filter(|_| says_when(status)));
+    error.retryable(status >= 500 || LATER.contains(&status)).with_details(details)
 }
 
 /// The error a Python programmer would expect, by name.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use crate::domain::{Defaults, ErrorType, JobError, Json, Parameter, Pool, Signature};
-use crate::runtime::Refusal;
+use crate::runtime::{Fault, Refusal};
 
 pub use call::Call;
 pub use secrets::{CallSecret, CallSecrets};
@@ -66,7 +66,8 @@ impl Native {
         self
     }
 
-    /// The same function, whose arguments `check` may refuse at submission.
+    /// The same function, whose arguments `check` may refuse at submission. The pointers of its faults begin with the
+    /// name of a parameter.
     #[must_use]
     pub fn check<A, C>(mut self, check: C) -> Self
     where

@@ -79,9 +79,11 @@ impl Told {
     pub(super) fn log(&self, stream: LogStream, text: &str) {
         let mut state = self.lock();
         for line in text.lines() {
-            state.last += 1;
-            let place = LogPlace { attempt: self.attempt, number: state.last };
-            state.push(LogLine { place, stream, text: fitting(line) });
+            for part in LogLine::parts(&text::without_nul(line)) {
+                state.last += 1;
+                let place = LogPlace { attempt: self.attempt, number: state.last };
+                state.push(LogLine { place, stream, text: part.to_owned() });
+            }
         }
         drop(state);
         self.tell();
@@ -126,11 +128,6 @@ impl State {
     }
 }
 
-/// As much of a line as one may have, without what no text may have.
-fn fitting(line: &str) -> String {
-    text::head(&text::without_nul(line), LogLine::TEXT_BYTES_MAX).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_flood_the_tail_is_left_and_a_long_line_is_cut_off() {
+    fn of_a_flood_the_tail_is_left_and_a_long_line_makes_several() {
         let told = Told::new(1);
         let long = "ö".repeat(LogLine::TEXT_BYTES_MAX);
         for _ in 0..1_000 {
@@ -161,8 +158,7 @@ mod tests {
         let lines = told.lines_after(LogPlace::default());
         let bytes: usize = lines.iter().map(LogLine::bytes).sum();
         assert!(bytes <= LOG_BYTES_MAX && bytes > LOG_BYTES_MAX - 2 * LogLine::TEXT_BYTES_MAX);
-        assert_eq!(lines.last().map(|line| line.place.number), Some(1_000));
+        assert_eq!(lines.last().map(|line| line.place.number), Some(2_000));
         assert!(lines.iter().all(|line| line.text.len() <= LogLine::TEXT_BYTES_MAX));
-        assert!(lines.iter().all(|line| line.text.ends_with("bytes left out]")), "and says so");
     }
 }
