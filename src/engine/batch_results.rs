@@ -7,7 +7,7 @@ use crate::domain::{Batch, BatchId, Job, Ordinal};
 use crate::store::{Ended, Order, Place};
 
 use super::waiters::BatchWatch;
-use super::{Engine, Error, Held, PORTION_BYTES, Portions};
+use super::{EndedJob, Engine, Error, Held, PORTION_BYTES, Portions};
 
 impl Engine {
     /// Gives the jobs of a batch that are done, and then each as its turn comes. `after` is the last call that
@@ -117,7 +117,8 @@ impl BatchResults {
             };
         }
         let with_index = |job: Arc<Job>| Some((*indexes.get(&job.ordinal)?, job));
-        Ok(jobs.into_iter().filter_map(with_index).collect())
+        // The jobs of a batch go with it, and that is seen at the next look.
+        Ok(jobs.into_iter().filter_map(EndedJob::kept).filter_map(with_index).collect())
     }
 
     /// Looks at the batch again; unless it is done already, once it has changed.

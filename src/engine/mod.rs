@@ -74,7 +74,7 @@ pub use map::{Happened, Map, NewMap};
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;
-pub use waiting::{Completion, Completions, ReturnWhen};
+pub use waiting::{Completion, Completions, EndedJob, ReturnWhen};
 pub use watched::{SEEN_WITHIN, Watcher};
 
 use recent::Recent;

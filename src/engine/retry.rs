@@ -1,18 +1,35 @@
 //! A job that is submitted again.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use crate::domain::{Job, JobId, Json, Options, Start, State};
+use crate::domain::{Identity, JobId, Json, Options, Start, State};
 
-use super::{Engine, Error, NewJob};
+use super::{Engine, Error, NewJob, Submitted};
 
 impl Engine {
     /// Submits the call of a job that failed or was cancelled again, as a new job with the same options. Its
-    /// callbacks are not taken along: whoever gave them was told of the job that they were given with.
+    /// callbacks are not taken along: whoever gave them was told of the job that they were given with. The new job may
+    /// have an id that was `chosen`; a request that has an identity makes one job however often it comes.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotRetried`], or as [`Engine::submit`].
-    pub async fn retry(&self, id: JobId) -> Result<Arc<Job>, Error> {
+    pub async fn retry(
+        &self,
+        id: JobId,
+        chosen: Option<JobId>,
+        identity: Option<Box<Identity>>,
+    ) -> Result<Submitted, Error> {
+        match self.failed_call(id).await {
+            Ok(call) => self.submit(NewJob { id: chosen, identity, ..call }).await,
+            Err(refusal) => {
+                let before = self.before(chosen, identity, refusal).await?;
+                self.replay(before, Duration::ZERO).await
+            }
+        }
+    }
+
+    /// What a job called for that did not succeed.
+    async fn failed_call(&self, id: JobId) -> Result<NewJob, Error> {
         let job = self.get(id).await?;
         match job.state {
             State::Failed | State::Cancelled => {}
@@ -24,7 +41,7 @@ impl Engine {
             return Err(Error::Damaged(format!("the arguments of job {id} do not read back")));
         }
         let spec = &job.spec;
-        let new = NewJob {
+        Ok(NewJob {
             id: None,
             function: Some(spec.function.to_string()),
             args: spec.args.clone().unwrap_or_else(Json::empty_array),
@@ -39,7 +56,6 @@ impl Engine {
             start: Start::AtOnce,
             identity: None,
             callbacks: Vec::new(),
-        };
-        Ok(self.submit(new).await?.job)
+        })
     }
 }

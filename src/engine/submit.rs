@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::{Job, JobId};
+use crate::domain::{Identity, Job, JobId};
 use crate::store::{self, Many, Submission};
 
 use super::{Engine, Error, Held, NewJob};
@@ -134,16 +134,25 @@ impl Engine {
     /// function was gone, or the server began to stop. Then its job is the answer all the same.
     async fn asked(&self, new: NewJob) -> Result<Asked, Error> {
         let (id, identity) = (new.id, new.identity.clone());
-        let refusal = match self.checked(new) {
-            Ok(submission) => return Ok(Asked::New(submission)),
-            Err(refusal) => refusal,
-        };
-        let Some(identity) = identity else { return Err(refusal) };
-        let before = Box::pin(self.shared.store.repeated(id, &identity)).await?;
-        before.map(Asked::Before).ok_or(refusal)
+        match self.checked(new) {
+            Ok(submission) => Ok(Asked::New(submission)),
+            Err(refusal) => self.before(id, identity, refusal).await.map(Asked::Before),
+        }
     }
 
-    async fn replay(&self, id: JobId, wait: Duration) -> Result<Submitted, Error> {
+    /// The job that was made when what is refused now first came.
+    pub(super) async fn before(
+        &self,
+        id: Option<JobId>,
+        identity: Option<Box<Identity>>,
+        refusal: Error,
+    ) -> Result<JobId, Error> {
+        let Some(identity) = identity else { return Err(refusal) };
+        let before = Box::pin(self.shared.store.repeated(id, &identity)).await?;
+        before.ok_or(refusal)
+    }
+
+    pub(super) async fn replay(&self, id: JobId, wait: Duration) -> Result<Submitted, Error> {
         Ok(Submitted { job: Box::pin(self.wait(id, wait)).await?, is_replay: true })
     }
 }

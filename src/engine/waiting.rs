@@ -66,6 +66,26 @@ pub struct Waited {
     pub timed_out: bool,
 }
 
+/// A job that is done, for whoever waited for it with others.
+#[derive(Clone, Debug)]
+pub enum EndedJob {
+    /// As it stands, without large values.
+    Kept(Arc<Job>),
+    /// It was forgotten since: no more is known than how it ended.
+    Gone(Ended),
+}
+
+impl EndedJob {
+    /// The job, if it is kept.
+    #[must_use]
+    pub fn kept(self) -> Option<Arc<Job>> {
+        match self {
+            Self::Kept(job) => Some(job),
+            Self::Gone(_) => None,
+        }
+    }
+}
+
 impl Engine {
     /// Waits for `ids` until `when` is met, at most `wait`. The same id twice is one job (W1). Ending the
     /// wait cancels nothing.
@@ -101,12 +121,12 @@ impl Engine {
         Ok(Waited { done, not_done, timed_out })
     }
 
-    /// The first of the jobs that have ended so, in this order, without large values: as many as are printed at once. One
-    /// that was forgotten since is left out. Of how many these are all is told as well.
+    /// The first of the jobs that have ended so, each of them, in this order, without large values: as many as are printed
+    /// at once. Of how many these are all is told as well.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<(Vec<Arc<Job>>, usize), Error> {
+    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<(Vec<EndedJob>, usize), Error> {
         let mut found: HashMap<Ordinal, Arc<Job>> = HashMap::with_capacity(ended.len());
         found.extend(
             ended.iter().filter_map(|it| Some((it.ordinal, self.shared.recent.get(it.id)?))),
@@ -120,8 +140,11 @@ impl Engine {
             count = ended.iter().position(|it| Some(&it.ordinal) == next).unwrap_or(count);
             found.extend(read.jobs.into_iter().map(|job| (job.ordinal, Arc::new(job))));
         }
-        let jobs = ended[..count].iter().filter_map(|it| found.remove(&it.ordinal));
-        Ok((jobs.collect(), count))
+        let told = |it: &Ended| match found.remove(&it.ordinal) {
+            Some(job) => EndedJob::Kept(job),
+            None => EndedJob::Gone(*it),
+        };
+        Ok((ended[..count].iter().map(told).collect(), count))
     }
 
     /// Gives those of `ids` that are done, and then each as it is done, in the order of their ends (A1).
@@ -188,7 +211,7 @@ pub struct Completions {
 #[derive(Debug)]
 pub enum Completion {
     /// Jobs that are done, each with its end's place in the order of all changes; and the room for them.
-    Jobs(Vec<(i64, Arc<Job>)>, Held),
+    Jobs(Vec<(i64, EndedJob)>, Held),
     /// All are done, or the time is over (A2).
     End {
         /// How many of the jobs are done.
@@ -220,8 +243,7 @@ impl Completions {
                 let (jobs, count) = self.engine.ended_jobs(&page).await?;
                 self.ready.drain(..count);
                 self.completed += count;
-                let with_place = |job: Arc<Job>| Some((job.finished_seq?, job));
-                let jobs = jobs.into_iter().filter_map(with_place).collect();
+                let jobs = page.iter().map(|ended| ended.seq).zip(jobs).collect();
                 return Ok(Some(Completion::Jobs(jobs, held)));
             }
             if self.unfinished.is_empty() {

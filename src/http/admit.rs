@@ -133,7 +133,8 @@ impl Desk {
         Ok(Some(Admitted::new(self.check_key(headers, needed).await?, needed)))
     }
 
-    /// A web page can make its own name resolve to this machine, but cannot send another `Host`.
+    /// A web page can make its own name resolve to this machine, but cannot send another `Host`. An address is no name,
+    /// and no page brings a key: whoever does may call the server by the address where it was reached.
     fn check_host(&self, request: &Request) -> Result<(), Problem> {
         if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
             return Err(Problem::new(Code::BadRequest, "the Host header stands twice"));
@@ -143,7 +144,8 @@ impl Desk {
         let host = request.uri().authority().map(|authority| authority.as_str()).or(from_header);
         let name = host.map(without_port).unwrap_or_default();
         let configured = self.config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
-        if configured || is_local(name) {
+        let is_keyed = is_address(name) && request.headers().contains_key(header::AUTHORIZATION);
+        if configured || is_local(name) || is_keyed || is_probe(request) {
             return Ok(());
         }
         let detail =
@@ -246,6 +248,15 @@ fn shape(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// Whoever watches over the server may call it by any name: a kubelet knows the address of the pod, which nobody knows
+/// beforehand. What is told is that it lives, and nothing that a page of another could make use of.
+fn is_probe(request: &Request) -> bool {
+    let uri = request.uri();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && matches!(uri.path(), "/livez" | "/readyz")
+        && uri.query().is_none()
+}
+
 fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers.len() <= HEADERS_MAX && bytes <= HEADER_BYTES_MAX {
@@ -296,12 +307,19 @@ pub(super) fn without_port(host: &str) -> &str {
 }
 
 pub(super) fn is_local(name: &str) -> bool {
-    if name.eq_ignore_ascii_case("localhost") {
-        return true;
-    }
+    name.eq_ignore_ascii_case("localhost")
+        || address_of(name).is_some_and(|address| address.is_loopback())
+}
+
+fn is_address(name: &str) -> bool {
+    address_of(name).is_some()
+}
+
+/// An address as it stands in a URL.
+fn address_of(name: &str) -> Option<IpAddr> {
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     match bare {
-        Some(bare) => bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-        None => name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => name.parse().ok(),
     }
 }

@@ -7,8 +7,7 @@ use axum::extract::State as Shared;
 use axum::response::Response;
 use futures_util::stream;
 
-use crate::domain::Job;
-use crate::engine::{Completion, Completions, Error};
+use crate::engine::{Completion, Completions, EndedJob, Error};
 
 use super::Desk;
 use super::batch_results::{end, streamed};
@@ -18,7 +17,7 @@ use super::fields::Fields;
 use super::job_body::{JobBody, View};
 use super::limits::SUBMISSION;
 use super::problem::Problem;
-use super::wait_many::{named, timeout};
+use super::wait_many::{gone, named, timeout};
 
 /// Gives each job as it is done, those that are done already first, in the order of their ends. A reader
 /// that went away goes on with `after`, the last `seq` that it saw.
@@ -62,9 +61,12 @@ fn lines(completions: Completions) -> Response {
     streamed(beating(lines, SPACE))
 }
 
-fn printed(jobs: &[(i64, Arc<Job>)]) -> String {
-    let line = |(seq, job): &(i64, Arc<Job>)| {
-        format!("{{\"seq\":{seq},\"job\":{}}}\n", JobBody::of(job, View::Brief).text())
+fn printed(jobs: &[(i64, EndedJob)]) -> String {
+    let line = |(seq, job): &(i64, EndedJob)| match job {
+        EndedJob::Kept(job) => {
+            format!("{{\"seq\":{seq},\"job\":{}}}\n", JobBody::of(job, View::Brief).text())
+        }
+        EndedJob::Gone(ended) => format!("{{\"seq\":{seq},\"gone\":{}}}\n", gone(ended)),
     };
     jobs.iter().map(line).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -12,14 +14,19 @@ use crate::engine::event_type;
 use super::answer::to_json;
 use super::job_body::{JobBody, View};
 
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 /// A moment as RFC 3339 has it, in UTC with milliseconds.
 pub(super) struct At(pub(super) Timestamp);
 
 impl At {
     /// The text. Three of them stand in every job, so its digits are set without a formatter.
     pub(super) fn text(&self) -> MomentText {
-        let moment = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(jiff::Timestamp::MAX);
-        let at = Offset::UTC.to_datetime(moment);
+        let at = match jiff::Timestamp::from_millisecond(self.0.0) {
+            Ok(moment) => Offset::UTC.to_datetime(moment),
+            // The last day of the year 9999 is a day here and none of theirs.
+            Err(_beyond) => EPOCH.saturating_add(SignedDuration::from_millis(self.0.0)),
+        };
         let mut text = *b"0000-00-00T00:00:00.000Z";
         let places = [
             (0..4, i32::from(at.year())),
@@ -177,9 +184,20 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_last_day_that_four_digits_can_say_is_shown() {
+        for (milliseconds, text) in [
+            (253_402_207_200_000, "9999-12-30T22:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(At(Timestamp(milliseconds)).to_string(), text);
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_moment_is_shown_as_jiff_shows_it(milliseconds in 0_i64..253_402_300_800_000) {
+        fn a_moment_is_shown_as_jiff_shows_it(milliseconds in 0_i64..253_402_207_200_000) {
             let moment = jiff::Timestamp::from_millisecond(milliseconds).expect("a moment");
             prop_assert_eq!(At(Timestamp(milliseconds)).to_string(), format!("{moment:.3}"));
         }

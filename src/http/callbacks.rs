@@ -18,7 +18,8 @@ use super::callback_body::{CallbackBody, CallbacksBody};
 use super::extract::{BatchPath, CallbackPath, JobPath, JsonBody, Query};
 use super::fields::{Fields, nothing_asked};
 use super::limits::OTHER;
-use super::list::{moment, next_link, page_size, parameter, read_token, token};
+use super::list::{next_link, page_size, parameter, read_token, token};
+use super::moment;
 use super::problem::{Code, Problem};
 use super::room;
 use super::submission;
@@ -120,8 +121,8 @@ pub(super) async fn list(
     let filter = CallbackFilter {
         state: parameter(&query, "state", state)?,
         host: parameter(&query, "host", host)?,
-        created_after: parameter(&query, "created_after", moment)?,
-        created_before: parameter(&query, "created_before", moment)?,
+        created_after: parameter(&query, "created_after", moment::not_after)?,
+        created_before: parameter(&query, "created_before", moment::not_before)?,
     };
     let print = fingerprint(&filter);
     let page_size = page_size(&query)?;
@@ -185,12 +186,13 @@ fn meant(body: &RawValue) -> Result<(CallbackFilter, bool), Problem> {
             Invalid::new(format!("must be one whose delivery is over: {}", words.join(", ")))
         })
     };
-    let text = |it: String| moment(&it);
     let filter = CallbackFilter {
         state: fields.checked("state", "a string", over),
         host: fields.checked("host", "a string", |it: String| host(&it)),
-        created_after: fields.checked("created_after", "a string", text),
-        created_before: fields.checked("created_before", "a string", text),
+        created_after: fields
+            .checked("created_after", "a string", |it: String| moment::not_after(&it)),
+        created_before: fields
+            .checked("created_before", "a string", |it: String| moment::not_before(&it)),
     };
     let is_dry = fields.take("dry_run", "a boolean").unwrap_or_default();
     fields.faults().into_result()?;

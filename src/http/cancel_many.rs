@@ -17,7 +17,8 @@ use super::answer;
 use super::extract::{JsonBody, Query};
 use super::fields::Fields;
 use super::limits::SUBMISSION;
-use super::list::{batch_id, moment};
+use super::list::batch_id;
+use super::moment;
 use super::problem::{Code, FieldError, Problem};
 
 /// Most ids of one request.
@@ -105,8 +106,10 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
         function: fields.checked("function", "a string", |it: String| FunctionName::new(&it)),
         queue: fields.checked("queue", "a string", |it: String| QueueName::new(&it)),
         tag: fields.checked("tag", "a string", tag),
-        created_after: fields.checked("created_after", "a string", |it: String| moment(&it)),
-        created_before: fields.checked("created_before", "a string", |it: String| moment(&it)),
+        created_after: fields
+            .checked("created_after", "a string", |it: String| moment::not_after(&it)),
+        created_before: fields
+            .checked("created_before", "a string", |it: String| moment::not_before(&it)),
         batch: fields.checked("batch", "a string", |it: String| batch_id(&it)),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::domain::{Clocks, Invalid, Options, Retry, Start};
 
 use super::fields::Fields;
-use super::list::moment;
+use super::moment;
 use super::problem::FieldError;
 
 /// Longest delay and longest limit of time: ten years.
@@ -26,7 +26,7 @@ pub(super) fn options(fields: &mut Fields<'_>) -> (Options, Option<Retry>, Start
 }
 
 fn start(fields: &mut Fields<'_>) -> Start {
-    let run_at = fields.checked("run_at", "a string", |text: String| moment(&text));
+    let run_at = fields.checked("run_at", "a string", |text: String| moment::not_before(&text));
     let delay =
         fields.checked("delay_seconds", "a number", |seconds: f64| millis(seconds, SECONDS_MAX));
     match (run_at, delay) {

@@ -13,6 +13,7 @@ use super::Desk;
 use super::answer;
 use super::extract::{JobPath, Query};
 use super::job_body::{JobBody, View};
+use super::list_header;
 use super::members::Members;
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
@@ -82,7 +83,7 @@ impl Known {
             if text.trim() == "*" {
                 return Ok(Self::Any);
             }
-            for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            for tag in list_header::entity_tags(text) {
                 let opaque = tag.strip_prefix("W/").unwrap_or(tag);
                 let opaque = opaque.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
                 tags.push(opaque.ok_or_else(malformed)?.to_owned());

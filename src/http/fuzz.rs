@@ -5,7 +5,7 @@ use std::hint::black_box;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::members::Members;
-use super::{admit, clocks, conditional, idempotency, list, strict, submission};
+use super::{admit, clocks, conditional, idempotency, list, moment, strict, submission};
 
 /// A body: what is taken is JSON, has no U+0000, and is no deeper than allowed.
 pub fn body(bytes: &[u8]) {
@@ -39,7 +39,7 @@ fn has_nul(value: &serde_json::Value) -> bool {
 /// The values of parameters.
 pub fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    drop(list::moment(text));
+    drop(moment::not_before(text));
     drop(list::read_plain_token(text));
     drop(list::read_token(text, "0123"));
     drop(list::batch_id(text));

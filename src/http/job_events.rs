@@ -21,6 +21,7 @@ use super::events::{RETRY, end, events, last_event_id};
 use super::extract::{JobPath, Query};
 use super::job_body::{JobBody, View};
 use super::list::parameter;
+use super::list_header;
 use super::problem::Problem;
 use super::room;
 use super::wait::bad_query;
@@ -119,7 +120,10 @@ pub(super) async fn log(
     let held = desk.outgoing(LOG_BYTES_MAX).await?;
     let lines = desk.engine.log(id, after).await?;
     let wants_json = headers.get_all(header::ACCEPT).iter().any(|accept| {
-        accept.to_str().is_ok_and(|accept| accept.to_lowercase().contains("application/x-ndjson"))
+        accept.to_str().is_ok_and(|accept| {
+            let mut ranges = list_header::elements(accept).map(list_header::without_parameters);
+            ranges.any(|range| range.eq_ignore_ascii_case("application/x-ndjson"))
+        })
     });
     let mut before = after;
     let mut text = String::new();

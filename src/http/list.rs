@@ -20,6 +20,7 @@ use super::extract::Query;
 use super::job_body::{JobBody, View};
 use super::long_page::LongPage;
 use super::members::Members;
+use super::moment;
 use super::problem::{FieldError, Problem};
 use super::room;
 use super::wait::bad_query;
@@ -90,18 +91,10 @@ pub(super) fn filter(query: &Query) -> Result<Filter, Problem> {
         function: parameter(query, "function", FunctionName::new)?,
         queue: parameter(query, "queue", QueueName::new)?,
         tag: query.get("tag").map(str::to_owned),
-        created_after: parameter(query, "created_after", moment)?,
-        created_before: parameter(query, "created_before", moment)?,
+        created_after: parameter(query, "created_after", moment::not_after)?,
+        created_before: parameter(query, "created_before", moment::not_before)?,
         batch: parameter(query, "batch", batch_id)?,
     })
-}
-
-/// A moment as RFC 3339 has it.
-pub(super) fn moment(text: &str) -> Result<Timestamp, Invalid> {
-    let moment: jiff::Timestamp = text.parse().map_err(|_no_moment| {
-        Invalid::new(format!("'{text}' is no moment; give one like 2026-01-31T12:00:00Z"))
-    })?;
-    Ok(Timestamp(moment.as_millisecond()))
 }
 
 pub(super) fn page_size(query: &Query) -> Result<usize, Problem> {

@@ -4,6 +4,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 
+use super::list_header;
+
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The preferences that mean something here. Others, and those with a value that means nothing, are ignored (RFC 7240,
@@ -28,15 +30,15 @@ impl Preferences {
     fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         let given = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-        given.flat_map(|list| list.split(',')).for_each(|preference| found.add(preference));
+        given.flat_map(list_header::elements).for_each(|preference| found.add(preference));
         found
     }
 
     /// Of a preference that stands twice the first counts.
     pub(super) fn add(&mut self, preference: &str) {
-        let without_parameters = preference.split(';').next().unwrap_or_default();
+        let without_parameters = list_header::without_parameters(preference);
         let Some((name, value)) = without_parameters.split_once('=') else { return };
-        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        let (name, value) = (name.trim(), list_header::value(value));
         if name.eq_ignore_ascii_case("wait") {
             let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
             // More than the type can hold is more than any server allows.
@@ -65,6 +67,9 @@ mod tests {
             ("return=minimal", None, true),
             ("RETURN=\"Minimal\";a=b,wait=1", Some(1), true),
             ("return=representation", None, false),
+            (r#"respond-async, foo="bar, wait=1", wait=9; x=y"#, Some(9), false),
+            (r#"foo="a\", wait=1", wait="1\0""#, Some(10), false),
+            (r#"foo; x="return=minimal, return=minimal""#, None, false),
         ] {
             let value = HeaderValue::from_str(given).expect("a header");
             let found = Preferences::of(&HeaderMap::from_iter([(PREFER, value)]));

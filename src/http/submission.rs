@@ -98,7 +98,7 @@ pub(super) fn call(fields: &mut Fields<'_>) -> BatchCall {
 }
 
 /// Reads the id that a client chose.
-fn job_id(text: &str) -> Result<JobId, Invalid> {
+pub(super) fn job_id(text: &str) -> Result<JobId, Invalid> {
     let is_whole = |id: &Uuid| id.hyphenated().to_string() == text.to_lowercase();
     let id = Uuid::try_parse(text).ok().filter(is_whole).filter(|id| !id.is_nil());
     id.map(JobId).ok_or_else(|| {

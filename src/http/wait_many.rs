@@ -1,5 +1,6 @@
 //! `POST /v1/jobs/wait`: `concurrent.futures.wait` (W1 to W10).
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, Invalid, JobId};
-use crate::engine::{Ended, Engine, Error, PORTION_BYTES, Portions, ReturnWhen};
+use crate::engine::{Ended, EndedJob, Engine, Error, PORTION_BYTES, Portions, ReturnWhen};
 
 use super::Desk;
 use super::answer::{self, to_json};
@@ -27,8 +28,8 @@ use super::wait::wait_of;
 /// Ids in one wait.
 const IDS_MAX: usize = 10_000;
 
-/// Waits, and answers 200 whatever came of it (W2): the jobs that are done and the ids of the others, each
-/// in the order asked.
+/// Waits, and answers 200 whatever came of it (W2): the jobs that are done, the ids of the others, and how those ended
+/// that were forgotten meanwhile, each in the order asked.
 pub(super) async fn wait(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
@@ -49,11 +50,10 @@ pub(super) async fn wait(
     let ids = desk.ids_of(named).await?;
     let waited = desk.engine.wait_many(&ids, when.unwrap_or_default(), wait).await?;
     let not_done: Vec<String> = waited.not_done.iter().map(JobId::to_string).collect();
-    let rest =
-        format!("],\"not_done\":{},\"timed_out\":{}}}", to_json(&not_done), waited.timed_out);
+    let rest = format!("],\"not_done\":{},\"timed_out\":{}", to_json(&not_done), waited.timed_out);
     let (engine, portions) = (desk.engine.clone(), Portions::default());
-    let (done, rest) = (waited.done, Some(rest));
-    let pages = Pages { engine, done, at: 0, portions, has_begun: false, rest };
+    let (done, gone, rest) = (waited.done, Vec::new(), Some(rest));
+    let pages = Pages { engine, done, at: 0, portions, has_begun: false, gone, rest };
     let mut response = answer::json_text(StatusCode::OK, pages.into_body());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -128,6 +128,11 @@ pub(super) fn timeout(fields: &mut Fields<'_>) -> Option<Duration> {
     fields.take("timeout_seconds", "a number").map(wait_of)
 }
 
+/// A job that was forgotten since its end.
+pub(super) fn gone(ended: &Ended) -> String {
+    format!("{{\"id\":\"{}\",\"state\":\"{}\"}}", ended.id, ended.state.as_str())
+}
+
 /// The answer's text, read and printed page by page: ten thousand jobs are too many for memory.
 struct Pages {
     engine: Engine,
@@ -136,6 +141,8 @@ struct Pages {
     portions: Portions,
     /// Whether a job is printed: the next one stands behind a comma.
     has_begun: bool,
+    /// Those that were forgotten, as they are printed.
+    gone: Vec<String>,
     rest: Option<String>,
 }
 
@@ -155,10 +162,14 @@ impl Pages {
         let count = match self.engine.ended_jobs(page).await {
             Ok((jobs, count)) => {
                 for job in &jobs {
-                    if std::mem::replace(&mut self.has_begun, true) {
-                        text.push(',');
+                    match job {
+                        EndedJob::Kept(job) => {
+                            let is_first = !std::mem::replace(&mut self.has_begun, true);
+                            text.push_str(if is_first { "" } else { "," });
+                            text.push_str(&JobBody::of(job, View::Brief).text());
+                        }
+                        EndedJob::Gone(ended) => self.gone.push(gone(ended)),
                     }
-                    text.push_str(&JobBody::of(job, View::Brief).text());
                 }
                 count
             }
@@ -172,6 +183,10 @@ impl Pages {
         self.portions.saw(count, text.len());
         if self.at == self.done.len() {
             text.push_str(&self.rest.take()?);
+            if !self.gone.is_empty() {
+                write!(text, ",\"gone\":[{}]", self.gone.join(",")).unwrap_or_default();
+            }
+            text.push('}');
         }
         Some(Ok(held.counted(text)))
     }

@@ -40,6 +40,30 @@ async fn a_delayed_job_is_pending_until_its_time_and_then_runs() {
 }
 
 #[tokio::test]
+async fn every_moment_of_rfc_3339_is_taken_and_none_is_too_early() {
+    let server = TestServer::start().await;
+    for (asked, shown) in [
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
+        ("2099-12-31T23:59:60Z", "2100-01-01T00:00:00.000Z"),
+        ("2099-01-01t00:00:00.0000001z", "2099-01-01T00:00:00.001Z"),
+        ("2099-01-01T00:00:00.5-00:00", "2099-01-01T00:00:00.500Z"),
+        ("2099-01-01T00:00:00.123456789012+01:00", "2098-12-31T23:00:00.124Z"),
+    ] {
+        let body = json!({"function": "echo", "run_at": asked});
+        let job = server.post("/v1/jobs", &body).await.expect(202).json();
+        assert_eq!(job["run_at"], shown, "{asked}");
+    }
+    for filter in ["created_before=9999-12-31T23:59:59.999Z", "created_after=0001-01-01T00:00:00Z"]
+    {
+        let list = server.get(&format!("/v1/jobs?{filter}")).await.expect(200).json();
+        assert_eq!(list["jobs"].as_array().map(Vec::len), Some(5), "{filter}");
+    }
+    let refused = json!({"function": "echo", "run_at": "2099-02-29T00:00:00Z"});
+    let refused = server.post("/v1/jobs", &refused).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["pointer"], "/run_at");
+}
+
+#[tokio::test]
 async fn retry_after_of_a_job_that_starts_later_is_its_time_and_at_most_a_minute() {
     let server = TestServer::start().await;
     // It counts from the answer: what was spent waiting is not waited again.

@@ -257,7 +257,7 @@ async fn a_host_that_is_none_of_the_servers_names_is_421_on_every_route() {
         "2130706433",
         "0x7f.1",
     ] {
-        for path in ["/v1/jobs", "/livez", "/nowhere", "/openapi.yaml"] {
+        for path in ["/v1/jobs", "/readyz?verbose", "/nowhere", "/openapi.yaml"] {
             let answer = get_with(&it, path, HOST, host).await.expect(421);
             assert_eq!(answer.code(), "misdirected", "{host} {path}");
         }
@@ -267,6 +267,16 @@ async fn a_host_that_is_none_of_the_servers_names_is_421_on_every_route() {
     }
     let list = it.get("/v1/jobs").await.expect(200).json();
     assert_eq!(list, json!({"jobs": []}), "nothing was written");
+}
+
+#[tokio::test]
+async fn a_probe_may_call_the_server_by_any_name() {
+    let it = TestServer::start().await;
+    for host in ["10.244.0.5:8080", "futurity.default.svc", "evil.com"] {
+        for path in ["/livez", "/readyz"] {
+            get_with(&it, path, HOST, host).await.expect(200);
+        }
+    }
 }
 
 #[tokio::test]
@@ -294,10 +304,10 @@ async fn localhost_loopback_addresses_and_configured_names_are_taken_as_the_host
         "Futurity.Example:443",
         "10.1.2.3:80",
     ] {
-        get_with(&it, "/livez", HOST, host).await.expect(200);
+        get_with(&it, "/openapi.yaml", HOST, host).await.expect(200);
     }
     for host in ["sub.futurity.example", "futurity.example.evil.com", "10.1.2.4"] {
-        get_with(&it, "/livez", HOST, host).await.expect(421);
+        get_with(&it, "/openapi.yaml", HOST, host).await.expect(421);
     }
 }
 

@@ -135,6 +135,41 @@ async fn a_failed_job_is_submitted_again_as_a_new_one_that_names_it() {
 }
 
 #[tokio::test]
+async fn g8_a_retry_that_is_repeated_makes_one_job() {
+    let server = TestServer::start().await;
+    let failed = server.done(&json!({"function": "raise", "args": ["ValueError"]})).await;
+    let path = format!("/v1/jobs/{}/retry", failed["id"].as_str().expect("an id"));
+    let keyed = |key: &str, body: Value| {
+        let request = server.request(reqwest::Method::POST, &path).header("idempotency-key", key);
+        server.send(request.json(&body))
+    };
+    let first = keyed("again", json!({})).await.expect(200);
+    assert_eq!(first.header("idempotent-replayed"), None);
+    let second = keyed("again", json!({})).await.expect(200);
+    assert_eq!(second.header("idempotent-replayed"), Some("true"));
+    assert_eq!(first.json()["id"], second.json()["id"]);
+    assert_ne!(first.json()["id"], keyed("another", json!({})).await.expect(200).json()["id"]);
+    let conflict = keyed("again", json!({"id": "0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e6f"})).await;
+    assert_eq!(conflict.expect(422).code(), "idempotency_mismatch");
+
+    let chosen = json!({"id": "0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e60"});
+    for _ in 0..2 {
+        let answer = server.post(&path, &chosen).await.expect(200);
+        assert_eq!(
+            (&answer.json()["id"], &answer.json()["retry_of"]),
+            (&chosen["id"], &failed["id"])
+        );
+    }
+    // What was made is found again also when what it was made of is there no more.
+    let forgotten = server.request(reqwest::Method::DELETE, path.trim_end_matches("/retry"));
+    server.send(forgotten).await.expect(204);
+    assert_eq!(keyed("again", json!({})).await.expect(200).json()["id"], first.json()["id"]);
+    assert_eq!(keyed("new", json!({})).await.expect(404).code(), "not_found");
+    let wrong = server.post(&path, &json!({"id": 1})).await.expect(422);
+    assert_eq!(wrong.json()["errors"][0]["pointer"], "/id");
+}
+
+#[tokio::test]
 async fn a_job_whose_function_is_gone_cannot_be_submitted_again_and_says_so() {
     let gone = task(|_: Call, _: Nothing| async { Err::<(), _>(JobError::new("Bad", "no")) });
     let server = TestServer::with(|config| config, |builder| builder.function("gone", gone)).await;

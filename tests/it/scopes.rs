@@ -247,3 +247,23 @@ async fn who_may_not_read_is_told_that_the_server_is_ready_and_nothing_of_what_i
     }
     assert_eq!(verbose(&reads).await, ["degraded", "deliveries", "status", "workers"]);
 }
+
+#[tokio::test]
+async fn whoever_brings_a_key_may_call_the_server_by_its_address_and_by_no_other_name() {
+    let home = Home::new();
+    let (_, key) = key(&home, &["--scope", "read"]).await;
+    let it = home.start(&[]).await;
+    let asked = |host: &'static str, bearer: Option<String>| {
+        let request = it.request(Method::GET, "/v1/jobs").header("host", host);
+        it.send(match bearer {
+            Some(bearer) => request.header("authorization", format!("Bearer {bearer}")),
+            None => request,
+        })
+    };
+    for host in ["10.244.0.5:8080", "192.168.0.1", "[2001:db8::1]:80"] {
+        asked(host, Some(key.clone())).await.expect(200);
+        asked(host, Some("fut_a_b".to_owned())).await.expect(401);
+        asked(host, None).await.expect(421);
+    }
+    asked("evil.com", Some(key.clone())).await.expect(421);
+}

@@ -1,5 +1,6 @@
 //! `concurrent.futures.wait` over HTTP: many jobs in one request.
 
+use futurity::Config;
 use serde_json::{Value, json};
 
 use crate::gates::Gate;
@@ -54,6 +55,44 @@ async fn w2_a_wait_that_runs_out_is_200_and_says_so() {
         assert_eq!(parts(&answer), (vec![], vec![waiting.clone()], true), "{timeout}");
     }
     assert_eq!(it.get(&format!("/v1/jobs/{waiting}")).await.json()["state"], "running");
+}
+
+#[tokio::test]
+async fn w1_a_job_that_is_forgotten_while_others_are_waited_for_is_named_all_the_same() {
+    let (gate, function) = Gate::task();
+    let two = |mut config: Config| {
+        config.limits.waiters = 2;
+        config
+    };
+    let it = TestServer::with(two, |builder| builder.function("gate", function)).await;
+    let waiting = submitted(&it, &json!({"function": "gate"})).await;
+    let later = json!({"function": "echo", "delay_seconds": 3600, "retention_seconds": 0});
+    let first = submitted(&it, &later).await;
+    let asked = json!({"ids": [first, waiting], "timeout_seconds": 60});
+    // One that the look below has kept out comes again.
+    let admitted = async |path: &str| loop {
+        let answer = it.post(path, &asked).await;
+        if answer.status != 429 {
+            return answer.expect(200);
+        }
+    };
+    let (all, each) = (admitted("/v1/jobs/wait"), admitted("/v1/jobs/as-completed"));
+    let course = async {
+        // Both are waiting when there is no place for a third.
+        let third = format!("/v1/jobs/{waiting}?wait=0.01");
+        while it.get(&third).await.status != 429 {}
+        it.post(&format!("/v1/jobs/{first}/cancel"), &json!({})).await.expect(200);
+        while it.get(&format!("/v1/jobs/{first}")).await.status != 410 {}
+        gate.open();
+    };
+    let (all, each, ()) = tokio::join!(all, each, course);
+    assert_eq!(parts(&all), (vec![waiting.clone()], vec![], false));
+    assert_eq!(all.json()["gone"], json!([{"id": first, "state": "cancelled"}]));
+    let lines = String::from_utf8(each.body).expect("text");
+    for id in [&first, &waiting] {
+        assert!(lines.contains(id.as_str()), "{lines}");
+    }
+    assert!(lines.contains("\"completed\":2,\"unfinished\":0"), "{lines}");
 }
 
 #[tokio::test]
