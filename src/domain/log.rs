@@ -50,10 +50,21 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Longest text, in bytes; what is longer is cut, and says so.
+    /// Longest text, in bytes; what is longer makes several lines.
     pub const TEXT_BYTES_MAX: usize = 16 * 1024;
     /// What a line weighs beside its text, about.
     const MARGIN_BYTES: usize = 24;
+
+    /// The texts of the lines that a line of this text makes: one, if it is not too long.
+    pub fn parts(text: &str) -> impl Iterator<Item = &str> {
+        let mut rest = Some(text);
+        std::iter::from_fn(move || {
+            let whole = rest.take()?;
+            let (part, more) = whole.split_at(whole.floor_char_boundary(Self::TEXT_BYTES_MAX));
+            rest = Some(more).filter(|more| !more.is_empty());
+            Some(part)
+        })
+    }
 
     /// About how many bytes it takes.
     #[must_use]

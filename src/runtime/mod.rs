@@ -1,6 +1,7 @@
 //! Foreign code: the functions that jobs call, and the places where they run.
 
 mod command;
+mod directories;
 mod native;
 mod parameters;
 mod pool;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
+use super::directories::take_away;
 use super::process::{Cgroups, Isolation, Kind, Limits, Program, Secrets, Spawner, User};
 
 /// Where programs are started, and what stands between them and the server.
@@ -152,7 +153,7 @@ impl Processes {
         match make.create(&directory).await {
             // Left by an attempt of the same number, whose end was not recorded.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                tokio::fs::remove_dir_all(&directory).await?;
+                removed(directory.clone()).await?;
                 make.create(&directory).await?;
             }
             made => made?,
@@ -185,7 +186,7 @@ fn own_directory(directory: &Path, others: bool) -> io::Result<PathBuf> {
     fs::set_permissions(directory, Permissions::from_mode(mode))?;
     for entry in fs::read_dir(directory)? {
         // A program of a server that was killed a moment ago may still write; its keeper is about to end it.
-        if let Err(error) = entry.and_then(|entry| fs::remove_dir_all(entry.path())) {
+        if let Err(error) = entry.and_then(|entry| take_away(&entry.path())) {
             tracing::warn!(%error, "some of what an earlier server left stays");
         }
     }
@@ -228,7 +229,7 @@ impl Place {
             drop(cleared.await);
         }
         if let Some(directory) = self.directory.take()
-            && let Err(error) = tokio::fs::remove_dir_all(&directory).await
+            && let Err(error) = removed(directory.clone()).await
         {
             tracing::warn!(%error, directory = %directory.display(), "the directory of an attempt stays");
         }
@@ -241,7 +242,12 @@ impl Drop for Place {
         if let (Some(directory), Ok(runtime)) =
             (self.directory.take(), tokio::runtime::Handle::try_current())
         {
-            runtime.spawn_blocking(move || drop(fs::remove_dir_all(directory)));
+            runtime.spawn_blocking(move || drop(take_away(&directory)));
         }
     }
+}
+
+async fn removed(directory: PathBuf) -> io::Result<()> {
+    let taken = tokio::task::spawn_blocking(move || take_away(&directory)).await;
+    taken.unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }

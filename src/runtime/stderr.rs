@@ -111,43 +111,68 @@ impl Tail {
     }
 }
 
-/// Makes lines of what comes in pieces.
+/// Makes lines of what comes in pieces. The same text makes the same lines, however it comes.
 #[derive(Default)]
-struct Lines(Vec<u8>);
+struct Lines {
+    /// What came of the line that has not ended.
+    begun: Vec<u8>,
+    /// Whether parts of it were given.
+    is_in_parts: bool,
+}
 
 impl fmt::Debug for Lines {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Lines({:?})", Hidden::of(&self.0))
+        write!(formatter, "Lines({:?})", Hidden::of(&self.begun))
     }
 }
 
 impl Lines {
-    /// Takes a piece; gives each line that is whole, and each that is as long as a line may be.
+    /// Takes a piece; gives each line that is whole, and each part of one that is as long as a line may be.
     fn push(&mut self, piece: &[u8], mut line: impl FnMut(&str)) {
-        self.0.extend_from_slice(piece);
-        let mut from = 0;
-        while let Some(length) = self.0[from..].iter().position(|byte| *byte == b'\n') {
-            line(&text_of(&self.0[from..from + length]));
-            from += length + 1;
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            let whole = part.strip_suffix(b"\n");
+            self.begun.extend_from_slice(whole.unwrap_or(part));
+            while self.begun.len() > LogLine::TEXT_BYTES_MAX {
+                let rest = self.begun.split_off(between_characters(&self.begun));
+                give(&std::mem::replace(&mut self.begun, rest), &mut line);
+                self.is_in_parts = true;
+            }
+            if whole.is_some() {
+                self.end_line(&mut line);
+            }
         }
-        self.0.drain(..from);
-        while self.0.len() > LogLine::TEXT_BYTES_MAX {
-            let rest = self.0.split_off(LogLine::TEXT_BYTES_MAX);
-            line(&text_of(&std::mem::replace(&mut self.0, rest)));
+    }
+
+    fn end_line(&mut self, line: &mut impl FnMut(&str)) {
+        let bytes = std::mem::take(&mut self.begun);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
+        // The end of a line is no part of it.
+        if !(std::mem::take(&mut self.is_in_parts) && bytes.is_empty()) {
+            give(bytes, line);
         }
     }
 
     /// The last line, if nothing ended it.
-    fn end(self, mut line: impl FnMut(&str)) {
-        if !self.0.is_empty() {
-            line(&text_of(&self.0));
+    fn end(mut self, mut line: impl FnMut(&str)) {
+        if !self.begun.is_empty() {
+            self.end_line(&mut line);
         }
     }
 }
 
-fn text_of(bytes: &[u8]) -> String {
-    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    String::from_utf8_lossy(bytes).into_owned()
+/// Where the longest part ends that cuts no character of UTF-8 in two.
+fn between_characters(bytes: &[u8]) -> usize {
+    const CHARACTER_BYTES_MAX: usize = 4;
+    let longest = LogLine::TEXT_BYTES_MAX;
+    let continues = |at: &usize| bytes[*at] & 0b1100_0000 == 0b1000_0000;
+    let ends = (longest - CHARACTER_BYTES_MAX + 1..=longest).rev();
+    ends.into_iter().find(|at| !continues(at)).unwrap_or(longest)
+}
+
+/// What is no text takes more room as text.
+fn give(bytes: &[u8], line: &mut impl FnMut(&str)) {
+    let text = String::from_utf8_lossy(bytes);
+    LogLine::parts(&text).for_each(line);
 }
 
 /// Gives it piece by piece and line by line, until it ends.
@@ -180,12 +205,44 @@ mod tests {
         assert_eq!(seen, ["ab", "", "c", "d"]);
     }
 
-    #[test]
-    fn a_line_without_an_end_is_given_in_parts() {
+    fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
-        lines.push(&vec![b'x'; 2 * LogLine::TEXT_BYTES_MAX + 3], |line| seen.push(line.len()));
-        lines.end(|line| seen.push(line.len()));
-        assert_eq!(seen, [LogLine::TEXT_BYTES_MAX, LogLine::TEXT_BYTES_MAX, 3]);
+        for piece in pieces {
+            lines.push(piece, |line| seen.push(line.to_owned()));
+        }
+        lines.end(|line| seen.push(line.to_owned()));
+        seen
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_given_in_parts() {
+        const MAX: usize = LogLine::TEXT_BYTES_MAX;
+        let long = |bytes| "x".repeat(bytes);
+        for (text, expected) in [
+            (long(2 * MAX + 3), vec![MAX, MAX, 3]),
+            (long(MAX) + "\n" + &long(MAX) + "\r\n", vec![MAX, MAX]),
+            (long(2 * MAX) + "\r\n\n", vec![MAX, MAX, 0]),
+            (format!("x{}", "ö".repeat(MAX / 2)), vec![MAX - 1, 2]),
+        ] {
+            let lines = lines_of(&[text.as_bytes()]);
+            assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), expected);
+            assert_eq!(lines.concat(), text.replace(['\r', '\n'], ""));
+        }
+    }
+
+    #[test]
+    fn the_same_text_makes_the_same_lines_however_it_comes() {
+        const MAX: usize = LogLine::TEXT_BYTES_MAX;
+        let mut text = "ü\u{1f600}".repeat(MAX / 3).into_bytes();
+        text.extend_from_slice(b"\r\n");
+        text.extend(std::iter::repeat_n(0xff, MAX + 7));
+        text.extend_from_slice(b"\n\nend\r");
+        let whole = lines_of(&[&text]);
+        assert!(whole.iter().all(|line| line.len() <= MAX));
+        for bytes in [1, 3, 4_096, MAX - 1, MAX, MAX + 1] {
+            let pieces: Vec<&[u8]> = text.chunks(bytes).collect();
+            assert!(lines_of(&pieces) == whole, "pieces of {bytes}");
+        }
     }
 
     #[test]

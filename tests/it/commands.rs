@@ -44,6 +44,12 @@ content_type = "image/png"
 runtime = "command"
 argv = ["/bin/cat"]
 
+[functions.number]
+runtime = "command"
+argv = ["/bin/sh", "-c", "printf '%s ' \"$0\"; cat", "{n}"]
+parameters = [{ name = "n" }]
+stdout = "text"
+
 [functions.shell]
 runtime = "command"
 argv = ["/bin/sh", "-c", "eval \"$0\"", "{script}"]
@@ -229,6 +235,19 @@ async fn an_end_that_is_no_success_is_told_with_what_the_program_said() {
 }
 
 #[tokio::test]
+async fn the_text_of_a_number_is_never_printed_anew() {
+    let (_home, it) = server().await;
+    for text in ["1.10", "1152921504606846977", "123456789012345678901234567890", "1.0", "1e2"] {
+        let body = format!("{{\"function\":\"number\",\"kwargs\":{{\"n\":{text}}}}}");
+        let request = it.request(reqwest::Method::POST, "/v1/jobs");
+        let request = request.header("content-type", "application/json").body(body);
+        let job = it.done(&it.send(request).await.expect(202).json()).await;
+        let whole = format!("{text} {{\"args\":[],\"kwargs\":{{\"n\":{text}}}}}");
+        assert_eq!(job["result"], whole, "{job}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_program_says_beside_is_the_log_of_its_job() {
     let (_home, it) = server().await;
     let job = call(&it, "shell", json!(["echo a >&2; printf b >&2; echo 1"])).await;
@@ -241,6 +260,36 @@ async fn what_a_program_says_beside_is_the_log_of_its_job() {
     let shown: Vec<_> =
         lines.iter().map(|line| (line["stream"].as_str(), line["line"].as_str())).collect();
     assert_eq!(shown, [(Some("stderr"), Some("a")), (Some("stderr"), Some("b"))]);
+}
+
+#[tokio::test]
+async fn a_program_may_open_as_many_files_as_the_server_might_when_it_was_started() {
+    let home = Home::new();
+    configure(&home, COMMANDS);
+    let program = home.command(&["--listen", "127.0.0.1:0", "--grace-seconds", "0"]);
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "ulimit -Sn 321 && exec \"$@\"", "sh"]).arg(program.get_program());
+    command.args(program.get_args()).env_clear().current_dir(home.file(""));
+    let it = home.start_as(command).await;
+    let job = call(&it, "text", json!(["ulimit -Sn"])).await;
+    assert_eq!(job["result"], "321\n", "{job}");
+}
+
+#[tokio::test]
+async fn a_long_line_of_a_log_is_there_whole_in_lines_that_do_not_depend_on_chance() {
+    let (_home, it) = server().await;
+    let python = crate::programs::python();
+    let pause =
+        "import sys, time; sys.stderr.write('z' * 40000); sys.stderr.flush(); time.sleep(.1)";
+    for after in ["", "; time.sleep(.1)"] {
+        let script = format!("{python} -c \"{pause}{after}; sys.stderr.write(chr(10))\"; echo 1");
+        let job = call(&it, "shell", json!([script])).await;
+        assert_eq!(job["state"], "succeeded", "{job}");
+        let path = format!("{}/log", job["urls"]["self"].as_str().expect("a URL"));
+        let log = String::from_utf8(it.get(&path).await.expect(200).body).expect("text");
+        let lengths: Vec<usize> = log.lines().map(str::len).collect();
+        assert_eq!(lengths, [16_384, 16_384, 7_232]);
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,9 @@
 //! Arguments of a command: a value fills a whole or a part of one argument, and is never anything else.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use crate::domain::{Invalid, Parameter};
 use crate::runtime::parameters::Parameters;
+
+use super::Values;
 
 /// Longest argument in bytes: Linux takes 32 pages, with the zero at its end (execve(2), `MAX_ARG_STRLEN`).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -89,7 +87,7 @@ fn place_of(name: &str, parameters: &[Parameter]) -> Result<usize, Invalid> {
 pub(super) fn filled(
     templates: &[Template],
     parameters: &Parameters,
-    values: &BTreeMap<String, Value>,
+    values: &Values,
 ) -> Result<Vec<String>, (usize, String)> {
     let mut argv = Vec::with_capacity(templates.len());
     let mut options_are_over = false;
@@ -128,18 +126,19 @@ pub(super) fn filled(
     Ok(argv)
 }
 
-/// A value as an argument has it: strings as they are, everything else as JSON.
-fn text_of(place: usize, parameters: &Parameters, values: &BTreeMap<String, Value>) -> String {
+/// A value as an argument has it: strings as they are, everything else as the JSON that was given.
+fn text_of(place: usize, parameters: &Parameters, values: &Values) -> String {
     let parameter = parameters.signature().and_then(|it| it.parameters.get(place));
-    match parameter.and_then(|parameter| values.get(&parameter.name)) {
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-        None => String::new(),
-    }
+    let value = parameter.and_then(|parameter| values.get(&parameter.name));
+    let text = value.map(|value| value.get()).unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_else(|_no_string| text.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+    use serde_json::value::to_raw_value;
+
     use super::*;
 
     fn parameter(name: &str) -> Parameter {
@@ -156,7 +155,8 @@ mod tests {
         let templates = argv.iter().map(|text| Template::parse(text, &parameters).unwrap());
         let templates: Vec<Template> = templates.collect();
         let known = Parameters::checked(parameters).unwrap();
-        let values = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let values =
+            values.iter().map(|(name, value)| ((*name).to_owned(), to_raw_value(value).unwrap()));
         filled(&templates, &known, &values.collect())
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::domain::{Invalid, Json, Parameter};
 
@@ -18,6 +18,9 @@ use super::process::{Limits, User};
 use argv::Template;
 
 pub(super) use run::run;
+
+/// The values of a call by parameter, each as it was written: a number that is read and printed again may be another.
+type Values = BTreeMap<String, Box<RawValue>>;
 
 /// What a command is given as its standard input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub struct CommandSettings {
 pub struct Command {
     argv: Vec<Template>,
     /// Values of parameters that a call leaves out.
-    defaults: BTreeMap<String, Value>,
+    defaults: Values,
     /// The place of the parameter that is the standard input.
     input: Option<usize>,
     settings: CommandSettings,
@@ -106,8 +109,11 @@ impl Command {
             }
             Stdin::None | Stdin::Json => None,
         };
-        let default = |it: Parameter| Some((it.name, it.default?));
-        let defaults = parameters.into_iter().filter_map(default).collect();
+        let default = |it: Parameter| {
+            let text = to_raw_value(&it.default?).map_err(|error| Invalid::new(error.to_string()));
+            Some(text.map(|text| (it.name, text)))
+        };
+        let defaults = parameters.into_iter().filter_map(default).collect::<Result<_, _>>()?;
         Ok((Self { argv, defaults, input, settings }, known))
     }
 
@@ -159,24 +165,22 @@ impl Command {
     }
 
     /// The values of a bound call, with the defaults of those that are left out.
-    fn values(&self, bound: &Json) -> Result<BTreeMap<String, Value>, serde_json::Error> {
-        let given: BTreeMap<String, Value> = serde_json::from_str(bound.as_str())?;
+    fn values(&self, bound: &Json) -> Result<Values, serde_json::Error> {
+        let given: Values = serde_json::from_str(bound.as_str())?;
         Ok(self.defaults.clone().into_iter().chain(given).collect())
     }
 }
 
 /// The bytes that a parameter holds as base64.
-fn input_of(
-    parameters: &Parameters,
-    place: usize,
-    values: &BTreeMap<String, Value>,
-) -> Result<Vec<u8>, String> {
+fn input_of(parameters: &Parameters, place: usize, values: &Values) -> Result<Vec<u8>, String> {
     let parameter = parameters.signature().and_then(|it| it.parameters.get(place));
-    match parameter.and_then(|parameter| values.get(&parameter.name)) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(text)) => STANDARD
-            .decode(text)
+    let value = parameter.and_then(|parameter| values.get(&parameter.name));
+    let Some(value) = value else { return Ok(Vec::new()) };
+    match serde_json::from_str(value.get()) {
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(text)) => STANDARD
+            .decode::<String>(text)
             .map_err(|error| format!("is the command's input, and must be base64: {error}")),
-        Some(_) => Err("is the command's input, and must be a string of base64".to_owned()),
+        Err(_no_text) => Err("is the command's input, and must be a string of base64".to_owned()),
     }
 }

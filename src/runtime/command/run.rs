@@ -1,10 +1,8 @@
 //! One call of a command, from its start to the end of all that it started.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +15,7 @@ use crate::runtime::processes::Processes;
 use crate::runtime::stderr::{Tail, follow};
 
 use super::outcome::{self, Left};
-use super::{Command, Stdin, argv, input_of};
+use super::{Command, Stdin, Values, argv, input_of};
 
 /// How long the streams of a program are read once nothing of it is left: what it wrote is in them.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -84,7 +82,7 @@ fn prepared(
     let misfit = |detail: String| JobError::new("TypeError", detail);
     #[derive(serde::Deserialize)]
     struct Whole {
-        kwargs: BTreeMap<String, Value>,
+        kwargs: Values,
     }
     let Whole { kwargs } =
         serde_json::from_str(arguments.as_str()).map_err(|error| misfit(error.to_string()))?;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::launch::{HELLO, Launch, Refused, Report};
-use super::spawner::{ARGUMENT, DESCRIPTORS};
+use super::spawner::{ARGUMENT, DESCRIPTORS, files_given};
 use super::tree::pause;
 use super::walls::Walls;
 
@@ -39,6 +39,7 @@ impl Link {
         let process = Command::new("/proc/self/exe")
             .arg(ARGUMENT)
             .arg(serde_json::to_string(walls)?)
+            .arg(files_given())
             .env_clear()
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())

@@ -1,20 +1,21 @@
 //! The spawner: a process of one thread that forks a keeper for each program.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::io::{self, IoSliceMut};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{
-    DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior, setsid,
+    DumpableBehavior, Pid, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
+    set_dumpable_behavior, setrlimit, setsid,
 };
 
 use super::fork::{Side, close_at_exec, fork, fork_apart, ignore_stops, leave};
@@ -22,7 +23,8 @@ use super::keeper;
 use super::tree::{end, end_beside, pause, reap};
 use super::walls::{Standing, Walls};
 
-/// What the spawner is told to be by, as its first argument. The second says which walls there are to be.
+/// What the spawner is told to be by, as its first argument. The second says which walls there are to be, the third is
+/// [`files_given`].
 pub(super) const ARGUMENT: &str = "futurity-spawner";
 /// Descriptors that come with each order: the socket, and the program's standard streams.
 pub(super) const DESCRIPTORS: usize = 4;
@@ -30,21 +32,26 @@ pub(super) const DESCRIPTORS: usize = 4;
 /// Looks, some milliseconds apart, whether the keepers have ended, once the server is gone.
 const LEAVING_ROUNDS: usize = 1_500;
 
-/// Whether [`become_spawner_if_asked`] was called, so that a process which is started from this program is one.
-static MAY_SPAWN: AtomicBool = AtomicBool::new(false);
+/// How many files this process might open when it began, once [`become_spawner_if_asked`] was called: then a process
+/// that is started from this program is a spawner.
+static FILES: OnceLock<Option<u64>> = OnceLock::new();
+/// As many as the system allows.
+const UNLIMITED: &str = "unlimited";
 
 /// Becomes the spawner of commands and workers, if this process was started to be it; else it returns at once.
 ///
 /// A program that serves with commands or workers calls this first in its `main`, before it starts a thread. A
 /// process with one thread is the only one that may fork, and the server has many.
 pub fn become_spawner_if_asked() -> Option<ExitCode> {
-    MAY_SPAWN.store(true, Ordering::Relaxed);
+    FILES.get_or_init(|| getrlimit(Resource::Nofile).current);
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().as_deref() != Some(OsStr::new(ARGUMENT)) {
         return None;
     }
     let walls = arguments.next().and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
-    let served = walls.ok_or(io::ErrorKind::InvalidInput.into()).and_then(serve);
+    let served = walls
+        .ok_or(io::ErrorKind::InvalidInput.into())
+        .and_then(|walls| serve(walls, arguments.next()));
     Some(match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,11 +63,26 @@ pub fn become_spawner_if_asked() -> Option<ExitCode> {
 
 /// Whether a spawner can be started from this program.
 pub fn may_spawn() -> bool {
-    MAY_SPAWN.load(Ordering::Relaxed)
+    FILES.get().is_some()
+}
+
+/// How many files programs may open: as many as this server might before it raised that for itself. Whoever calls
+/// `select` breaks above 1,024.
+pub(super) fn files_given() -> String {
+    let given = FILES.get().copied().flatten();
+    given.map_or_else(|| UNLIMITED.to_owned(), |files| files.to_string())
+}
+
+fn give_files(files: Option<OsString>) -> io::Result<()> {
+    let given = files.and_then(|files| files.to_str()?.parse().ok());
+    let Some(given) = given else { return Ok(()) };
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(given), maximum })?)
 }
 
 /// Its orders come over the socket that is its standard input, until the server is gone.
-fn serve(walls: Walls) -> io::Result<()> {
+fn serve(walls: Walls, files: Option<OsString>) -> io::Result<()> {
+    give_files(files)?;
     // A Ctrl-C in the server's terminal is for the server.
     setsid()?;
     // Nor is it for a program of the same user to look into this process, or the keepers, its copies.
@@ -145,7 +167,7 @@ fn receive(orders: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
     Ok(Some(rights.collect()))
 }
 
-#[expect(clippy::print_stderr, reason = "a process without a log says why it ends")]
+/// There may be nobody left to hear it, as on a terminal that was closed.
 pub(super) fn tell(text: &str) {
-    eprintln!("{text}");
+    writeln!(io::stderr(), "{text}").unwrap_or_default();
 }
