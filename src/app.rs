@@ -61,7 +61,7 @@ pub enum Failure {
     #[error("outgoing requests cannot be prepared: {0}")]
     Outbound(#[from] outbound::Error),
     /// A file or socket failed.
-    #[error("{context}: {source}")]
+    #[error("{context}{}", beside(source))]
     Io {
         /// What was being done.
         context: String,
@@ -96,6 +96,25 @@ impl Failure {
 
     fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         |source| Self::Io { context: context.into(), source }
+    }
+}
+
+/// What the system says of a failure; of one that we found ourselves there is nothing to add.
+fn beside(source: &io::Error) -> String {
+    match source.raw_os_error().is_none() && source.get_ref().is_none() {
+        true => String::new(),
+        false => format!(": {source}"),
+    }
+}
+
+/// Why nothing can be heard there, and what mends it.
+fn cannot_listen(at: SocketAddr) -> impl FnOnce(io::Error) -> Failure {
+    move |source| {
+        let mend = match source.kind() {
+            io::ErrorKind::AddrInUse => "; choose another with --listen",
+            _ => "",
+        };
+        Failure::Io { context: format!("cannot listen on {at}{mend}"), source }
     }
 }
 
@@ -160,10 +179,9 @@ impl Builder {
         let keys = Keys::new(&data_dir);
         admission::settle(&config, &keys)?;
         let connections = descriptors::connections(&config.limits);
-        let listening = format!("cannot listen on {}", config.listen);
         let listener = http::listen(config.listen, config.http().limits.stall)
-            .map_err(Failure::io(listening.clone()))?;
-        let address = listener.local_addr().map_err(Failure::io(listening))?;
+            .map_err(cannot_listen(config.listen))?;
+        let address = listener.local_addr().map_err(cannot_listen(config.listen))?;
 
         let client = Client::new(&config.outbound()?, vec![address])?;
         functions::check_spawner(&config)?;

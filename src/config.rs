@@ -1,6 +1,8 @@
 //! Configuration: flag over environment over TOML file over default. The only reader of the environment.
 
+mod address;
 mod debug;
+pub mod environment;
 mod file;
 mod isolation;
 mod limits;
@@ -140,7 +142,7 @@ fn threads_default() -> usize {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
     /// Address to listen on; port 0 picks one
-    #[arg(long, env = "FUTURITY_LISTEN", global = true, value_name = "ADDRESS")]
+    #[arg(long, env = "FUTURITY_LISTEN", global = true, value_name = "ADDRESS", value_parser = address::listen)]
     listen: Option<SocketAddr>,
     /// Directory of database, lock and secrets
     #[arg(long, env = "FUTURITY_DATA_DIR", global = true, value_name = "DIR")]
@@ -161,7 +163,7 @@ pub struct Options {
     #[arg(long, env = "FUTURITY_HOST", global = true, value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
     /// Let callbacks and http.request reach this machine
-    #[arg(long, env = "FUTURITY_ALLOW_LOOPBACK_EGRESS", global = true)]
+    #[arg(long, env = "FUTURITY_ALLOW_LOOPBACK_EGRESS", global = true, value_parser = address::switch)]
     allow_loopback_egress: bool,
     /// Log each request, with the id of its key
     #[arg(long, env = "FUTURITY_ACCESS_LOG", global = true)]
@@ -270,6 +272,10 @@ impl Config {
         if self.wait_max > WAIT_MAX_CEILING {
             let most = WAIT_MAX_CEILING.as_secs();
             return Err(Misfit::of("max_wait_seconds", format!("must be at most {most}")));
+        }
+        if let Some(host) = self.hosts.iter().find(|host| !address::is_host(host)) {
+            let text = format!("'{host}' must be a name or an address, without scheme and port");
+            return Err(Misfit::of("hosts", text));
         }
         for (name, queue) in &self.queues {
             let at = |misfit: Misfit| misfit.within(&["queues", name]);

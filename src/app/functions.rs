@@ -31,8 +31,18 @@ pub(super) async fn registry(
         registry.add(&name, native).map_err(|error| named(&name, error))?;
     }
     config.register(&mut registry)?;
+    warn_of_missing(&registry);
     add_workers(&mut registry, runtime).await?;
     Ok(registry)
+}
+
+/// A program may come later, so a server starts without it.
+fn warn_of_missing(registry: &Registry) {
+    for function in registry.iter() {
+        if let Some(Err(reason)) = function.program() {
+            tracing::warn!(function = %function.name, %reason, "its calls fail");
+        }
+    }
 }
 
 /// Programs are started by a copy of this one, which its `main` has to let happen.

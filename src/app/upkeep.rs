@@ -65,7 +65,18 @@ pub(crate) fn backup(config: &Config, target: &Path) -> Result<(), Failure> {
     };
     let files = FILES.into_iter().filter_map(|name| read(name).transpose());
     let files = files.collect::<Result<Vec<_>, _>>()?;
-    Ok(store::backup(&database, target, &files)?)
+    let failed = |error| of_file(target, "written", error);
+    store::backup(&database, target, &files).map_err(failed)
+}
+
+/// A failure of a file that an operator has named: no database is served here.
+fn of_file(file: &Path, done: &str, error: store::OpenError) -> Failure {
+    match error {
+        store::OpenError::Thread(source) => {
+            Failure::Io { context: format!("{} cannot be {done}", file.display()), source }
+        }
+        other => Failure::Store(other),
+    }
 }
 
 /// Brings a backup into a data directory that has no database, and looks through what is there then.
@@ -82,6 +93,9 @@ pub(crate) async fn restore(config: &Config, source: &Path) -> Result<[i64; 4], 
             return Err(Failure::Io { context, source: io::ErrorKind::AlreadyExists.into() });
         }
     }
+    // Before anything is made of it.
+    std::fs::File::open(source)
+        .map_err(Failure::io(format!("{} cannot be read", source.display())))?;
     store::restore(source, &database, |files| place(directory, files))?;
     drop(ours);
     fsck(config).await

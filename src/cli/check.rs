@@ -2,6 +2,7 @@
 
 use crate::app::{Failure, check, printed};
 use crate::config::{Config, InvalidConfig};
+use crate::telemetry::{Log, Writer};
 
 use super::{runtime, say};
 
@@ -9,7 +10,9 @@ use super::{runtime, say};
 const CHARS_MAX: usize = 4_096;
 
 /// Says of each what it found; fails if one cannot start.
-pub(super) fn run(config: &Config) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, errors: &Writer) -> Result<(), Failure> {
+    // What workers say beside is in the log, and often says why they do not start.
+    let _log = Log::start(&config.log, config.log_format, errors)?;
     let looked = runtime()?.block_on(check(config))?;
     let checked = looked.programs;
     let mut failed = 0;

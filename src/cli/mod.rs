@@ -12,10 +12,10 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{Failure, harmless};
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, environment};
 use crate::engine::SEEN_WITHIN;
 use crate::telemetry::Writer;
 
@@ -66,14 +66,25 @@ enum Command {
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { command, options } = Arguments::parse();
+    let known = environment::without_empty(Arguments::command());
+    let parsed = known.clone().try_get_matches();
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { command, options } = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return misunderstood(&known, &error),
+    };
+    if matches!(command, None | Some(Command::Serve | Command::Config | Command::Check))
+        && let Some(unknown) = environment::unknown(&known)
+    {
+        say_error(&unknown);
+    }
     let asks_health = matches!(command, Some(Command::Health));
     let errors = Writer::stderr();
     let done = match command {
         None | Some(Command::Serve) => serve::serve(options, &errors),
         Some(other) => Config::load(&options)
             .map_err(Failure::from)
-            .and_then(|config| carry_out(other, &config)),
+            .and_then(|config| carry_out(other, &config, &errors)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,12 +102,12 @@ pub fn run() -> ExitCode {
 }
 
 /// Does what a command says, other than to serve.
-fn carry_out(command: Command, config: &Config) -> Result<(), Failure> {
+fn carry_out(command: Command, config: &Config, errors: &Writer) -> Result<(), Failure> {
     match command {
         // Done before.
         Command::Serve => Ok(()),
         Command::Config => shown(config),
-        Command::Check => check::run(config),
+        Command::Check => check::run(config, errors),
         Command::Health => health::ask(config),
         Command::Fsck => upkeep::fsck(config),
         Command::Backup { file } => upkeep::backup(&file, config),
@@ -105,6 +116,16 @@ fn carry_out(command: Command, config: &Config) -> Result<(), Failure> {
         Command::Listen(options) => listen::run(options, config),
         Command::WebhookSecret { command } => webhook_secret::run(command.as_ref(), config),
     }
+}
+
+/// Help, a version, or what is wrong with the arguments.
+fn misunderstood(known: &clap::Command, error: &clap::Error) -> ExitCode {
+    // Nobody may be left to read it.
+    error.print().unwrap_or_default();
+    if let Some(variable) = environment::variable_of(known, error) {
+        say_error(&format!("the value is that of {variable} in the environment"));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn shown(config: &Config) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
+use super::address::listen_in_file;
 use super::misfit::Misfit;
 use super::programs::ProgramTable;
 use super::{InvalidConfig, Isolation, Limits, LogFormat, SecretTable, Webhooks};
@@ -17,6 +18,7 @@ const FILE_DEFAULT: &str = "futurity.toml";
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
+    #[serde(deserialize_with = "listen_in_file")]
     pub(super) listen: Option<SocketAddr>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) threads: Option<usize>,

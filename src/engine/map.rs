@@ -11,7 +11,7 @@ use crate::store::{self, Answer, Ended, Many, Order, Store, Submission, Submitte
 
 use super::batches::Common;
 use super::waiters::{Follow, Told};
-use super::{BatchCall, Engine, Error, Held, NewJob};
+use super::{BatchCall, EndedJob, Engine, Error, Held, NewJob};
 
 /// Portions of calls that may be on their way to the disk: while one is written, the next is read and checked.
 const PORTIONS_MAX: usize = 4;
@@ -284,7 +284,8 @@ impl Map {
         let (mut read, mut from) = (HashMap::with_capacity(large.len()), 0);
         while from < large.len() {
             let (jobs, count) = self.engine.ended_jobs(&large[from..]).await?;
-            read.extend(jobs.into_iter().map(|job| (job.spec.id, job)));
+            let kept = jobs.into_iter().filter_map(EndedJob::kept);
+            read.extend(kept.map(|job| (job.spec.id, job)));
             from += count.max(1);
         }
         // One that has expired since is told without its result.

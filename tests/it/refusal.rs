@@ -130,3 +130,50 @@ pub async fn execute(database: &Path, statement: &'static str) {
     sqlx::query(statement).execute(&mut connection).await.expect("a change");
     connection.close().await.expect("a close");
 }
+
+#[tokio::test]
+async fn what_an_operator_writes_is_taken_as_it_is_meant_or_the_message_says_what_to_write() {
+    let home = Home::new();
+    for (arguments, code, words) in [
+        (vec!["--listen", ":8081"], 2, vec!["127.0.0.1:8081", "0.0.0.0:8081"]),
+        (vec!["--host", "bad host"], 78, vec!["'bad host'", "without scheme"]),
+        (vec!["--host", "https://x/"], 78, vec!["without scheme"]),
+        (vec!["restore", "nope.bak"], 74, vec!["nope.bak cannot be read: No such file"]),
+    ] {
+        let refused = home.run(&arguments).await;
+        expect(&refused, code, &words);
+        assert!(!refused.errors.contains("served"), "{refused:?}");
+    }
+    let missing = home.run(&["fsck"]).await;
+    expect(&missing, 74, &["is not there; name its directory with --data-dir"]);
+    assert!(!missing.errors.contains("entity not found"), "{missing:?}");
+    for (listen, shown) in [("8081", "127.0.0.1:8081"), ("localhost:8082", "127.0.0.1:8082")] {
+        let config = home.run(&["config", "--listen", listen]).await;
+        expect(&config, 0, &[]);
+        assert!(config.output.contains(shown), "{config:?}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    expect(&home.run(&["--listen", &address]).await, 74, &["choose another with --listen"]);
+}
+
+#[tokio::test]
+async fn a_variable_of_the_environment_that_is_empty_says_nothing_and_one_that_is_none_is_told() {
+    let home = Home::new();
+    let run = |name: &str, value: &str| {
+        let mut command = home.command(&["config"]);
+        let output = command.env(name, value).output().expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, output, _) = run("FUTURITY_ALLOW_LOOPBACK_EGRESS", "1");
+    assert!(code == Some(0) && output.contains("allow_loopback = true"), "{output}");
+    for name in ["FUTURITY_ALLOW_LOOPBACK_EGRESS", "FUTURITY_THREADS", "FUTURITY_LISTEN"] {
+        assert_eq!(run(name, "").0, Some(0), "{name}");
+    }
+    let (code, _, errors) = run("FUTURITY_THREADS", "many");
+    assert!(code == Some(2) && errors.contains("FUTURITY_THREADS"), "{errors}");
+    let (code, _, errors) = run("FUTURITY_GRACE", "5");
+    assert!(code == Some(0) && errors.contains("FUTURITY_GRACE: no setting"), "{errors}");
+    assert_eq!(run("FUTURITY_JOB_ID", "x").2, "");
+}
