@@ -261,6 +261,40 @@ MUTANTS = {
     "a job has callbacks without end": (
         "test(the_callbacks_of_a_job_and_of_a_batch)",
         [("src/store/group/deliveries.rs", "if self.sql.has_all_callbacks(job)? {", "if self.sql.has_all_callbacks(job)? && false {")]),
+    "a job that was forgotten is left out of a wait": (
+        "test(w1_a_job_that_is_forgotten)",
+        [("src/http/wait_many.rs", "EndedJob::Gone(ended) => self.gone.push(gone(ended)),", "EndedJob::Gone(_) => {}")]),
+    "one member of gzip is all": (
+        "test(a_body_of_several_gzip_members)",
+        [("src/outbound/decoded.rs", "decoder.multiple_members(true);", "decoder.multiple_members(false);")]),
+    "what follows a body is passed over": (
+        "test(a_body_of_several_gzip_members)",
+        [("src/outbound/decoded.rs", "            decoder.multiple_members(true);\n", "            decoder.multiple_members(false);\n"),
+         ("src/outbound/decoded.rs", "match source(&mut decoder).fill_buf().await?.is_empty() {\n            true", "match true || source(&mut decoder).fill_buf().await?.is_empty() {\n            true")]),
+    "a POST is sent twice": (
+        "test(what_may_not_be_done_twice)",
+        [("src/outbound/client.rs", "                    && is_idempotent(&request.method)\n", "")]),
+    "a GET that crossed with a hang-up is lost": (
+        "test(a_get_on_a_kept_connection)",
+        [("src/outbound/client.rs", "if sending.connections() == before\n", "if sending.connections() > before\n")]),
+    "jitter goes beyond the longest wait": (
+        "test(/clocks::tests/)",
+        [("src/domain/clocks.rs", "(wait * (1.0 + retry.jitter)).min(longest)", "wait * (1.0 + retry.jitter)")]),
+    "Retry-After is not heeded": (
+        "test(an_answer_that_means_later)",
+        [("src/domain/settle.rs", ".max(asked_ms.min(retry.max_ms))", ".max(asked_ms.min(0))")]),
+    "a part of a millisecond is cut off": (
+        "test(/moment/)",
+        [("src/http/moment.rs", "plus_millis(i64::from(moment.is_finer))", "plus_millis(0)")]),
+    "a retry has no key": (
+        "test(g8_a_retry_that_is_repeated)",
+        [("src/engine/retry.rs", "NewJob { id: chosen, identity, ..call }", "NewJob { id: chosen, ..call }")]),
+    "lines of a log are made by chance": (
+        "test(/stderr::tests/)",
+        [("src/runtime/stderr.rs", "if !(std::mem::take(&mut self.is_in_parts) && bytes.is_empty()) {", "if !bytes.is_empty() || !std::mem::take(&mut self.is_in_parts) || true {")]),
+    "a probe needs a name": (
+        "test(a_probe_may_call)",
+        [("src/http/admit.rs", "configured || is_local(name) || is_keyed || is_probe(request)", "configured || is_local(name) || is_keyed")]),
 }
 
 

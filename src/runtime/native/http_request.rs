@@ -240,8 +240,8 @@ fn unfit(pointer: impl AsRef<str>, detail: impl AsRef<str>) -> Unfit {
 }
 
 impl From<Unfit> for Refusal {
-    fn from(unfit: Unfit) -> Self {
-        unfit.fault.into()
+    fn from(Unfit { fault, .. }: Unfit) -> Self {
+        fault.into()
     }
 }
 
