@@ -7,11 +7,13 @@ use crate::config::{Config, InvalidConfig};
 
 use super::Server;
 
+type Load = dyn Fn() -> Result<Config, InvalidConfig> + Send + Sync;
+
 /// Where a reload finds what is wanted now.
 #[derive(Clone)]
 pub(crate) struct Sources {
     /// Reads the configuration as the start did.
-    pub(crate) load: Arc<dyn Fn() -> Result<Config, InvalidConfig> + Send + Sync>,
+    pub(crate) load: Arc<Load>,
     /// Gives the log another filter.
     pub(crate) filter: Arc<dyn Fn(&str) -> Result<(), InvalidConfig> + Send + Sync>,
 }

@@ -294,7 +294,7 @@ fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// What a [`Watcher`] looks at.
-pub(super) trait LookedAt: Send + Sync {
+trait LookedAt: Send + Sync {
     /// Looks at the file, and tells those that follow it if it says something else.
     fn look(&self, now: Timestamp);
     /// Whether anybody has asked since this was asked, or follows.

@@ -86,8 +86,7 @@ impl<'a> JobBody<'a> {
         it.number(m!("attempt"), job.attempt);
         it.number(m!("max_attempts"), spec.options.retry.max_attempts);
         match job.attempts.as_slice() {
-            _ if left_out.attempts => it.none_of(m!("attempts"), "[]"),
-            [] => it.none_of(m!("attempts"), "[]"),
+            failed if left_out.attempts || failed.is_empty() => it.none_of(m!("attempts"), "[]"),
             failed => it.value(m!("attempts"), &FailedAttemptBody::all(spec, failed)),
         }
         it.number(m!("interruptions"), job.interruptions);
@@ -105,13 +104,11 @@ impl<'a> JobBody<'a> {
             it.value(m!("callbacks"), &StateCountsBody(*callbacks));
         }
         urls(&mut it, id);
+        let no_result = job.result_omitted || (result.is_none() && job.result.is_some());
         let omitted = [
             (m!("args_omitted"), args.is_none()),
             (m!("kwargs_omitted"), kwargs.is_none()),
-            (
-                m!("result_omitted"),
-                job.result_omitted || (result.is_none() && job.result.is_some()),
-            ),
+            (m!("result_omitted"), no_result),
             (m!("error_omitted"), job.error_omitted || left_out.error),
             (m!("attempts_omitted"), job.attempts_omitted || left_out.attempts),
         ];

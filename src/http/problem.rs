@@ -239,6 +239,7 @@ impl From<Error> for Problem {
             | Error::BatchClosed
             | Error::NotRetried { .. }
             | Error::DeliveryOpen(_)
+            | Error::TooManyCallbacks(_)
             | Error::CallbackWaits(_)
             | Error::CallbackPending(_) => Self::new(Code::InvalidState, detail),
             Error::IdConflict => Self::of_fields(Code::IdConflict, at("/id", detail)),
@@ -266,7 +267,6 @@ impl From<Error> for Problem {
             Error::QueueNotFound(_) => Self::new(Code::NotFound, detail),
             Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
             Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),
-            Error::TooManyCallbacks(_) => Self::new(Code::InvalidState, detail),
             Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
             Error::NoneOf(ids) => {
                 let error = |(place, id)| FieldError {

@@ -253,10 +253,10 @@ impl Parameters {
     }
 
     /// A refusal of the value of one parameter.
-    pub(super) fn fault(&self, given: &Given<'_>, place: usize, detail: String) -> Refusal {
+    pub(super) fn fault(&self, given: &Given<'_>, place: usize, detail: &str) -> Refusal {
         let parameters = self.signature.as_ref().map(|it| it.parameters.as_slice());
         let name = parameters.and_then(|it| it.get(place)).map_or("", |it| it.name.as_str());
-        Refusal::values(vec![Fault::new(&given.pointer(place, name), &detail)])
+        Refusal::values(vec![Fault::new(&given.pointer(place, name), detail)])
     }
 }
 

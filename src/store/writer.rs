@@ -41,18 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
     let database = config.path.file.clone();
     let space = Arc::new(Space::of(&database));
-    let loss = mark::loss(&database)?;
     let ended = ended::epoch(&database);
-    if let Some(lost) = loss.as_ref().filter(|_| !config.accept_data_loss) {
-        return Err(OpenError::Lost(lost.clone()));
-    }
-    sqlite::migrate(&config.path).await?;
-    let mut connection = sqlite::open_writer(&config.path)?;
-    if let Some(lost) = loss {
-        tracing::warn!(lost, "going on without what is lost, as asked");
-        sqlite::check_whole(&connection)?;
-        mark::accept(&connection, &database)?;
-    }
+    let mut connection = connected(&config).await?;
     let readers = sqlite::open_readers(&config.path).await?;
     let mut ledger = Ledger::new(&config);
     let mut found = recovery::recover(&mut connection, &mut ledger, &readers, (now, ended)).await?;
@@ -63,7 +53,6 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
     recovery::load_waiting(&connection, &config, &mut ledger, found.has_culprit)?;
     let suspects = ledger.suspects();
     let suspect_deliveries = std::mem::take(&mut found.suspect_deliveries);
-
     let health = Arc::new(Health::default());
     checkpoint::count_pages(&connection)?;
     let mark = mark::Keeper::start(&database, found.counters, Arc::clone(&health))?;
@@ -105,6 +94,23 @@ pub(super) async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenE
         suspects,
         suspect_deliveries,
     })
+}
+
+/// The database, brought up to date, once it is known that nothing is lost, or that this is accepted.
+async fn connected(config: &Config) -> Result<Connection, OpenError> {
+    let database = &config.path.file;
+    let loss = mark::loss(database)?;
+    if let Some(lost) = loss.as_ref().filter(|_| !config.accept_data_loss) {
+        return Err(OpenError::Lost(lost.clone()));
+    }
+    sqlite::migrate(&config.path).await?;
+    let connection = sqlite::open_writer(&config.path)?;
+    if let Some(lost) = loss {
+        tracing::warn!(lost, "going on without what is lost, as asked");
+        sqlite::check_whole(&connection)?;
+        mark::accept(&connection, database)?;
+    }
+    Ok(connection)
 }
 
 /// Gives the writer a thread of its own: it waits for the disk, and for nothing else.

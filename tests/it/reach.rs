@@ -58,6 +58,7 @@ open("own", "w").write("a directory of its own can be written")
 print(json.dumps(reached))
 "#;
 
+#[expect(clippy::print_stdout, reason = "what is skipped says so")]
 fn is_root() -> bool {
     let is_root = geteuid().is_root();
     if !is_root {
@@ -110,6 +111,7 @@ fn layer(ready: &Value, name: &str) -> Value {
     layers.iter().find(|it| it["layer"] == name).expect("a layer").clone()
 }
 
+#[expect(clippy::print_stdout, reason = "what is skipped says so")]
 async fn nothing_is_reached(isolation: &str, user: u32) {
     if !Path::new(EVERYBODYS_PYTHON).exists() {
         println!("NOTE: SKIPPED, there is no {EVERYBODYS_PYTHON} that every user may run");

@@ -155,10 +155,10 @@ impl Command {
         let malformed = |error: serde_json::Error| Refusal::Invalid(error.to_string());
         let values = self.values(&bound).map_err(malformed)?;
         argv::filled(&self.argv, parameters, &values)
-            .map_err(|(place, detail)| parameters.fault(given, place, detail))?;
+            .map_err(|(place, detail)| parameters.fault(given, place, &detail))?;
         if let Some(place) = self.input {
             input_of(parameters, place, &values)
-                .map_err(|detail| parameters.fault(given, place, detail))?;
+                .map_err(|detail| parameters.fault(given, place, &detail))?;
         }
         let whole = serde_json::to_string(&values).map_err(malformed)?;
         Ok(call_object(&Json::empty_array(), &Json::trusted(whole)))

@@ -19,7 +19,7 @@ use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use crate::domain::{Defaults, ErrorType, JobError, Json, Parameter, Pool, Signature};
-use crate::runtime::{Fault, Refusal};
+use crate::runtime::Refusal;
 
 pub use call::Call;
 pub use secrets::{CallSecret, CallSecrets};
