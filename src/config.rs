@@ -243,7 +243,7 @@ impl Config {
                 functions: file.functions,
                 workers: file.workers,
                 directory: source.directory(),
-                environment: environment(),
+                environment: environment::texts(),
             },
             cgroups: file.cgroups.unwrap_or(base.cgroups),
             isolation: file.isolation.unwrap_or(base.isolation),
@@ -366,14 +366,6 @@ impl Config {
 
 fn settings(queue: &Queue) -> QueueSettings {
     QueueSettings { max_workers: queue.max_workers, max_pending: queue.max_pending }
-}
-
-/// The environment, as far as it is text: a program is given some of it, if its settings say so.
-fn environment() -> BTreeMap<String, String> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text).collect()
 }
 
 fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, InvalidConfig> {

@@ -1,5 +1,6 @@
 //! Variables of the environment beside the flags: an empty one says nothing, and one that nobody knows is a slip.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use clap::Command;
@@ -9,6 +10,14 @@ use clap::error::{ContextKind, ContextValue};
 const PREFIX: &str = "FUTURITY_";
 /// What programs are told of their job. One of them may well start this program.
 const OF_JOBS: [&str; 3] = ["FUTURITY_ATTEMPT", "FUTURITY_IDEMPOTENCY_KEY", "FUTURITY_JOB_ID"];
+
+/// The environment, as far as it is text: a program is given some of it, if its settings say so.
+pub(super) fn texts() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
 
 /// The same command, for which an empty variable is none: files of containers write such.
 #[must_use]
