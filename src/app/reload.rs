@@ -8,6 +8,7 @@ use crate::config::{Config, InvalidConfig};
 use super::Server;
 
 type Load = dyn Fn() -> Result<Config, InvalidConfig> + Send + Sync;
+type Filter = dyn Fn(&str) -> Result<(), InvalidConfig> + Send + Sync;
 
 /// Where a reload finds what is wanted now.
 #[derive(Clone)]
@@ -15,7 +16,7 @@ pub(crate) struct Sources {
     /// Reads the configuration as the start did.
     pub(crate) load: Arc<Load>,
     /// Gives the log another filter.
-    pub(crate) filter: Arc<dyn Fn(&str) -> Result<(), InvalidConfig> + Send + Sync>,
+    pub(crate) filter: Arc<Filter>,
 }
 
 impl fmt::Debug for Sources {

@@ -230,9 +230,10 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         let at = |pointer: &str, detail| vec![FieldError { pointer: pointer.to_owned(), detail }];
         match error {
-            Error::NotFound(_) | Error::BatchNotFound(_) | Error::CallbackNotFound(_) => {
-                Self::new(Code::NotFound, detail)
-            }
+            Error::NotFound(_)
+            | Error::BatchNotFound(_)
+            | Error::CallbackNotFound(_)
+            | Error::QueueNotFound(_) => Self::new(Code::NotFound, detail),
             Error::Expired(id) => Self::of_gone(id, detail),
             Error::NotDone(_)
             | Error::OfBatch(_)
@@ -264,7 +265,6 @@ impl From<Error> for Problem {
                 Self::of_fields(Code::InvalidValue, at(&pointer, detail))
             }
             Error::UnknownQueue(_) => Self::of_fields(Code::InvalidValue, at("/queue", detail)),
-            Error::QueueNotFound(_) => Self::new(Code::NotFound, detail),
             Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
             Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),
             Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
