@@ -178,10 +178,9 @@ async fn check_all(server: &Process, ledger: &Ledger) -> usize {
         .await;
     }
     let (mut ids, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    let mut wire = Wire::connect(server.address()).await.expect("a connection");
     let mut path = "/v1/jobs?page_size=500".to_owned();
     loop {
-        let page = wire.get(&path).await.expect("a page").json();
+        let page = server.get(&path).await.json();
         for job in page["jobs"].as_array().expect("a list") {
             let number = job["metadata"]["number"].as_str().expect("a label").to_owned();
             assert!(numbers.insert(number), "one submission has made two jobs: {job}");

@@ -158,8 +158,9 @@ async fn g9_a_server_that_is_told_to_end_while_the_database_is_locked_ends_and_n
     store.close().await;
     closed.await.expect("the writer ends, though the database is locked");
     lock.let_go();
-    let it = Shelf::open(dir, config).await;
+    let mut it = Shelf::open(dir, config).await;
     assert_eq!(it.recovered, 1);
+    assert_eq!(it.tells().await, ["claimed [1]"]);
     let job = it.job(&job).await;
     assert_eq!((job.interruptions, job.crashes, job.attempt), (1, 0, 2));
 }
