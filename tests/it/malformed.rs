@@ -53,7 +53,7 @@ fn of_lines() -> Rows {
         ("authority form", head("CONNECT localhost:80 HTTP/1.1", ""), (404, "not_found")),
         (
             "absolute form of another host",
-            head("GET http://evil.example/livez HTTP/1.1", ""),
+            head("GET http://evil.example/v1/queues HTTP/1.1", ""),
             (421, "misdirected"),
         ),
         ("an unknown method", head("BREW /livez HTTP/1.1", ""), (405, "method_not_allowed")),
@@ -78,13 +78,13 @@ fn of_fields() -> Rows {
     vec![
         (
             "no Host",
-            b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n".to_vec(),
+            b"GET /v1/queues HTTP/1.1\r\nConnection: close\r\n\r\n".to_vec(),
             (421, "misdirected"),
         ),
         ("two Hosts", head(get, "Host: localhost\r\n"), (400, "bad_request")),
         (
             "a Host that is no name",
-            b"GET /livez HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n".to_vec(),
+            b"GET /v1/queues HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n".to_vec(),
             (421, "misdirected"),
         ),
         ("a field without a colon", head(get, "nonsense\r\n"), NO_HTTP),
