@@ -343,6 +343,7 @@ async fn open_store(
         },
         queues: config.queues(),
         queue_default: Config::queue_default(),
+        manual_max: config.limits.manual_jobs,
         slots: config.slots(),
         pools: pools.collect(),
         delivery_wait_ms_max: courier.schedule.longest_wait_ms(),

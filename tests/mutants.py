@@ -91,6 +91,18 @@ MUTANTS = {
           "    if let Some(whole) = whole.filter(|whole| *whole > mark.frames) {"),
          ("src/store/mark.rs", "    let is_behind = logged_to < mark.logged_to || quiet < mark.quiet;",
           "    let is_behind = logged_to < mark.logged_to && logged_to > mark.logged_to;")]),
+    "manual jobs have no limit": (
+        "test(/manual_limit::|conformance::manual/)",
+        [("src/store/ledger/manual.rs", "self.manual.waiting >= self.manual.max", "self.manual.waiting > self.manual.max + 1_000")]),
+    "a manual job whose time is over keeps its place": (
+        "test(/manual_limit::|conformance::manual/)",
+        [("src/store/group/clocks.rs", "            self.ledger.withdraw_manual();\n", "")]),
+    "a group that is rolled back keeps the places of manual jobs": (
+        "test(/conformance::manual/)",
+        [("src/store/ledger.rs", "Undo::Manual(waiting) => self.manual.waiting = waiting,", "Undo::Manual(_) => {}")]),
+    "a start forgets the manual jobs that wait": (
+        "test(/manual_limit::|conformance::manual/)",
+        [("src/store/recovery.rs", "            ledger.readmit_manual();\n", "")]),
     "a batch that is refused keeps its places": (
         "test(/conformance::places/)",
         [("src/store/group/submit.rs", "            self.ledger.take_back_to(steps);\n", "")]),

@@ -15,6 +15,8 @@ const CONNECTIONS_MAX: usize = 1_000_000;
 const WAITERS_MAX: usize = 1_000_000;
 /// Most jobs that all of them watch.
 const WATCHED_MAX: usize = 100_000_000;
+/// Most manual jobs that wait.
+const MANUAL_MAX: usize = 100_000_000;
 /// Largest body, and largest result.
 const BYTES_MAX: usize = 64 * MIB;
 /// Most memory for bodies, and for answers.
@@ -54,6 +56,8 @@ pub struct Limits {
     pub waiters: usize,
     /// Jobs that all waiting requests together may watch.
     pub watched_jobs: usize,
+    /// Manual jobs that may wait to be completed.
+    pub manual_jobs: usize,
 }
 
 impl Default for Limits {
@@ -72,6 +76,7 @@ impl Default for Limits {
             outgoing_bytes: 256 * MIB,
             waiters: 10_000,
             watched_jobs: 1_000_000,
+            manual_jobs: 1_000_000,
         }
     }
 }
@@ -87,6 +92,7 @@ impl Limits {
         misfit::between("outgoing_bytes", self.outgoing_bytes, (MIB, TOGETHER_MAX))?;
         misfit::at_most("waiters", self.waiters, WAITERS_MAX)?;
         misfit::at_most("watched_jobs", self.watched_jobs, WATCHED_MAX)?;
+        misfit::at_most("manual_jobs", self.manual_jobs, MANUAL_MAX)?;
         misfit::seconds("header_seconds", self.header_seconds, SECONDS_MAX)?;
         misfit::seconds("idle_seconds", self.idle_seconds, SECONDS_MAX)?;
         misfit::seconds("body_seconds", self.body_seconds, SECONDS_MAX)?;

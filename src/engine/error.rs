@@ -130,6 +130,12 @@ pub enum Error {
         /// Its limit.
         max_pending: usize,
     },
+    /// As many manual jobs wait as may.
+    #[error(
+        "{0} manual jobs may wait (`limits.manual_jobs`), and there is no room for another; complete or cancel \
+         some, or raise that limit"
+    )]
+    TooManyManual(usize),
     /// The queue takes no more jobs (E3).
     #[error("queue '{0}' is shut down and takes no more jobs; `PUT /v1/queues/{0}` opens it again")]
     QueueShutdown(QueueName),
@@ -189,6 +195,7 @@ pub(super) fn of_store(error: store::Error) -> Error {
     match error {
         store::Error::UnknownQueue(queue) => Error::UnknownQueue(queue),
         store::Error::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
+        store::Error::TooManyManual(most) => Error::TooManyManual(most),
         store::Error::QueueShutdown(queue) => Error::QueueShutdown(queue),
         store::Error::TooManyQueues(count) => Error::TooManyQueues(count),
         store::Error::TooManyCallbacks(count) => Error::TooManyCallbacks(count),

@@ -267,7 +267,9 @@ impl From<Error> for Problem {
             Error::UnknownQueue(_) => Self::of_fields(Code::InvalidValue, at("/queue", detail)),
             Error::QueueShutdown(_) => Self::new(Code::QueueShutdown, detail),
             Error::TooManyQueues(_) => Self::new(Code::InvalidValue, detail),
-            Error::QueueFull { .. } => Self::new(Code::QueueFull, detail).retry_after(1),
+            Error::QueueFull { .. } | Error::TooManyManual(_) => {
+                Self::new(Code::QueueFull, detail).retry_after(1)
+            }
             Error::NoneOf(ids) => {
                 let error = |(place, id)| FieldError {
                     pointer: format!("/ids/{place}"),

@@ -62,6 +62,7 @@ impl Shelf {
             path: dir.path().join("futurity.db").into(),
             queues: BTreeMap::from([(QueueName::default_queue(), settings)]),
             queue_default: QueueSettings { max_workers: 2, max_pending: 1_000 },
+            manual_max: 1_000,
             slots: BTreeMap::from([(Pool::Tasks, 1_000), (Pool::Threads, 1_000)]),
             pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
             delivery_wait_ms_max: 86_400_000,

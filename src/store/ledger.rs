@@ -2,6 +2,7 @@
 
 mod claims;
 mod fresh;
+mod manual;
 mod marks;
 mod queues;
 mod scheduled;
@@ -16,6 +17,7 @@ use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 use super::{Config, Error, QueueSettings};
 
 use fresh::Fresh;
+use manual::Manual;
 use marks::Marks;
 use queues::Lanes;
 pub(super) use queues::{Cancelling, KeptQueue};
@@ -114,6 +116,7 @@ enum Undo {
     GivenUp(QueueName, usize),
     Cancelling(QueueName, Option<Cancelling>),
     Scheduled(QueueName, usize),
+    Manual(usize),
     Marks(Marks),
     Resize(Pool, usize),
     Suspect(Place, Slot),
@@ -138,6 +141,7 @@ pub(super) struct Ledger {
     /// Whether lanes that are to be cancelled have changed in this group.
     cancels: bool,
     marks: Marks,
+    manual: Manual,
     suspects: Suspects,
     undo: Vec<Undo>,
 }
@@ -160,6 +164,7 @@ impl Ledger {
             homes: config.pools.clone(),
             cancels: false,
             marks: Marks::default(),
+            manual: Manual::new(config.manual_max),
             suspects: Suspects::default(),
             undo: Vec::new(),
         }
@@ -302,6 +307,7 @@ impl Ledger {
                 }
                 Undo::ResumeClaiming => self.claiming = true,
                 Undo::Marks(marks) => self.marks = marks,
+                Undo::Manual(waiting) => self.manual.waiting = waiting,
                 Undo::Resize(pool, slots) => self.pools.entry(pool).or_default().0 = slots,
                 Undo::Suspect(..) | Undo::Alone(_) => self.take_back_suspect(step),
                 Undo::Kept(..)

@@ -130,6 +130,8 @@ pub struct Config {
     pub queues: BTreeMap<QueueName, QueueSettings>,
     /// What a queue that is made later has where nothing else is said.
     pub queue_default: QueueSettings,
+    /// Most manual jobs that wait.
+    pub manual_max: usize,
     /// Slots of each pool. [`Pool::Absent`] has none, ever.
     pub slots: BTreeMap<Pool, usize>,
     /// Where each registered function runs, by name; all others are absent.
@@ -174,6 +176,9 @@ pub enum Error {
         /// Its limit.
         max_pending: usize,
     },
+    /// As many manual jobs wait as may.
+    #[error("{0} manual jobs may wait, and no more")]
+    TooManyManual(usize),
     /// The job's queue takes no more jobs (E3).
     #[error("queue '{0}' is shut down")]
     QueueShutdown(QueueName),

@@ -23,11 +23,11 @@ returning epoch, ordinal, seq, payload, indexed_to, quiet,
 const SELECT_RUNNING: &str =
     "select u.job, c.epoch from unfinished as u cross join calls as c on c.ordinal = u.job
 where c.state = 'running' order by u.job";
-/// A manual job waits in no queue, and for nobody here.
+/// All that wait, also manual jobs, which are in no queue: one look for both.
 const SELECT_WAITING: &str =
     "select c.ordinal, c.function, c.queue, c.priority, c.seq, c.run_at is not null, c.crashes
 from unfinished as u cross join calls as c on c.ordinal = u.job
-where c.state = 'pending' and c.queue <> '' order by u.job";
+where c.state = 'pending' order by u.job";
 const SELECT_QUEUES: &str =
     "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
 const SWEEP_CHUNKS: &str =
@@ -167,6 +167,11 @@ pub(super) fn load_waiting(
     while let Some(row) = waiting.next()? {
         let function: String = row.get(1)?;
         let queue: String = row.get(2)?;
+        if queue.is_empty() {
+            ledger.readmit_manual();
+            ledger.commit();
+            continue;
+        }
         let queue = QueueName::new(&queue).map_err(damaged)?;
         let priority = Priority::new(row.get(3)?).map_err(damaged)?;
         if row.get(5)? {

@@ -52,6 +52,7 @@ mod locked;
 mod logs;
 mod malformed;
 mod manual;
+mod manual_limit;
 mod map;
 mod memory;
 mod origins;

@@ -66,6 +66,7 @@ async fn a_mistake_in_the_configuration_is_named_with_file_and_line() {
         ("[limits]\nconnections = 0\n", ["line 2", "connections"]),
         ("[limits]\nidle_seconds = inf\n", ["line 2", "from 0.1 to 3600"]),
         ("[limits]\nsubmission_bytes = 100_000_000\n", ["line 2", "submission_bytes"]),
+        ("[limits]\nmanual_jobs = 100_000_001\n", ["line 2", "at most 100000000"]),
         ("[limits]\nconections = 5\n", ["line 2", "conections"]),
     ];
     let home = Home::new();

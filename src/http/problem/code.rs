@@ -90,7 +90,7 @@ codes! {
     HeadersTooLarge "headers_too_large" 431 "The header fields are too large"
         "A request may have 64 fields and 32 KiB of them."
     QueueFull "queue_full" 429 "The queue is full"
-        "The queue holds as many waiting jobs as it may. Try again when some have run. Nothing was written."
+        "The queue holds as many waiting jobs as it may: try again when some have run. Or as many manual jobs wait as may: complete or cancel some, or raise `manual_jobs` in `[limits]`. The detail says which. Nothing was written."
     TooManyWaiters "too_many_waiters" 429 "Too many requests are waiting"
         "Ask again without `wait`, or later."
     Internal "internal" 500 "The server failed"

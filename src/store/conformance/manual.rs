@@ -1,7 +1,7 @@
 //! Manual jobs: in no queue, run by nobody, completed once.
 
 use crate::domain::{JobError, Json, NewCallback, Options, QueueName};
-use crate::store::{Cancellation, Completion};
+use crate::store::{CancelPortion, Cancellation, Completion, Config, Error, Many, Moment};
 
 use super::callbacks::all_due;
 use super::{
@@ -158,4 +158,78 @@ async fn f21_results_of_every_size_read_back_and_a_late_one_leaves_no_piece() {
         assert_eq!(it.number("select count(*) from chunks").await, chunks, "{bytes} bytes");
         assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
     }
+}
+
+/// A store in which two manual jobs may wait.
+async fn of_two() -> Shelf {
+    let Shelf { store, closed, config, dir, .. } = Shelf::of_workers(1).await;
+    store.close().await;
+    closed.await.expect("the writer ends");
+    Shelf::open(dir, Config { manual_max: 2, ..config }).await
+}
+
+/// Submits so many; no more than these may wait then.
+async fn fills(it: &Shelf, numbers: std::ops::Range<u64>) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let one_more = numbers.end;
+    for number in numbers {
+        jobs.push(it.manual(number).await);
+    }
+    let refused = it.put(manual(one_more)).await;
+    assert!(matches!(refused, Err(Error::TooManyManual(2))), "{refused:?}");
+    jobs
+}
+
+#[tokio::test]
+async fn f21_each_end_of_a_manual_job_gives_its_place_back_once() {
+    let it = of_two().await;
+    let jobs = fills(&it, 1..3).await;
+    it.complete(&jobs[0], value("1")).await.expect("its end");
+    assert_eq!(it.complete(&jobs[0], value("1")).await, None);
+    assert_eq!(it.store.cancel(cancel(&jobs[0], true)).await.expect("one"), Cancellation::Done);
+    let third = fills(&it, 3..4).await.remove(0);
+    it.store.cancel(cancel(&third, true)).await.expect("one");
+    let fourth = fills(&it, 4..5).await.remove(0);
+    let portion = CancelPortion {
+        jobs: vec![third.ordinal, fourth.ordinal],
+        pending: true,
+        running: true,
+        terminate: true,
+        grace_seconds: 1.0,
+        now: NOW,
+    };
+    assert_eq!(it.store.cancel_portion(portion).await.expect("counts").cancelled, 1);
+
+    let mut timed = manual(5);
+    let mut spec = Spec::clone(&timed.spec);
+    spec.options.clocks.total_timeout_ms = Some(10);
+    timed.spec = Arc::new(spec);
+    let timed = it.put(timed).await.expect("a job");
+    fills(&it, 6..6).await;
+    let later = NOW.plus_millis(10);
+    it.store.come_due(Moment { now: later, wall: later }).await.expect("an alarm");
+    assert_eq!(it.state(&timed).await, State::Failed);
+    fills(&it, 6..7).await;
+    let it = it.reopened().await;
+    fills(&it, 7..7).await;
+}
+
+#[tokio::test]
+async fn f21_a_group_that_is_rolled_back_gives_the_places_of_manual_jobs_back_and_takes_none() {
+    let it = of_two().await;
+    it.execute("create trigger no before insert on calls begin select raise(abort, 'no'); end;");
+    it.put(manual(1)).await.expect_err("the database refuses");
+    let both = Many { calls: vec![manual(1), manual(2)], batch: None };
+    it.store.submit_many(both).await.expect_err("the database refuses");
+    it.execute("drop trigger no");
+    let jobs = fills(&it, 1..3).await;
+
+    it.execute("create trigger no before insert on ends begin select raise(abort, 'no'); end;");
+    let completion = Completion { job: Arc::new(jobs[0].clone()), end: value("1"), now: NOW };
+    it.store.complete(completion).await.expect_err("the database refuses");
+    it.store.cancel(cancel(&jobs[1], true)).await.expect_err("the database refuses");
+    fills(&it, 3..3).await;
+    it.execute("drop trigger no");
+    it.complete(&jobs[0], value("1")).await.expect("its end");
+    fills(&it, 3..4).await;
 }

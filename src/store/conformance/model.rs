@@ -67,6 +67,7 @@ impl Pair {
             path: dir.path().join("futurity.db").into(),
             queues: (0..2).map(|number| (queue_name(number), queue(WORKERS[number]))).collect(),
             queue_default: queue(1),
+            manual_max: 1_000,
             slots: POOLS.into_iter().zip(SLOTS).collect(),
             pools: FUNCTIONS.map(str::to_owned).into_iter().zip(POOLS).collect(),
             delivery_wait_ms_max: 86_400_000,

@@ -186,6 +186,7 @@ impl Asked {
             path: dir.path().join("futurity.db").into(),
             queues: BTreeMap::from(queues),
             queue_default: settings,
+            manual_max: 1_000,
             slots: BTreeMap::from([(Pool::Tasks, 3)]),
             pools: BTreeMap::from([("echo".to_owned(), Pool::Tasks)]),
             delivery_wait_ms_max: 86_400_000,

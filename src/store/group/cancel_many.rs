@@ -78,6 +78,10 @@ impl Group<'_> {
     /// Cancels a job that waits, with its deliveries; false if it does not wait.
     fn cancel_unstarted(&mut self, job: Ordinal, is_claimed: bool) -> Result<bool, Error> {
         let Some(row) = self.write_cancel(job)? else { return Ok(false) };
+        if row.queue.is_none() {
+            self.ledger.withdraw_manual();
+            return Ok(true);
+        }
         // One that was about to be claimed has left its queue already, and one whose time has not come is in none.
         if !self.ledger.withdraw_anywhere(&row.queue, row.priority, job) && !is_claimed {
             self.ledger.unschedule(&row.queue);

@@ -49,6 +49,7 @@ impl Group<'_> {
     fn withdraw_due(&mut self, row: &DueRow) -> Result<(), Error> {
         if row.options.manual {
             // It is in no queue.
+            self.ledger.withdraw_manual();
             return Ok(());
         }
         if row.run_at.is_some() {

@@ -1,4 +1,4 @@
-//! Manual jobs: nothing runs them, and the ledger does not know them. What they are stands in their rows.
+//! Manual jobs: nothing runs them, and the ledger only counts those that wait. What they are stands in their rows.
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ impl Group<'_> {
             }
             return Ok(None);
         }
+        self.ledger.withdraw_manual();
         self.now = self.now.max(it.now);
         let mut next = complete(&it.job, it.end.clone(), it.now);
         let value = next.result.clone();
@@ -40,6 +41,7 @@ impl Group<'_> {
         if !self.sql.awaits_completion(order.job.ordinal)? {
             return Ok(Cancellation::Done);
         }
+        self.ledger.withdraw_manual();
         self.now = self.now.max(order.now);
         let mut next = cancel_pending(&order.job, order.now);
         self.end(&mut next, WAITS, None)?;

@@ -55,7 +55,7 @@ impl Group<'_> {
     /// Gives a job its slot, which is true, or its place in its queue.
     fn take_place(&mut self, it: &Submission, ordinal: Ordinal) -> Result<bool, Error> {
         if it.spec.options.manual {
-            return Ok(false);
+            return self.ledger.admit_manual().map(|()| false);
         }
         if it.run_at.is_some() {
             return self.ledger.admit_scheduled(&it.spec.queue).map(|()| false);

@@ -85,6 +85,7 @@ mod tests {
             path: PathBuf::new().into(),
             queues: BTreeMap::from([(QueueName::default_queue(), SETTINGS)]),
             queue_default: SETTINGS,
+            manual_max: 1_000,
             slots: BTreeMap::new(),
             pools: BTreeMap::new(),
             delivery_wait_ms_max: 0,

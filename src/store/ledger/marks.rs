@@ -104,6 +104,7 @@ mod tests {
             path: std::path::PathBuf::new().into(),
             queues: BTreeMap::from([(queue.clone(), settings)]),
             queue_default: settings,
+            manual_max: 1_000,
             slots: BTreeMap::from([(Pool::Tasks, 1)]),
             pools: BTreeMap::new(),
             delivery_wait_ms_max: 0,

@@ -222,6 +222,7 @@ impl Ledger {
             | Undo::Resize(..)
             | Undo::Suspect(..)
             | Undo::Alone(_)
+            | Undo::Manual(_)
             | Undo::Marks(_) => {}
         }
     }
