@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     CallbackId, FunctionName, Hidden, Identity, JobId, Json, Metadata, NewCallback, OnInterrupt,
-    Options, Pool, Priority, QueueName, Retry, RunAt, Spec, Start, Tags, Timestamp,
+    Options, Pool, Priority, QueueName, Retry, RunAt, Spec, Start, Tags, Timestamp, text,
 };
 use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::{Function, Refusal};
@@ -188,7 +188,9 @@ impl Engine {
     pub(super) fn known_function(&self, name: &str) -> Result<&Arc<Function>, Error> {
         self.function(name).ok_or_else(|| {
             let known = self.functions().map(|function| function.name.to_string()).collect();
-            Error::UnknownFunction { name: name.to_owned(), known }
+            // A name that cannot be one leaves room for those that there are.
+            let name = text::head(name, FunctionName::LENGTH_MAX).into_owned();
+            Error::UnknownFunction { name, known }
         })
     }
 

@@ -175,8 +175,9 @@ impl Process {
     pub async fn stop_at_once(mut self) {
         self.terminate();
         until("the server has heard the first signal", async || {
-            let ended = self.child.try_wait().expect("a child").is_some();
-            (ended || self.get("/readyz").await.status == 503).then_some(())
+            // It may listen no more, and not have ended.
+            let asked = self.request(Method::GET, "/readyz").send().await;
+            asked.map_or(true, |answer| answer.status() == 503).then_some(())
         })
         .await;
         self.terminate();
