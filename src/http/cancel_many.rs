@@ -104,7 +104,7 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
     Filter {
         state,
         function: fields.checked("function", "a string", |it: String| FunctionName::new(&it)),
-        queue: fields.checked("queue", "a string", |it: String| QueueName::new(&it)),
+        queue: fields.checked("queue", "a string", |it: String| QueueName::kept(&it)),
         tag: fields.checked("tag", "a string", tag),
         created_after: fields
             .checked("created_after", "a string", |it: String| moment::not_after(&it)),

@@ -89,7 +89,7 @@ pub(super) fn filter(query: &Query) -> Result<Filter, Problem> {
     Ok(Filter {
         state: parameter(query, "state", state)?,
         function: parameter(query, "function", FunctionName::new)?,
-        queue: parameter(query, "queue", QueueName::new)?,
+        queue: parameter(query, "queue", QueueName::kept)?,
         tag: query.get("tag").map(str::to_owned),
         created_after: parameter(query, "created_after", moment::not_after)?,
         created_before: parameter(query, "created_before", moment::not_before)?,

@@ -142,7 +142,7 @@ pub(super) fn load_queues(connection: &Connection, ledger: &mut Ledger) -> Resul
     let mut found = statement.query(())?;
     while let Some(row) = found.next()? {
         let name: String = row.get(0)?;
-        let name = QueueName::new(&name).map_err(|invalid| Error::Damaged(invalid.detail))?;
+        let name = QueueName::kept(&name).map_err(|invalid| Error::Damaged(invalid.detail))?;
         let number = |value: i64| usize::try_from(value).unwrap_or(0);
         let settings =
             QueueSettings { max_workers: number(row.get(1)?), max_pending: number(row.get(2)?) };
@@ -172,7 +172,7 @@ pub(super) fn load_waiting(
             ledger.commit();
             continue;
         }
-        let queue = QueueName::new(&queue).map_err(damaged)?;
+        let queue = QueueName::kept(&queue).map_err(damaged)?;
         let priority = Priority::new(row.get(3)?).map_err(damaged)?;
         if row.get(5)? {
             // Its time has not come, or had not when the last server ended: it is only counted.

@@ -12,7 +12,7 @@ use super::{
 };
 
 fn named(name: &str) -> QueueName {
-    QueueName::new(name).expect("a name")
+    QueueName::kept(name).expect("a name")
 }
 
 fn of(name: &str, number: u64) -> Submission {
@@ -217,4 +217,17 @@ async fn one_queue_too_many_is_refused() {
     assert!(matches!(refused, Err(Error::TooManyQueues(1_000))), "{refused:?}");
     it.asks("q7", workers(2)).await.expect("one that is there");
     assert_eq!(it.store.queues().await.expect("they are there").len(), 1_000);
+}
+
+/// No path can name them, so none is made any more. An older server let them be made.
+#[tokio::test]
+async fn a_queue_that_no_path_can_name_is_kept_with_its_jobs() {
+    let it = Shelf::of_workers(1).await;
+    it.execute(
+        "insert into queues (name, max_workers, max_pending, paused) values ('..', 1, 5, 1)",
+    );
+    let it = it.reopened().await;
+    it.store.submit(of("..", 1)).await.expect("a job that waits");
+    let queue = it.reopened().await.queue("..").await;
+    assert_eq!((queue.pending, queue.settings.max_pending, queue.paused), (1, 5, true));
 }
