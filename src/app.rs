@@ -171,10 +171,12 @@ impl Builder {
     /// # Errors
     /// [`Failure`].
     pub async fn start(self) -> Result<Server, Failure> {
-        let Self { config, functions, wall } = self;
+        let Self { mut config, functions, wall } = self;
         config.check()?;
-        let data_dir = config.data_dir.clone();
-        let lock = data_dir::lock(&data_dir)?;
+        let lock = data_dir::lock(&config.data_dir)?;
+        // From here on by its own name: a link, or the directory that a relative name starts from, may be another's to change.
+        let data_dir = data_dir::whole(&config.data_dir)?;
+        config.data_dir.clone_from(&data_dir);
         close_to_others();
         let keys = Keys::new(&data_dir);
         admission::settle(&config, &keys)?;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
@@ -73,4 +73,10 @@ fn is_worked_in(data_dir: &Path) -> bool {
         (Ok(current), Ok(data_dir)) => current.starts_with(data_dir),
         _ => true,
     }
+}
+
+/// Its own name, without links and from the root on.
+pub(super) fn whole(data_dir: &Path) -> Result<PathBuf, Failure> {
+    let failed = Failure::io(format!("cannot find the data directory {}", data_dir.display()));
+    data_dir.canonicalize().map_err(failed)
 }

@@ -34,6 +34,9 @@ for name in ["futurity.db", "futurity.db-wal", "webhook-secret", "seal-key", "lo
     attempt("write " + name, lambda: open(file, "ab").close())
     attempt("cut " + name, lambda: os.truncate(file, 1 << 20))
     attempt("remove " + name, lambda: os.rename(file, file + ".away"))
+above = os.path.dirname(data)
+attempt("move the data", lambda: os.rename(data, data + ".away"))
+attempt("move what holds the data", lambda: os.rename(above, above + ".away"))
 attempt("make keys.json", lambda: open(os.path.join(data, "keys.json"), "w").close())
 for process in processes:
     attempt("stop %d" % process, lambda: os.kill(process, signal.SIGSTOP))
@@ -67,16 +70,18 @@ fn is_root() -> bool {
     is_root
 }
 
-/// A place that belongs to `user`, whose data are where no program has business of its own.
+/// A place that belongs to `user`, and one with a folder `data` where no program has business of its own.
 fn home_of(user: u32) -> (Home, TempDir) {
     let home = Home::new();
-    let data = TempDir::new_in("/var/lib").expect("a directory");
-    for place in [home.file("").as_path(), data.path()] {
+    let above = TempDir::new_in("/var/lib").expect("a directory");
+    let data = above.path().join("data");
+    std::fs::create_dir(&data).expect("a directory");
+    for place in [home.file("").as_path(), above.path(), &data] {
         chown(place, Some(user), Some(user)).expect("another owner");
         std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     }
-    std::os::unix::fs::symlink(data.path(), home.data()).expect("a link");
-    (home, data)
+    std::os::unix::fs::symlink(data, home.data()).expect("a link");
+    (home, above)
 }
 
 /// A server that runs as `user`, whose environment has a secret.
@@ -117,7 +122,7 @@ async fn nothing_is_reached(isolation: &str, user: u32) {
         println!("NOTE: SKIPPED, there is no {EVERYBODYS_PYTHON} that every user may run");
         return;
     }
-    let (home, data) = home_of(user);
+    let (home, above) = home_of(user);
     let script = script(
         &home,
         "reach.py",
@@ -137,7 +142,7 @@ async fn nothing_is_reached(isolation: &str, user: u32) {
          stdout = \"text\"
         ",
         script.display(),
-        data.path().display()
+        above.path().join("data").display()
     );
     let it = serving_as(user, &home, &text).await;
     let ready = it.get("/readyz?verbose").await.expect(200).json();
@@ -202,7 +207,7 @@ async fn without_walls_a_program_of_the_same_user_does_not_see_the_environment()
     if !is_root() {
         return;
     }
-    let (home, _data) = home_of(NOBODY);
+    let (home, _above) = home_of(NOBODY);
     let text = "isolation = \"none\"
         [functions.look]
         runtime = \"command\"
@@ -224,7 +229,7 @@ async fn a_program_of_another_user_is_that_user_and_nothing_more() {
     if !is_root() {
         return;
     }
-    let (home, data) = home_of(0);
+    let (home, above) = home_of(0);
     let text = format!(
         "isolation = \"none\"
          [functions.who]
@@ -234,7 +239,7 @@ async fn a_program_of_another_user_is_that_user_and_nothing_more() {
          stdout = \"text\"
          user = \"nobody\"
         ",
-        data.path().display()
+        above.path().join("data").display()
     );
     let it = serving_as(0, &home, &text).await;
     let job = it.submit(&json!({"function": "who"})).await;
@@ -270,7 +275,7 @@ async fn a_user_that_the_server_cannot_become_is_a_mistake_of_the_configuration(
     if !is_root() {
         return;
     }
-    let (home, _data) = home_of(NOBODY);
+    let (home, _above) = home_of(NOBODY);
     configure(
         &home,
         "[functions.x]\nruntime = \"command\"\nargv = [\"/bin/true\"]\nuser = \"root\"\n",

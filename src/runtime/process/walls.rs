@@ -10,7 +10,9 @@ use landlock::{
     AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope, make_bitflags,
 };
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+};
 use rustix::process::{DumpableBehavior, getegid, geteuid, set_dumpable_behavior};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use serde::{Deserialize, Serialize};
@@ -148,6 +150,11 @@ impl Standing {
         mount_change("/", downstream).map_err(Failed::errno("keep mounts to itself"))?;
         let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount("proc", "/proc", "proc", bare, None).map_err(Failed::errno("mount /proc"))?;
+        for place in holders(&self.walls.hidden) {
+            // What something is mounted on cannot be renamed: else another could be put in its place, with keys of its own.
+            mount_bind_recursive(place, place)
+                .map_err(Failed::errno("hold what the data directory lies in"))?;
+        }
         for hidden in &self.walls.hidden {
             mount("none", hidden, "tmpfs", bare | MountFlags::RDONLY, Some(c"size=4k,mode=0555"))
                 .map_err(Failed::errno("hide the data directory"))?;
@@ -172,6 +179,15 @@ impl Standing {
         let own = ruleset.try_clone().map_err(failed())?;
         own.restrict_self().map(drop).map_err(|error| failed()(io::Error::other(error)))
     }
+}
+
+/// The directories in which these lie, each once, the outer ones first.
+fn holders(hidden: &[PathBuf]) -> Vec<&Path> {
+    let above = hidden.iter().flat_map(|it| it.ancestors().skip(1));
+    let mut holders: Vec<&Path> = above.filter(|it| it.parent().is_some()).collect();
+    holders.sort_unstable();
+    holders.dedup();
+    holders
 }
 
 /// Makes this process the one that may do everything in a namespace of users, where it is the only one.
