@@ -143,6 +143,15 @@ impl Problem {
         problem
     }
 
+    /// The answer to who asks for jobs that are not there, by their places among those that were asked for.
+    fn of_none(ids: &[(usize, JobId)]) -> Self {
+        let error = |(place, id): &(usize, JobId)| FieldError {
+            pointer: format!("/ids/{place}"),
+            detail: format!("there is no job {id}"),
+        };
+        Self::of_fields(Code::NotFound, ids.iter().map(error).collect())
+    }
+
     /// The answer to who asks for a job or batch that is gone (F22).
     fn of_gone(id: Uuid, detail: String) -> Self {
         let mut problem = Self::new(Code::Expired, detail);
@@ -270,13 +279,7 @@ impl From<Error> for Problem {
             Error::QueueFull { .. } | Error::TooManyManual(_) => {
                 Self::new(Code::QueueFull, detail).retry_after(1)
             }
-            Error::NoneOf(ids) => {
-                let error = |(place, id)| FieldError {
-                    pointer: format!("/ids/{place}"),
-                    detail: format!("there is no job {id}"),
-                };
-                Self::of_fields(Code::NotFound, ids.into_iter().map(error).collect())
-            }
+            Error::NoneOf(ids) => Self::of_none(&ids),
             Error::TooManyWatched(_) | Error::TooManyWaiters(_) => {
                 Self::new(Code::TooManyWaiters, detail).retry_after(1)
             }
