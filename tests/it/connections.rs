@@ -2,22 +2,12 @@
 
 use futurity::{Config, Limits};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
+use crate::limits::answered;
 use crate::process::{Home, until};
 use crate::server::TestServer;
-
-const ALIVE: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-async fn answered(stream: &mut TcpStream) {
-    stream.write_all(ALIVE).await.expect("it is sent");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"}") {
-        assert!(stream.read_buf(&mut answer).await.expect("an answer") > 0, "it ends early");
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
-}
 
 /// The kind of the timer that the kernel keeps for the server's end of this connection.
 fn timer(server: u16, client: u16) -> Option<String> {

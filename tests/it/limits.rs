@@ -21,7 +21,7 @@ async fn connect(it: &TestServer) -> TcpStream {
 }
 
 /// Sends, and reads until the answer's last bytes have come.
-async fn answered(stream: &mut TcpStream) {
+pub async fn answered(stream: &mut TcpStream) {
     stream.write_all(ALIVE).await.expect("it is sent");
     let mut answer = Vec::new();
     while !answer.ends_with(b"}") {
