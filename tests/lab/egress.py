@@ -36,6 +36,8 @@ OWN4, OWN6 = "93.184.215.15", "2606:2800:21f::15"
 WIRE = [("10.255.255.1/30", "fd00:ffff::1/64"), ("10.255.255.2/30", "fd00:ffff::2/64")]
 # So long an address is known, and a second more.
 KNOWN_FOR = 6
+# Whatever is waited for is there within this: longer than the longest wait of the server itself.
+LIMIT_SECONDS = 180
 # A range that is denied, and an address in it that this machine can have.
 DENIED = {
     "10.0.0.0/8": "10.1.2.3",
@@ -275,6 +277,14 @@ def use_resolver(directory, options="attempts:1 timeout:5"):
     subprocess.run(["mount", "--bind", directory / "hosts", "/etc/hosts"], check=True)
 
 
+def until(look, within=LIMIT_SECONDS):
+    """What `look` finds, as soon as that is true; else what it found last."""
+    deadline = time.monotonic() + within
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found
+
+
 class Futurity:
     def __init__(self, program, directory, name, *flags, more="", **environment):
         (directory / name).mkdir()
@@ -288,17 +298,15 @@ class Futurity:
             [program, "--config", config, "--data-dir", data, "--listen", "127.0.0.1:0", *flags],
             env={**proxies, **environment}, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=directory / name,
         )
-        begun = time.monotonic()
-        while True:
-            try:
-                self.address = (data / "address").read_text().strip()
-                if self.ask("GET", "/readyz")[0] == 200:
-                    return
-            except (FileNotFoundError, urllib.error.URLError, ConnectionError):
-                pass
-            assert self.process.poll() is None, "the server has ended"
-            assert time.monotonic() < begun + 60, "the server does not start"
-            time.sleep(0.02)
+        assert until(lambda: self.is_ready(data / "address"), 60), "the server does not start"
+
+    def is_ready(self, address):
+        assert self.process.poll() is None, "the server has ended"
+        try:
+            self.address = address.read_text().strip()
+            return self.ask("GET", "/readyz")[0] == 200
+        except (FileNotFoundError, urllib.error.URLError, ConnectionError):
+            return False
 
     def ask(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -326,15 +334,20 @@ class Futurity:
         status, job = self.ask("POST", "/v1/jobs?wait=30", {"function": "echo", "callbacks": [{"url": url}]})
         if status == 422:
             return job["code"], job["detail"]
-        while True:
-            _, answer = self.ask("GET", job["urls"]["callbacks"])
-            callback = answer["callbacks"][0]
-            if callback["state"] != "pending":
-                return callback["state"], callback["deliveries"][0]["attempts"][-1]["error"] or ""
-            time.sleep(0.01)
+        callback = self.ended(job["urls"]["callbacks"])
+        if callback is None:
+            return "pending", f"after {LIMIT_SECONDS} s"
+        return callback["state"], callback["deliveries"][0]["attempts"][-1]["error"] or ""
 
-    def redeliver_first(self):
-        _, listed = self.ask("GET", "/v1/callbacks")
+    def ended(self, path):
+        """The first of the callbacks there, once its delivery is over; none if that takes too long."""
+        def look():
+            first = self.first(path)
+            return first if first["state"] != "pending" else None
+        return until(look)
+
+    def first(self, path="/v1/callbacks"):
+        _, listed = self.ask("GET", path)
         return listed["callbacks"][0]
 
     def stop(self):
@@ -398,10 +411,9 @@ def try_rebinding(server):
     expect("rebind.example, first", server.deliver("http://rebind.example/close"), "delivered")
     expect("rebind2.example, first", server.request("http://rebind2.example/"), 200)
     time.sleep(KNOWN_FOR)
-    callback = server.redeliver_first()
-    server.ask("POST", f"/v1/callbacks/{callback['id']}/redeliver", {})
-    while (callback := server.redeliver_first())["state"] == "pending":
-        time.sleep(0.01)
+    server.ask("POST", f"/v1/callbacks/{server.first()['id']}/redeliver", {})
+    callback = server.ended("/v1/callbacks")
+    assert callback, "the second delivery does not end"
     attempts = callback["deliveries"][0]["attempts"]
     expect("rebind.example, again", (callback["state"], attempts[-1]["error"] or ""), "failed")
     # A connection that is kept leads to what was checked; a new one is checked again.

@@ -3,10 +3,9 @@
 import pathlib
 import random
 import shutil
-import time
 
 from ledger import Ledger, came_of
-from server import Home
+from server import Home, wait_until
 
 REFUSALS = (65, 74, 78)
 
@@ -16,8 +15,7 @@ def prepared(root, program, stopped):
     home, ledger = Home(root, program), Ledger()
     server = home.start()
     with ledger.load(server):
-        while len(ledger.jobs) < 300:
-            time.sleep(0.01)
+        assert wait_until(lambda: len(ledger.jobs) >= 300), f"only {len(ledger.jobs)} jobs were taken"
     ledger.check(server, list(ledger.jobs), wait=30)
     server.stop() if stopped else server.kill()
     return home, ledger

@@ -4,7 +4,7 @@ import random
 import time
 
 from ledger import Ledger, Receiver
-from server import Home
+from server import Home, wait_until
 
 IN_FLIGHT = 1_000
 
@@ -44,24 +44,18 @@ def fly(server):
 
 
 def in_flight(server):
-    """Whether so many run now."""
-    client, deadline = server.client(), time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if client.get("/v1/queues/wide").json()["depth"]["running"] >= IN_FLIGHT:
-            return True
-        time.sleep(0.005)
-    return False
+    """Whether so many run, in a moment."""
+    client = server.client()
+    return wait_until(lambda: client.get("/v1/queues/wide").json()["depth"]["running"] >= IN_FLIGHT, within=5)
 
 
 def landed(server):
     """Waits until none of them is left."""
-    client, deadline = server.client(), time.monotonic() + 60
-    while time.monotonic() < deadline:
+    def none_left():
         depth = client.get("/v1/queues/wide").json()["depth"]
-        if depth["running"] + depth["pending"] == 0:
-            return
-        time.sleep(0.02)
-    raise AssertionError("jobs that flew do not land")
+        return depth["running"] + depth["pending"] == 0
+    client = server.client()
+    assert wait_until(none_left), "jobs that flew do not land"
 
 
 def stops(root, program, count):

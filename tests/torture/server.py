@@ -28,6 +28,16 @@ env = { EFFECTS = "%s" }
 """
 
 
+def wait_until(look, within=LIMIT_SECONDS):
+    """Looks again and again until something is so; whether it was in time."""
+    deadline = time.monotonic() + within
+    while not look():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 class Gone(Exception):
     """The server is not there, or went away in the middle: nobody knows what it did."""
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from ledger import ANY, Entry, Ledger
-from server import Home
+from server import Home, wait_until
 
 DISK_MEGABYTES = 256
 
@@ -37,7 +37,7 @@ def filled(place, program, count, chance):
         filler = place / "filler"
         fill(filler, place, chance.choice([0, 0, 100_000, 1_000_000, 4_000_000, 12_000_000]))
         # The disk is looked at ten times a second.
-        time.sleep(0.15)
+        wait_until(lambda: is_full(client))
         answers = [client.post("/v1/jobs", {"function": "echo", "args": ["x" * chance.choice([10, 50_000])]}) for _ in range(50)]
         refused += sum(answer.status == 503 for answer in answers)
         for answer in answers:
@@ -45,23 +45,26 @@ def filled(place, program, count, chance):
                 ledger.jobs[answer.json()["id"]] = Entry(0, {"args": answer.json()["args"]}, ANY, False)
             elif answer.json().get("code") != "storage_full":
                 findings.append(f"refused with {answer.body[:200]}")
-        ready = client.get("/readyz")
-        if (ready.status, ready.json().get("code")) != (503, "storage_full"):
-            findings.append(f"ready with a full disk: {ready.body[:200]}")
+        if not is_full(client):
+            findings.append(f"ready with a full disk: {client.get('/readyz').body[:200]}")
         ledger.check(server, [job for job in running if job])
         filler.unlink()
         begun = time.monotonic()
-        while client.post("/v1/jobs", {"function": "echo"}).status != 202:
-            if time.monotonic() > begun + 10 or server.code is not None:
-                findings.append(f"{number}: submissions are not taken again; exit code {server.code}")
-                return count, ledger, findings, home.log.read_text()[-500:]
-            time.sleep(0.02)
+        if not wait_until(lambda: server.code is not None or client.post("/v1/jobs", {"function": "echo"}).status == 202) \
+                or server.code is not None:
+            findings.append(f"{number}: submissions are not taken again; exit code {server.code}")
+            return count, ledger, findings, home.log.read_text()[-500:]
         recovered.append(time.monotonic() - begun)
         ledger.check(server, [job for job in running if job], wait=30)
     findings += server.end()
     recovered.sort()
     return count, ledger, findings, f"{len(ledger.jobs)} jobs acknowledged, {refused} refused as storage_full, " \
         f"taken again after {recovered[len(recovered) // 2]:.2f} s, at most {recovered[-1]:.2f} s"
+
+
+def is_full(client):
+    ready = client.get("/readyz")
+    return (ready.status, ready.json().get("code")) == (503, "storage_full")
 
 
 def submit(client, ledger, body, expected):
