@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests contract doctests
+.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests test-python contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -10,7 +10,7 @@ help: ## list these targets
 run: ## build, then serve on http://127.0.0.1:8080
 	@cargo run --release --locked
 
-test: tools fmt lint tests contract lab-egress torture-brief doctests doc ## everything that CI checks
+test: tools fmt lint tests test-python contract lab-egress torture-brief doctests doc ## everything that CI checks
 	@echo "==> all of it holds"
 
 check: fmt lint ## the fast part of `make test`: format and lints
@@ -140,6 +140,25 @@ contract: tools
 			*) exit 1 ;; \
 		esac; \
 	else echo "NOTE: schemathesis is missing; generated requests are SKIPPED"; fi
+
+PYTHON := target/python/bin
+PYTHON_PINS := clients/python/requirements-test.txt
+
+test-python: ## the package for Python: format, lints, types, tests against a real server
+	@echo "==> python"
+	@if [ -e $(PYTHON)/pytest ] && cmp -s $(PYTHON_PINS) target/python/requirements.txt; then :; \
+	else \
+		echo "the tools of the Python package are missing: install them from PyPI into target/python"; \
+		{ python3 -m venv --clear target/python \
+			&& $(PYTHON)/pip install --quiet --disable-pip-version-check --requirement $(PYTHON_PINS) \
+			&& $(PYTHON)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable clients/python \
+			&& cp $(PYTHON_PINS) target/python/requirements.txt; } >/dev/null \
+			|| { rm -rf target/python; echo "NOTE: they could not be installed; the Python package is NOT TESTED"; }; \
+	fi
+	@if [ -e $(PYTHON)/pytest ]; then \
+		cargo build --locked || exit 1; \
+		tests/python.sh target/debug/futurity $(PYTHON); \
+	fi
 
 # The doctests have a step of their own: nextest does not run them.
 tests:

@@ -1,0 +1,50 @@
+"""Queues and functions: where jobs wait, and what can be called."""
+
+from __future__ import annotations
+
+from futurity.client.asking import Asking, given, segment
+from futurity.models import Function, Queue, QueueShutdown, read
+
+
+class Queues(Asking):
+    """The operations on queues and functions."""
+
+    def functions(self) -> list[Function]:
+        """List what can be called."""
+        return [read(Function, one) for one in self._ask("GET", "/v1/functions").json()["functions"]]
+
+    def function(self, name: str) -> Function:
+        """See how a function is called."""
+        return read(Function, self._ask("GET", f"/v1/functions/{segment(name)}").json())
+
+    def queues(self) -> list[Queue]:
+        """List the queues, by name."""
+        return [read(Queue, one) for one in self._ask("GET", "/v1/queues").json()["queues"]]
+
+    def queue(self, name: str) -> Queue:
+        """See a queue: how full it is, how long its oldest job waits."""
+        return read(Queue, self._ask("GET", f"/v1/queues/{segment(name)}").json())
+
+    def set_queue(self, name: str, *, max_workers: int | None = None, max_pending: int | None = None) -> Queue:
+        """Make a queue, or change it while it runs: Python's `Executor(max_workers)`. Only what is given changes."""
+        asked = given(max_workers=max_workers, max_pending=max_pending)
+        return read(Queue, self._send("PUT", f"/v1/queues/{segment(name)}", asked).json())
+
+    def pause(self, name: str) -> Queue:
+        """Start nothing more from a queue. Running jobs go on, submissions wait."""
+        return read(Queue, self._ask("POST", f"/v1/queues/{segment(name)}/pause").json())
+
+    def resume(self, name: str) -> Queue:
+        """Start again what waits in a paused queue."""
+        return read(Queue, self._ask("POST", f"/v1/queues/{segment(name)}/resume").json())
+
+    def shut_down(self, name: str, *, cancel_futures: bool = False, wait: float = 0) -> QueueShutdown:
+        """Take no more jobs: Python's `Executor.shutdown`. `set_queue` opens the queue again.
+
+        Args:
+            name: The queue's.
+            cancel_futures: Cancel what has not started.
+            wait: Seconds to wait until all is done; as long as a server lets one wait.
+        """
+        asked = {"cancel_futures": cancel_futures, "wait_seconds": wait}
+        return read(QueueShutdown, self._send("POST", f"/v1/queues/{segment(name)}/shutdown", asked, wait=wait).json())
