@@ -8,5 +8,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../clients/python"
 "$bin/ruff" check --quiet .
 "$bin/mypy"
 # It runs on node, which the machine may not have.
-if "$bin/pyright" --version >/dev/null 2>&1; then "$bin/pyright"; else echo "NOTE: pyright cannot start; it is SKIPPED"; fi
+if "$bin/pyright" --version >/dev/null 2>&1; then "$bin/pyright" --pythonpath "$bin/python"; else echo "NOTE: pyright cannot start; it is SKIPPED"; fi
 FUTURITY_BIN=$server "$bin/pytest"
