@@ -283,6 +283,10 @@ impl Server {
                     tracing::info!("stopping; a second signal ends the grace");
                     break;
                 }
+                Asked::InputClosed => {
+                    tracing::info!("standard input is closed: stopping; a signal ends the grace");
+                    break;
+                }
             }
         }
         let grace = self.config.grace;

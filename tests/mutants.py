@@ -42,6 +42,16 @@ MUTANTS = {
     "any Host is taken": (
         "test(a_host_that_is_none_of_the_servers_names)",
         [("src/http/admit.rs", "        self.check_host(request)?;\n", "        drop(self.check_host(request));\n")]),
+    "a server outlives whoever started it": (
+        "test(g21_a_server_stops_when_whoever_started_it)",
+        [("src/app/signals.rs", "            () = ended(&mut self.input) => Asked::InputClosed,\n",
+          "            () = ended(&mut self.input), if false => Asked::InputClosed,\n")]),
+    "a closed input ends the grace": (
+        "test(g21_a_closed_standard_input_hurries)",
+        [("src/app/signals.rs", "while self.next().await != Asked::Stop {}", "while self.next().await == Asked::Reload {}")]),
+    "whoever comes is told what the server is": (
+        "test(/server_info|every_operation_asks_for_its_scope/)",
+        [("src/http/admit.rs", "        return Some(Need::AnyKey);\n", "        return None;\n")]),
     "any key may do everything": (
         "test(every_operation_asks_for_its_scope)",
         [("src/engine/keys/door.rs", "Some(key) if key.allows(needed) =>", "Some(key) if key.allows(needed) || true =>")]),
@@ -66,7 +76,7 @@ MUTANTS = {
         [("src/http/leave.rs", "            () = self.leave(desk).ended() => return self.too_late(call).await,\n", "")]),
     "what still comes in is taken after its key": (
         "test(/leaves::/)",
-        [("src/http/leave.rs", "self.needed == Scope::Read || self.still_comes.load(Ordering::Relaxed)", "self.needed == Scope::Read")]),
+        [("src/http/leave.rs", "self.needed.only_reads() || self.still_comes.load(Ordering::Relaxed)", "self.needed.only_reads()")]),
     "a key that allows less keeps what is under way": (
         "test(/leaves::.*no_longer_allows/)",
         [("src/engine/keys/door.rs", "key.id == id && !key.has_expired && key.allows(needed)", "key.id == id && !key.has_expired && (key.allows(needed) || true)")]),

@@ -1,6 +1,10 @@
-//! The signals that a server hears.
+//! The signals that a server hears; and the end of standard input, for who starts a server and must not leave it behind.
 
+use std::io::{self, Read as _};
+
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::Failure;
 
@@ -10,6 +14,8 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Told when standard input is closed; none if that means nothing, or was told.
+    input: Option<oneshot::Receiver<()>>,
 }
 
 /// What a server is asked.
@@ -17,6 +23,8 @@ pub(crate) struct Signals {
 pub(super) enum Asked {
     Stop,
     Reload,
+    /// Whoever started the server is gone, or wants it gone.
+    InputClosed,
 }
 
 impl Signals {
@@ -25,7 +33,23 @@ impl Signals {
         let heard = |kind| signal(kind).map_err(Failure::io("signals cannot be heard"));
         let (terminate, interrupt) =
             (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt, hang_up: heard(SignalKind::hangup())? })
+        let hang_up = heard(SignalKind::hangup())?;
+        Ok(Self { terminate, interrupt, hang_up, input: None })
+    }
+
+    /// The end of standard input asks for a stop as well. The system closes it when whoever holds its other end dies,
+    /// however that happens.
+    pub(crate) fn or_end_of_input(mut self) -> Result<Self, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let watch = move || {
+            let why = drain(io::stdin().lock());
+            tracing::debug!(?why, "standard input is over");
+            sender.send(()).unwrap_or_default();
+        };
+        let thread = std::thread::Builder::new().name("standard-input".to_owned()).spawn(watch);
+        thread.map_err(Failure::io("cannot start threads"))?;
+        self.input = Some(receiver);
+        Ok(self)
     }
 
     pub(super) async fn next(&mut self) -> Asked {
@@ -34,10 +58,37 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.hang_up.recv() => Asked::Reload,
+            () = ended(&mut self.input) => Asked::InputClosed,
         }
     }
 
+    /// Ends with a signal that asks for a stop. An input that is closed hurries nobody: it has no second time.
     pub(super) async fn stop(&mut self) {
         while self.next().await != Asked::Stop {}
+    }
+}
+
+/// Ends once, with the input.
+async fn ended(input: &mut Option<oneshot::Receiver<()>>) {
+    let Some(receiver) = input else { return std::future::pending().await };
+    // A thread that is gone without a word watches over nothing any more.
+    receiver.await.unwrap_or_default();
+    *input = None;
+}
+
+/// Reads to the end. What is written there means nothing.
+fn drain(mut input: io::StdinLock<'_>) -> io::Result<()> {
+    let mut bytes = [0; 1_024];
+    loop {
+        match input.read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Whoever opened it may have said that its readers do not wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(&input, PollFlags::IN)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }

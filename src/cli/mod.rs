@@ -32,7 +32,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default)
-    Serve,
+    Serve(serve::Until),
     /// Print the configuration as it counts: of flags, environment, file and defaults together
     Config,
     /// Test that every command and worker can start
@@ -73,7 +73,7 @@ pub fn run() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return misunderstood(&known, &error),
     };
-    if matches!(command, None | Some(Command::Serve | Command::Config | Command::Check))
+    if matches!(command, None | Some(Command::Serve(_) | Command::Config | Command::Check))
         && let Some(unknown) = environment::unknown(&known)
     {
         say_error(&unknown);
@@ -81,7 +81,8 @@ pub fn run() -> ExitCode {
     let asks_health = matches!(command, Some(Command::Health));
     let errors = Writer::stderr();
     let done = match command {
-        None | Some(Command::Serve) => serve::serve(options, &errors),
+        None => serve::serve(serve::Until::default(), options, &errors),
+        Some(Command::Serve(until)) => serve::serve(until, options, &errors),
         Some(other) => Config::load(&options)
             .map_err(Failure::from)
             .and_then(|config| carry_out(other, &config, &errors)),
@@ -105,7 +106,7 @@ pub fn run() -> ExitCode {
 fn carry_out(command: Command, config: &Config, errors: &Writer) -> Result<(), Failure> {
     match command {
         // Done before.
-        Command::Serve => Ok(()),
+        Command::Serve(_) => Ok(()),
         Command::Config => shown(config),
         Command::Check => check::run(config, errors),
         Command::Health => health::ask(config),

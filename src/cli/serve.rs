@@ -8,11 +8,22 @@ use crate::telemetry::{Log, Writer};
 
 use super::runtime;
 
+/// What `serve` alone is told.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Until {
+    /// Stop, as after SIGTERM, when standard input is closed: when whoever started the server has ended, however
+    #[arg(long)]
+    until_stdin_closes: bool,
+}
+
 /// Serves until it is told to stop. What it says goes to `errors`.
-pub(super) fn serve(options: Options, errors: &Writer) -> Result<(), Failure> {
+pub(super) fn serve(until: Until, options: Options, errors: &Writer) -> Result<(), Failure> {
     let runtime = runtime()?;
     // Heard before all else: a stop that comes right after the start is one too, and a reload is no death.
-    let signals = runtime.block_on(async { Signals::heard() })?;
+    let mut signals = runtime.block_on(async { Signals::heard() })?;
+    if until.until_stdin_closes {
+        signals = signals.or_end_of_input()?;
+    }
     let config = Config::load(&options)?;
     let log = Arc::new(Log::start(&config.log, config.log_format, errors)?);
     let filtered = Arc::clone(&log);

@@ -109,6 +109,7 @@ impl Limits {
             stall: Duration::from_secs_f64(self.stall_seconds),
             incoming_bytes: self.incoming_bytes,
             body_bytes: [self.submission_bytes, self.batch_bytes, self.body_bytes],
+            result_bytes: self.result_bytes,
         }
     }
 

@@ -52,6 +52,38 @@ impl Scope {
     }
 }
 
+/// What a request needs of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// That it holds, whatever it allows.
+    AnyKey,
+    /// That it allows this.
+    Scope(Scope),
+}
+
+impl Need {
+    /// Whether what needs no more than this changes nothing.
+    #[must_use]
+    pub fn only_reads(self) -> bool {
+        matches!(self, Self::AnyKey | Self::Scope(Scope::Read))
+    }
+
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AnyKey => "anything",
+            Self::Scope(scope) => scope.word(),
+        }
+    }
+}
+
+impl From<Scope> for Need {
+    fn from(scope: Scope) -> Self {
+        Self::Scope(scope)
+    }
+}
+
 /// What is asked for with a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
@@ -123,10 +155,15 @@ impl From<Digest> for String {
 }
 
 impl Key {
-    /// Whether it allows what `scope` stands for.
+    /// Whether it is enough for whoever needs this.
     #[must_use]
-    pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    pub fn allows(&self, needed: Need) -> bool {
+        match needed {
+            Need::AnyKey => true,
+            Need::Scope(scope) => {
+                self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+            }
+        }
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

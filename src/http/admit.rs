@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower::Service as _;
 use uuid::Uuid;
 
-use crate::engine::keys::{Scope, Verdict};
+use crate::engine::keys::{Need, Scope, Verdict};
 
 use super::access_log::Entry;
 use super::extract::has_lines;
@@ -110,7 +110,7 @@ fn finished(mut response: Response, request_id: HeaderValue, entry: Option<Entry
 
 impl Desk {
     /// What a key must allow for this request; none if it needs no leave.
-    fn check(&self, request: &Request) -> Result<Option<Scope>, Problem> {
+    fn check(&self, request: &Request) -> Result<Option<Need>, Problem> {
         let uri = request.uri();
         let uri_bytes = uri.path_and_query().map_or(0, |it| it.as_str().len());
         if uri_bytes > URI_BYTES_MAX {
@@ -126,7 +126,7 @@ impl Desk {
     /// What allows a request that needs this; none if it needs no leave.
     async fn admit(
         &self,
-        needed: Result<Option<Scope>, Problem>,
+        needed: Result<Option<Need>, Problem>,
         headers: &HeaderMap,
     ) -> Result<Option<Arc<Admitted>>, Problem> {
         let Some(needed) = needed? else { return Ok(None) };
@@ -157,7 +157,7 @@ impl Desk {
     pub(super) async fn check_key(
         &self,
         headers: &HeaderMap,
-        needed: Scope,
+        needed: Need,
     ) -> Result<Option<String>, Problem> {
         let given = headers.get(header::AUTHORIZATION);
         let token = given.and_then(|value| value.to_str().ok()).and_then(|value| {
@@ -195,25 +195,30 @@ impl Desk {
 
 /// What a key must allow for this request: `openapi.yaml` says it of each operation. None: whoever may reach the
 /// server may know that it lives, and how it is spoken to.
-fn needed(method: &Method, path: &str) -> Option<Scope> {
+fn needed(method: &Method, path: &str) -> Option<Need> {
     if matches!(path, "/livez" | "/readyz" | "/openapi.yaml") || path.starts_with("/problems/") {
         return None;
     }
     let mut parts = path.strip_prefix("/v1/").unwrap_or_default().splitn(4, '/');
     let parts = [(); 3].map(|()| parts.next().unwrap_or_default());
-    Some(match (method.as_str(), parts) {
+    if matches!((method.as_str(), parts), ("GET" | "HEAD", ["server", "", ""])) {
+        return Some(Need::AnyKey);
+    }
+    let scope = match (method.as_str(), parts) {
         ("GET" | "HEAD", _) | ("POST", ["jobs", "wait" | "as-completed", ""]) => Scope::Read,
         ("POST", ["jobs" | "batches" | "map", "", ""]) => Scope::Submit,
         (_, ["jobs" | "batches" | "callbacks", ..])
         | ("POST", ["queues", _, "pause" | "resume"]) => Scope::Manage,
         // Also what a route of tomorrow needs, as long as nothing else is said here.
         _ => Scope::Admin,
-    })
+    };
+    Some(scope.into())
 }
 
 /// The words of all routes.
-const ROUTE_WORDS: [&str; 24] = [
+const ROUTE_WORDS: [&str; 25] = [
     "v1",
+    "server",
     "jobs",
     "wait",
     "as-completed",

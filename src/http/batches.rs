@@ -25,7 +25,7 @@ use super::submission;
 use super::wait::{Wait, wait_of};
 
 /// Calls of a batch that is submitted whole.
-const CALLS_MAX: usize = 10_000;
+pub(super) const CALLS_MAX: usize = 10_000;
 /// Batches that are read and written at once; the next ones wait for their turn.
 pub(super) const AT_ONCE_MAX: usize = 4;
 /// What to do with more of them.

@@ -122,7 +122,7 @@ pub(super) async fn readyz(
     if query.get("verbose").is_none() {
         return Ok(answer::json(StatusCode::OK, &StatusBody { status: "ready" }));
     }
-    let inside = match desk.check_key(&headers, Scope::Read).await {
+    let inside = match desk.check_key(&headers, Scope::Read.into()).await {
         Ok(_key) => Some(desk.inside().await?),
         Err(_not_let_in) => None,
     };

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream as _};
 use hyper::body::{Frame, SizeHint};
 
-use crate::engine::keys::{Leave, Scope};
+use crate::engine::keys::{Leave, Need};
 
 use super::Desk;
 use super::problem::{Code, Problem};
@@ -26,19 +26,19 @@ const CHANGED_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Admitted {
     /// The id of the key; none while nobody needs one.
     pub(super) key: Option<String>,
-    needed: Scope,
+    needed: Need,
     /// Whether somebody still reads its body.
     still_comes: AtomicBool,
 }
 
 impl Admitted {
-    pub(super) fn new(key: Option<String>, needed: Scope) -> Arc<Self> {
+    pub(super) fn new(key: Option<String>, needed: Need) -> Arc<Self> {
         Arc::new(Self { key, needed, still_comes: AtomicBool::new(false) })
     }
 
     /// The same request, of which it is known whether it has come in as a whole.
     pub(super) fn follow(self: &Arc<Self>, request: Request) -> Request {
-        if self.needed == Scope::Read || request.body().is_end_stream() {
+        if self.needed.only_reads() || request.body().is_end_stream() {
             return request;
         }
         self.still_comes.store(true, Ordering::Relaxed);
@@ -73,7 +73,7 @@ impl Admitted {
     /// done, and whether it is, its client should know.
     async fn too_late(&self, call: Pin<&mut impl Future<Output = Response>>) -> Response {
         let ended = "the key was revoked, has expired, or allows something else now";
-        if self.needed == Scope::Read || self.still_comes.load(Ordering::Relaxed) {
+        if self.needed.only_reads() || self.still_comes.load(Ordering::Relaxed) {
             return unauthenticated(ended).into_response();
         }
         match tokio::time::timeout(CHANGED_WITHIN, call).await {

@@ -19,6 +19,8 @@ pub struct Limits {
     pub incoming_bytes: usize,
     /// Largest body of each kind, in bytes, by [`SUBMISSION`], [`BATCH`] and [`OTHER`].
     pub body_bytes: [usize; 3],
+    /// Largest result, in bytes of JSON.
+    pub result_bytes: usize,
 }
 
 /// A submission, the result of a manual job, many ids; and each line of a stream.

@@ -26,7 +26,7 @@ use super::room;
 use super::wait::bad_query;
 
 const PAGE_SIZE_DEFAULT: usize = 50;
-const PAGE_SIZE_MAX: usize = 1_000;
+pub(super) const PAGE_SIZE_MAX: usize = 1_000;
 /// Parameters that choose jobs.
 pub(super) const FILTERS: [&str; 7] =
     ["state", "function", "queue", "tag", "batch", "created_after", "created_before"];

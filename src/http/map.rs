@@ -27,7 +27,7 @@ use super::submission;
 
 const BUFFERSIZE_DEFAULT: usize = 64;
 /// With what small results take, 8 MiB; larger ones are read when their turn comes.
-const BUFFERSIZE_MAX: usize = 4_096;
+pub(super) const BUFFERSIZE_MAX: usize = 4_096;
 /// Lines that go to the store together.
 const PORTION_MAX: usize = 256;
 const PARAMETERS: [&str; 11] = [

@@ -47,6 +47,7 @@ mod receiver;
 mod retry;
 mod room;
 mod serve;
+mod server;
 mod strangers;
 mod strict;
 mod submission;
@@ -149,6 +150,7 @@ impl App {
             .route("/v1/queues/{name}/pause", post(queues::pause))
             .route("/v1/queues/{name}/resume", post(queues::resume))
             .route("/v1/queues/{name}/shutdown", post(queues::shutdown))
+            .route("/v1/server", get(server::get))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/openapi.yaml", get(health::openapi))

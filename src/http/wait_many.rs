@@ -26,7 +26,7 @@ use super::problem::{FieldError, Problem};
 use super::wait::wait_of;
 
 /// Ids in one wait.
-const IDS_MAX: usize = 10_000;
+pub(super) const IDS_MAX: usize = 10_000;
 
 /// Waits, and answers 200 whatever came of it (W2): the jobs that are done, the ids of the others, and how those ended
 /// that were forgotten meanwhile, each in the order asked.

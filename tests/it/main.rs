@@ -73,6 +73,7 @@ mod retention;
 mod retries;
 mod scopes;
 mod secrets;
+mod server_info;
 mod states;
 mod stop;
 mod stopped_keepers;

@@ -163,3 +163,49 @@ async fn g21_an_idle_connection_does_not_hold_up_the_stop() {
     assert!(begun.elapsed() < SOON, "took {:?}", begun.elapsed());
     drop(idle);
 }
+
+/// A server that ends with its standard input, and the other end of that.
+async fn until_stdin_closes(home: &Home, flags: &[&str]) -> (Process, std::io::PipeWriter) {
+    let (input, other_end) = std::io::pipe().expect("a pipe");
+    let mut command = home.command(&["serve", "--until-stdin-closes", "--listen", "127.0.0.1:0"]);
+    let log = std::fs::File::create(home.file("log")).expect("a log");
+    command.args(flags).stdin(input).stdout(std::process::Stdio::null()).stderr(log);
+    (home.started(command).await, other_end)
+}
+
+#[tokio::test]
+async fn g21_a_server_stops_when_whoever_started_it_closes_its_standard_input() {
+    use std::io::Write as _;
+    let home = Home::new();
+    let (mut server, mut other_end) = until_stdin_closes(&home, &LONG_GRACE).await;
+    other_end.write_all(b"what is written there means nothing\n").expect("it is read");
+    let job = server.submit(&sleeper(1.5, "rerun")).await;
+    drop(other_end);
+    // A stop like any other: what runs has the grace, and is recorded.
+    assert_eq!(server.exit_code().await, Some(0));
+    assert!(home.log().contains("standard input is closed"), "{}", home.log());
+    let server = home.start(&[]).await;
+    let job = server.job(&job).await;
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("succeeded"), &json!(1)));
+}
+
+#[tokio::test]
+async fn g21_a_closed_standard_input_hurries_no_stop_and_a_signal_does() {
+    let home = Home::new();
+    let (mut server, other_end) = until_stdin_closes(&home, &LONG_GRACE).await;
+    let job = server.submit(&sleeper(3600.0, "rerun")).await;
+    begin_stop(&server).await;
+    drop(other_end);
+    assert_eq!(server.job(&job).await["state"], "running", "the grace goes on");
+    server.terminate();
+    assert_eq!(server.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_told_so_outlives_its_standard_input() {
+    let home = Home::new();
+    // Every other test's server has /dev/null there, which is at its end from the beginning.
+    let server = home.start(&[]).await;
+    server.get("/readyz").await.expect(200);
+    server.stop().await;
+}

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::engine::watched::{Content, Look, Seen, Watched};
 
-use super::{Digest, Key, Scope, Standing, Table};
+use super::{Digest, Key, Need, Scope, Standing, Table};
 
 /// Whether a request may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Door {
 
     /// Whether a request that brought `given` may do what `needed` stands for, by what the file said at most
     /// [`SEEN_WITHIN`](crate::engine::SEEN_WITHIN) ago.
-    pub async fn verdict(&self, given: Option<&str>, needed: Scope) -> Verdict {
+    pub async fn verdict(&self, given: Option<&str>, needed: Need) -> Verdict {
         let given = given.map(Digest::of);
         let verdict = |content: &Content<Table>| match content {
             Ok(table) => table.verdict(given.as_ref(), needed),
@@ -76,13 +76,13 @@ impl Door {
 
     /// The leave that a request was given to do what `needed` stands for, by the key of this id or by none.
     #[must_use]
-    pub fn leave(&self, key: Option<String>, needed: Scope) -> Leave {
+    pub fn leave(&self, key: Option<String>, needed: Need) -> Leave {
         Leave { seen: self.table.follow(), key, needed }
     }
 }
 
 impl Table {
-    fn verdict(&self, given: Option<&Digest>, needed: Scope) -> Verdict {
+    fn verdict(&self, given: Option<&Digest>, needed: Need) -> Verdict {
         match self.standing() {
             Standing::Open => return Verdict::Open,
             Standing::Locked => return Verdict::Locked,
@@ -105,7 +105,7 @@ impl Table {
 pub struct Leave {
     seen: watch::Receiver<Seen<Table>>,
     key: Option<String>,
-    needed: Scope,
+    needed: Need,
 }
 
 impl Leave {
@@ -126,7 +126,7 @@ impl Leave {
     }
 }
 
-fn stands(key: Option<&str>, needed: Scope, content: &Content<Table>) -> bool {
+fn stands(key: Option<&str>, needed: Need, content: &Content<Table>) -> bool {
     let Ok(table) = content else { return false };
     match key {
         None => table.standing() == Standing::Open,

@@ -12,7 +12,7 @@ fn new(scopes: &[Scope], expires_at: Option<Timestamp>) -> NewKey {
 async fn verdict(directory: &Path, given: Option<&str>, needed: Scope, at: i64) -> Verdict {
     let door = Keys::new(directory).door();
     door.looks().at(Timestamp(at));
-    door.verdict(given, needed).await
+    door.verdict(given, needed.into()).await
 }
 
 fn write(directory: &Path, text: &str) {
@@ -32,7 +32,7 @@ async fn a_key_holds_until_the_moment_of_its_end_and_follows_a_clock_that_is_set
         (4_999, Verdict::Key(key.id.clone())),
     ] {
         door.looks().at(Timestamp(at));
-        assert_eq!(door.verdict(Some(&text), Scope::Read).await, expected, "at {at}");
+        assert_eq!(door.verdict(Some(&text), Scope::Read.into()).await, expected, "at {at}");
     }
 }
 
@@ -110,7 +110,7 @@ async fn who_asks_before_anybody_has_looked_waits_for_the_look() {
     keys.begin_open().expect("a word");
     let door = keys.door();
     let asking = door.clone();
-    let asked = tokio::spawn(async move { asking.verdict(None, Scope::Read).await });
+    let asked = tokio::spawn(async move { asking.verdict(None, Scope::Read.into()).await });
     tokio::task::yield_now().await;
     assert!(!asked.is_finished(), "what nobody has looked at says nothing");
     door.looks().at(NOW);
