@@ -250,7 +250,7 @@ MUTANTS = {
         [("src/engine/dispatcher.rs", "                failures::tell(&job);\n", "")]),
     "SIGHUP is a death": (
         "test(a_hang_up_ends_no_server)",
-        [("src/app/signals.rs", "hang_up: heard(SignalKind::hangup())?", "hang_up: heard(SignalKind::user_defined1())?")]),
+        [("src/app/signals.rs", "let hang_up = heard(SignalKind::hangup())?;", "let hang_up = heard(SignalKind::user_defined1())?;")]),
     "a broken file is taken in part": (
         "test(a_configuration_that_cannot_be_taken)",
         [("src/app/reload.rs", "            Err(error) => tracing::error!(%error, \"not reloaded: nothing is changed\"),",
