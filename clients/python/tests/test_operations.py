@@ -102,6 +102,7 @@ def ask_everything(client: Client) -> None:
     assert client.queue("mine").name in [queue.name for queue in client.queues()]
     assert next(client.events(after=0)).kind in ("state", "reset")
 
+    assert client.server().limits["submission_bytes"] == 1024 * 1024
     assert client.is_alive()
     assert client.readiness().status == "ready"
     assert client.contract().startswith("openapi: 3.1")

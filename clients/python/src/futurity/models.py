@@ -317,6 +317,15 @@ class Readiness(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerInfo(Model):
+    """What a server is, and how much it takes: `limits` by name, `features` beside what the first version could."""
+
+    version: str
+    limits: dict[str, float]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retry:
     """What a job does after an attempt that failed: wait `initial_seconds`, times `factor` for each failure before."""
 

@@ -63,6 +63,7 @@ OPERATIONS = {
     "pauseQueue": "pause",
     "resumeQueue": "resume",
     "shutDownQueue": "shut_down",
+    "getServer": "server",
     "getLiveness": "is_alive",
     "getReadiness": "readiness",
     "getContract": "contract",

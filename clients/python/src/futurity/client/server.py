@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from futurity.client.asking import Asking, segment
 from futurity.errors import FuturityError, Problem
-from futurity.models import Readiness, read
+from futurity.models import Readiness, ServerInfo, read
 
 UNAVAILABLE = 503
 
@@ -30,6 +30,10 @@ class OfServer(Asking):
             if problem.status != UNAVAILABLE:
                 raise
             return Readiness(status=problem.code, degraded=(problem.detail,))
+
+    def server(self) -> ServerInfo:
+        """Ask for the server's version, its limits, and what it can do. Any key will do."""
+        return read(ServerInfo, self._ask("GET", "/v1/server").json())
 
     def contract(self) -> str:
         """Get `openapi.yaml` as this server has it."""
