@@ -25,7 +25,7 @@ use crate::config::{Config, InvalidConfig};
 use crate::domain::Timestamp;
 use crate::engine::keys::Keys;
 use crate::engine::secret;
-use crate::engine::{self, Clock, CourierConfig, Engine, Wall, Watcher};
+use crate::engine::{self, Clock, DelivererConfig, Engine, Wall, Watcher};
 use crate::http;
 use crate::outbound::{self, Client};
 use crate::runtime::{Native, Registry};
@@ -190,8 +190,8 @@ impl Builder {
         let (runtime, resizes) = functions::start(config.runtime()?)?;
         let registry = functions::registry(&config, &client, functions, &runtime).await?;
         let clock = Clock::anchored(wall);
-        let courier = config.courier()?;
-        let opened = open_store(&config, &registry, &clock, &courier).await?;
+        let deliverer = config.deliverer()?;
+        let opened = open_store(&config, &registry, &clock, &deliverer).await?;
         let (secrets, seal_key) = secrets::open(&config, &opened.store).await?;
         let door = keys.door();
         let watcher = Watcher::start(clock.clone(), vec![door.looks(), secrets.looks()])
@@ -200,7 +200,7 @@ impl Builder {
             waiters_max: config.limits.waiters,
             watched_max: config.limits.watched_jobs,
             outgoing_bytes: config.limits.outgoing_bytes,
-            courier,
+            deliverer,
             render: engine::Render {
                 job: http::webhook_event,
                 batch: http::batch_webhook_event,
@@ -338,7 +338,7 @@ async fn open_store(
     config: &Config,
     registry: &Registry,
     clock: &Clock,
-    courier: &CourierConfig,
+    deliverer: &DelivererConfig,
 ) -> Result<store::Opened, Failure> {
     let pools = registry.iter().map(|function| (function.name.to_string(), function.pool()));
     let store_config = store::Config {
@@ -352,7 +352,7 @@ async fn open_store(
         manual_max: config.limits.manual_jobs,
         slots: config.slots(),
         pools: pools.collect(),
-        delivery_wait_ms_max: courier.schedule.longest_wait_ms(),
+        delivery_wait_ms_max: deliverer.schedule.longest_wait_ms(),
         accept_data_loss: config.accept_data_loss,
     };
     let opened = Store::open(store_config, clock.now()).await?;

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
-use crate::engine::CourierConfig;
+use crate::engine::DelivererConfig;
 use crate::outbound::AllowEntry;
 use crate::store::QueueSettings;
 use crate::{http, outbound, runtime};
@@ -284,7 +284,7 @@ impl Config {
         }
         self.limits.check().map_err(|misfit| misfit.within(&["limits"]))?;
         self.programs.check(self.limits.result_bytes)?;
-        self.courier_checked()?;
+        self.deliverer_checked()?;
         self.secrets_read()?;
         self.egress().map(drop)
     }
@@ -339,11 +339,11 @@ impl Config {
         Ok(outbound::Config { allow, allow_loopback: self.allow_loopback_egress })
     }
 
-    pub(crate) fn courier(&self) -> Result<CourierConfig, InvalidConfig> {
-        self.courier_checked().map_err(InvalidConfig::from)
+    pub(crate) fn deliverer(&self) -> Result<DelivererConfig, InvalidConfig> {
+        self.deliverer_checked().map_err(InvalidConfig::from)
     }
 
-    fn courier_checked(&self) -> Result<CourierConfig, Misfit> {
+    fn deliverer_checked(&self) -> Result<DelivererConfig, Misfit> {
         self.webhooks.read().map_err(|misfit| misfit.within(&["webhooks"]))
     }
 

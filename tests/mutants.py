@@ -138,7 +138,7 @@ MUTANTS = {
         [("src/outbound/egress.rs", "        if self.is_own(address) {", "        if !self.is_own(address) {\n            return Ok(());\n        }\n        if self.is_own(address) {")]),
     "a webhook is signed with the time that was counted": (
         "test(g19_a_delivery_is_signed)",
-        [("src/engine/courier/post.rs", "let (now, started) = (self.clock().wall_now(), Instant::now());",
+        [("src/engine/deliverer/post.rs", "let (now, started) = (self.clock().wall_now(), Instant::now());",
           "let (now, started) = (self.now(), Instant::now());")]),
     "a key ends by the time that was counted": (
         "test(g19_a_key_ends)",
@@ -168,13 +168,13 @@ MUTANTS = {
         "test(g16_room_is_held_back)",
         [("src/store/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",
           "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, false, 0) };")]),
-    "a keeper that was stopped is waited for": (
+    "a reaper that was stopped is waited for": (
         "test(a_program_that_stops_its_keeper)",
         [("src/runtime/process/handle.rs", "                    if self.stopped > 1 {", "                    if self.stopped > 1_000_000 {")]),
     "a silent spawner is kept": (
         "test(a_program_that_stops_the_spawner_too)",
         [("src/runtime/process/handle.rs", "            self.replace(number);\n", "            drop(number);\n")]),
-    "a keeper is told to end its program, and no more": (
+    "a reaper is told to end its program, and no more": (
         "test(a_program_whose_keeper_is_stopped_is_ended_by_a_cancel)",
         [("src/runtime/process/handle.rs", "const ENDED_WITHIN: Duration = Duration::from_secs(2);",
           "const ENDED_WITHIN: Duration = Duration::from_secs(2_000);")]),
@@ -187,7 +187,7 @@ MUTANTS = {
           "        for point in self.walls.read_only.iter().chain(for_root).take(0) {")]),
     "a program that runs as root keeps all that root may do": (
         "test(behind_namespaces_a_program_reaches_nothing)",
-        [("src/runtime/process/keeper.rs", "    if is_root && walls.is_something() {", "    if is_root && !walls.is_something() {")]),
+        [("src/runtime/process/process_reaper.rs", "    if is_root && walls.is_something() {", "    if is_root && !walls.is_something() {")]),
     "Landlock leaves signals alone": (
         "test(behind_landlock_a_program_reaches_nothing)",
         [("src/runtime/process/walls.rs", "        let whole = of_files.set_compatibility(CompatLevel::BestEffort).scope(Scope::Signal);",
@@ -197,7 +197,7 @@ MUTANTS = {
         [("src/app.rs", "set_dumpable_behavior(DumpableBehavior::NotDumpable)", "set_dumpable_behavior(DumpableBehavior::Dumpable)")]),
     "a program of another user is the server's": (
         "test(a_program_of_another_user_is_that_user)",
-        [("src/runtime/process/keeper.rs", "        user.become_it()?;\n", "        user.is_root();\n")]),
+        [("src/runtime/process/process_reaper.rs", "        user.become_it()?;\n", "        user.is_root();\n")]),
     "a data directory that is open to others stays so": (
         "test(a_data_directory_that_is_open_to_others)",
         [("src/app/data_dir.rs", "    if mode & OTHERS == 0 {", "    if mode & OTHERS == OTHERS & mode {")]),
@@ -241,7 +241,7 @@ MUTANTS = {
         [("src/domain/hidden.rs", "write!(formatter, \"Json({:?})\", Hidden::of(self.as_str()))", "write!(formatter, \"Json({})\", self.as_str())")]),
     "what a worker wrote goes into the log": (
         "test(nothing_that_a_client_sent_is_in_the_log)",
-        [("src/runtime/worker/seat.rs", "let reason = by_itself.unwrap_or(lost.reason);", "let reason = by_itself.unwrap_or(lost.whole());")]),
+        [("src/runtime/worker/session.rs", "let reason = by_itself.unwrap_or(lost.reason);", "let reason = by_itself.unwrap_or(lost.whole());")]),
     "libraries trace what passes through them": (
         "test(nothing_that_a_client_sent_is_in_the_log)",
         [("src/telemetry/rate.rs", "        is_discreet(place)\n", "        is_discreet(place) || true\n")]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::callback::Schedule;
-use crate::engine::CourierConfig;
+use crate::engine::DelivererConfig;
 
 use super::misfit::{self, Misfit};
 
@@ -37,14 +37,14 @@ impl Default for Webhooks {
 }
 
 impl Webhooks {
-    /// As the courier has it.
-    pub(super) fn read(&self) -> Result<CourierConfig, Misfit> {
+    /// As the deliverer has it.
+    pub(super) fn read(&self) -> Result<DelivererConfig, Misfit> {
         let Self { schedule_seconds, timeout_seconds, at_once_per_host } = self;
         let schedule = Schedule::new(schedule_seconds.clone())
             .map_err(|error| Misfit::of("schedule_seconds", error.to_string()))?;
         misfit::seconds("timeout_seconds", *timeout_seconds, TIMEOUT_SECONDS_MAX)?;
         misfit::within("at_once_per_host", *at_once_per_host, AT_ONCE_PER_HOST_MAX)?;
-        Ok(CourierConfig {
+        Ok(DelivererConfig {
             schedule,
             timeout: Duration::from_secs_f64(*timeout_seconds),
             at_once_per_host: *at_once_per_host,

@@ -1,4 +1,4 @@
-//! What the courier tells receivers.
+//! What the deliverer tells receivers.
 
 use crate::domain::{State, When};
 

@@ -10,7 +10,7 @@ mod cancel_many;
 mod changes;
 mod cleaner;
 pub mod clock;
-mod courier;
+mod deliverer;
 mod dispatcher;
 mod error;
 mod event;
@@ -65,7 +65,7 @@ pub use callbacks::CallbackPage;
 pub use cancel_many::{CancelMany, Meant};
 pub use changes::{Followed, Following};
 pub use clock::{Clock, Wall};
-pub use courier::Config as CourierConfig;
+pub use deliverer::Config as DelivererConfig;
 pub use error::{Caller, Error};
 pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use job_events::{JobEvent, JobEvents, JobPlace};
@@ -93,7 +93,7 @@ pub struct Config {
     /// Bytes of answers that wait for whoever asked to take them.
     pub outgoing_bytes: usize,
     /// When and how callbacks are told.
-    pub courier: CourierConfig,
+    pub deliverer: DelivererConfig,
     /// Makes the bodies of deliveries: the form on the wire is not our business.
     pub render: Render,
 }
@@ -153,8 +153,8 @@ struct Shared {
     running: RunningJobs,
     recent: Recent,
     deliveries_due: Notify,
-    /// Turns of what the courier writes.
-    courier_writes: Semaphore,
+    /// Turns of what the deliverer writes.
+    delivery_writes: Semaphore,
     /// Told whenever a queue that was shut down is drained.
     drained: watch::Sender<()>,
     /// Those who follow all changes.
@@ -171,7 +171,7 @@ struct Shared {
     stopping: CancellationToken,
     /// Waits end with what is known.
     ending: CancellationToken,
-    /// The courier sends nothing more.
+    /// The deliverer sends nothing more.
     hushed: CancellationToken,
     /// The store broke: nothing more can be promised.
     broken: CancellationToken,
@@ -183,7 +183,7 @@ struct Shared {
 }
 
 impl Engine {
-    /// Starts the dispatcher, the courier and the cleaner. Jobs that waited when the last server ended start now.
+    /// Starts the dispatcher, the deliverer and the cleaner. Jobs that waited when the last server ended start now.
     #[must_use]
     pub fn start(config: Config, parts: Parts) -> Self {
         let Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key } = parts;
@@ -204,7 +204,7 @@ impl Engine {
             running: RunningJobs::default(),
             recent: Recent::default(),
             deliveries_due: Notify::new(),
-            courier_writes: Semaphore::new(courier::WRITES_MAX),
+            delivery_writes: Semaphore::new(deliverer::WRITES_MAX),
             drained: watch::Sender::new(()),
             followers: changes::Followers::default(),
             drains: Semaphore::new(queues::WAITING_MAX),
@@ -223,7 +223,7 @@ impl Engine {
         let engine = Self { shared };
         opened.failed.iter().for_each(failures::tell);
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
-        engine.shared.tasks.spawn(courier::run(engine.clone(), opened.suspect_deliveries));
+        engine.shared.tasks.spawn(deliverer::run(engine.clone(), opened.suspect_deliveries));
         if opened.suspects > 0 {
             engine.shared.tasks.spawn(suspects::clear(engine.clone(), opened.suspects));
         }

@@ -36,7 +36,7 @@ impl Engine {
         self.shared.runtime.renew();
     }
 
-    /// What bounds programs beside the look of their keepers, or why nothing does; none where there are none.
+    /// What bounds programs beside the look of their reapers, or why nothing does; none where there are none.
     #[must_use]
     pub fn cgroups(&self) -> Option<Result<&[String], &str>> {
         Some(self.shared.runtime.processes()?.cgroups())

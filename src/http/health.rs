@@ -45,7 +45,7 @@ struct InsideBody {
     workers: Vec<WorkerBody>,
     /// Callbacks of jobs and batches that are done: how many are to be sent, and what became of the others.
     deliveries: DeliveriesBody,
-    /// What bounds programs beside the look of their keepers; none where there are no programs.
+    /// What bounds programs beside the look of their reapers; none where there are no programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroups: Option<CgroupsBody>,
     /// What keeps programs from this server; none where there are no programs.

@@ -128,7 +128,7 @@ impl Processes {
         &self.shared.spawner
     }
 
-    /// What counts and bounds them, or why nothing does but the look of their keeper.
+    /// What counts and bounds them, or why nothing does but the look of their reaper.
     pub fn cgroups(&self) -> Result<&[String], &str> {
         match &self.shared.cgroups {
             Ok(cgroups) => Ok(&cgroups.controllers),
@@ -185,7 +185,7 @@ fn own_directory(directory: &Path, others: bool) -> io::Result<PathBuf> {
     }
     fs::set_permissions(directory, Permissions::from_mode(mode))?;
     for entry in fs::read_dir(directory)? {
-        // A program of a server that was killed a moment ago may still write; its keeper is about to end it.
+        // A program of a server that was killed a moment ago may still write; its reaper is about to end it.
         if let Err(error) = entry.and_then(|entry| take_away(&entry.path())) {
             tracing::warn!(%error, "some of what an earlier server left stays");
         }

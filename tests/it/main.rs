@@ -76,7 +76,7 @@ mod secrets;
 mod server_info;
 mod states;
 mod stop;
-mod stopped_keepers;
+mod stopped_reapers;
 mod submit;
 mod submit_lines;
 mod survivors;

@@ -153,7 +153,7 @@ async fn nothing_is_reached(isolation: &str, user: u32) {
     assert_eq!(done["result"], json!([]), "as user {user} behind {isolation}: {done}");
     let job = it.submit(&json!({"function": "again"})).await;
     let done = it.done(&job).await;
-    assert_eq!(done["state"], "succeeded", "a keeper is not to be stopped: {done}");
+    assert_eq!(done["state"], "succeeded", "a reaper is not to be stopped: {done}");
     it.stop().await;
 }
 

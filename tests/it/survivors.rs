@@ -137,7 +137,7 @@ async fn heavy_g10_nothing_of_a_command_survives_with_cgroups() {
     nothing_survives(true).await;
 }
 
-/// A program's keeper is the child of the spawner that is its parent.
+/// A program's reaper is the child of the spawner that is its parent.
 fn parent_of(pid: u32) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
@@ -154,9 +154,9 @@ async fn nothing_survives_its_keeper(cgroups: bool) {
         .cloned()
         .collect::<Vec<_>>();
     let pid = first[0].split(':').next().expect("a number").parse().expect("a number");
-    let keeper = i32::try_from(parent_of(pid)).expect("a number");
-    let keeper = Pid::from_raw(keeper).expect("a number");
-    kill_process(keeper, Signal::KILL).expect("a process to kill");
+    let reaper = i32::try_from(parent_of(pid)).expect("a number");
+    let reaper = Pid::from_raw(reaper).expect("a number");
+    kill_process(reaper, Signal::KILL).expect("a process to kill");
     let done = it.done(&job).await;
     assert_eq!(done["error"]["type"], "worker_lost", "{done}");
     until("nothing is left", async || alive(&mark).is_empty().then_some(())).await;
@@ -220,7 +220,7 @@ async fn g23_jobs_for_which_there_is_no_descriptor_wait_and_use_no_attempt_up() 
     it.stop().await;
 }
 
-/// Keepers hear the end of the server by themselves, so they need no spawner for it; and a spawner that is killed is
+/// Reapers hear the end of the server by themselves, so they need no spawner for it; and a spawner that is killed is
 /// replaced.
 #[tokio::test]
 async fn g23_a_spawner_that_is_killed_is_replaced() {

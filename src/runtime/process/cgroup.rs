@@ -55,7 +55,7 @@ impl Cgroups {
         self.base.join(name)
     }
 
-    /// Ends what is left in the group of a program, and takes it away: its keeper has done so, unless it was killed.
+    /// Ends what is left in the group of a program, and takes it away: its reaper has done so, unless it was killed.
     pub fn clear(group: &Path) {
         if group.exists() {
             let group = Cgroup { path: group.to_owned(), held: None };
@@ -125,7 +125,7 @@ fn mount_point(line: &str) -> Option<&str> {
     (after.starts_with("cgroup2 ") && root == "/").then_some(point)
 }
 
-/// Ends and takes away what stands in `base`: a server and its keepers were killed together.
+/// Ends and takes away what stands in `base`: a server and its reapers were killed together.
 fn end_leftovers(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -25,11 +25,11 @@ use super::spawner::DESCRIPTORS;
 use super::user::User;
 use super::walls::Walls;
 
-/// How long a spawner may take to make a keeper. One that takes longer was stopped, or as good as that.
+/// How long a spawner may take to make a reaper. One that takes longer was stopped, or as good as that.
 const KEPT_WITHIN: Duration = Duration::from_secs(10);
-/// How long a keeper may take to end its program once it was told to. Then the server does it.
+/// How long a reaper may take to end its program once it was told to. Then the server does it.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
-/// Between two looks whether somebody has stopped a keeper. Two in a row are no accident.
+/// Between two looks whether somebody has stopped a reaper. Two in a row are no accident.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is to be run.
@@ -157,9 +157,9 @@ impl Spawner {
     }
 }
 
-/// Tells a keeper what is to be run, and hears that it is there.
+/// Tells a reaper what is to be run, and hears that it is there.
 async fn kept(socket: StdStream, program: Program) -> Result<(Reins, End), Refused> {
-    let refused = |error: io::Error| Refused::of("reach the keeper of a process", error);
+    let refused = |error: io::Error| Refused::of("reach the reaper of a process", error);
     let (name, cgroup) = (program.name, program.cgroup.clone());
     let launch = Launch {
         argv: program.argv,
@@ -175,21 +175,21 @@ async fn kept(socket: StdStream, program: Program) -> Result<(Reins, End), Refus
     let mut socket = UnixStream::from_std(socket).map_err(refused)?;
     socket.write_all(&length.to_le_bytes()).await.map_err(unread)?;
     socket.write_all(&text).await.map_err(unread)?;
-    let keeper = socket.async_io(Interest::READABLE, || descriptor(&socket)).await;
-    let held = Held::new(keeper.map_err(unread)?, name, cgroup);
+    let reaper = socket.async_io(Interest::READABLE, || descriptor(&socket)).await;
+    let held = Held::new(reaper.map_err(unread)?, name, cgroup);
     let (read, write) = socket.into_split();
     let killed = CancellationToken::new();
     let reins = Reins { write, killed: killed.clone() };
     Ok((reins, End::new(BufReader::new(read).lines(), held, killed)))
 }
 
-/// A socket that breaks before all was read of it: spawner or keeper is gone, and nothing was started.
+/// A socket that breaks before all was read of it: spawner or reaper is gone, and nothing was started.
 fn unread(error: io::Error) -> Refused {
     match error.kind() {
         io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::UnexpectedEof => Refused::Exhausted(error),
-        _ => Refused::of("reach the keeper of a process", error),
+        _ => Refused::of("reach the reaper of a process", error),
     }
 }
 
@@ -241,7 +241,7 @@ impl Reins {
         self.killed.cancel();
     }
 
-    /// The keeper reads at once; one that cannot be told anything is gone, or is ended by the server.
+    /// The reaper reads at once; one that cannot be told anything is gone, or is ended by the server.
     fn say(&self, byte: u8) {
         drop(self.write.try_write(&[byte]));
     }
@@ -272,9 +272,9 @@ pub struct End {
     reports: Lines<BufReader<OwnedReadHalf>>,
     held: Held,
     killed: CancellationToken,
-    /// When the server ends it, because its keeper was to do so and has not.
+    /// When the server ends it, because its reaper was to do so and has not.
     at_last: Option<Instant>,
-    /// How often in a row its keeper was found stopped.
+    /// How often in a row its reaper was found stopped.
     stopped: usize,
     so_far: Ended,
 }
@@ -311,7 +311,7 @@ impl End {
         self.so_far
     }
 
-    /// What the keeper says next; none once it says nothing more. No keeper is waited for without an end.
+    /// What the reaper says next; none once it says nothing more. No reaper is waited for without an end.
     async fn report(&mut self) -> Option<Report> {
         loop {
             let at_last = self.at_last;
@@ -324,13 +324,13 @@ impl End {
                     self.at_last = Some(Instant::now() + ENDED_WITHIN);
                 }
                 () = sleep_until(at_last.unwrap_or_else(Instant::now)), if at_last.is_some() => {
-                    self.held.end("its keeper did not end it").await;
+                    self.held.end("its reaper did not end it").await;
                     return None;
                 }
                 () = sleep(LOOK_EVERY), if at_last.is_none() => {
                     self.stopped = if self.held.is_stopped() { self.stopped + 1 } else { 0 };
                     if self.stopped > 1 {
-                        self.held.end("its keeper was stopped").await;
+                        self.held.end("its reaper was stopped").await;
                         return None;
                     }
                 }

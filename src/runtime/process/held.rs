@@ -1,4 +1,4 @@
-//! The server's own hold on a keeper, for when the keeper does not do what it is there for: a program that runs as the
+//! The server's own hold on a reaper, for when the reaper does not do what it is there for: a program that runs as the
 //! same user may have stopped it.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -11,25 +11,25 @@ use rustix::process::{Pid, Signal, pidfd_send_signal};
 use super::cgroup::Cgroups;
 use super::tree;
 
-/// How long a keeper that was killed may take to be gone.
+/// How long a reaper that was killed may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
-/// Between the first two looks whether a keeper has ended; each wait is twice the one before.
+/// Between the first two looks whether a reaper has ended; each wait is twice the one before.
 const ASK_FIRST: Duration = Duration::from_millis(1);
 /// The longest.
 const ASK_LAST: Duration = Duration::from_millis(50);
 
-/// A keeper, by what stays its own however it fares.
+/// A reaper, by what stays its own however it fares.
 #[derive(Debug)]
 pub(super) struct Held {
-    keeper: OwnedFd,
+    reaper: OwnedFd,
     cgroup: Option<PathBuf>,
     /// What its program is called in the log.
     name: String,
 }
 
 impl Held {
-    pub(super) fn new(keeper: OwnedFd, name: String, cgroup: Option<PathBuf>) -> Self {
-        Self { keeper, cgroup, name }
+    pub(super) fn new(reaper: OwnedFd, name: String, cgroup: Option<PathBuf>) -> Self {
+        Self { reaper, cgroup, name }
     }
 
     /// Whether somebody has stopped it.
@@ -37,14 +37,14 @@ impl Held {
         self.pid().is_some_and(tree::is_stopped)
     }
 
-    /// Ends the program, all that it started, and its keeper.
+    /// Ends the program, all that it started, and its reaper.
     pub(super) async fn end(&self, why: &str) {
         tracing::warn!(program = %self.name, %why, "the server ends a program itself");
-        let signal = |signal| pidfd_send_signal(&self.keeper, signal).unwrap_or_default();
+        let signal = |signal| pidfd_send_signal(&self.reaper, signal).unwrap_or_default();
         // Whatever its program starts stays its own while it stands still.
         signal(Signal::STOP);
-        let (keeper, cgroup) = (self.pid(), self.cgroup.clone());
-        let ended = tokio::task::spawn_blocking(move || end_tree(keeper, cgroup.as_deref()));
+        let (reaper, cgroup) = (self.pid(), self.cgroup.clone());
+        let ended = tokio::task::spawn_blocking(move || end_tree(reaper, cgroup.as_deref()));
         let survived = ended.await.unwrap_or_default();
         signal(Signal::KILL);
         let is_gone = tokio::time::timeout(GONE_WITHIN, self.gone()).await.is_ok();
@@ -53,7 +53,7 @@ impl Held {
         }
     }
 
-    /// Ends when the keeper has ended. Seldom waited for, so it asks again and again.
+    /// Ends when the reaper has ended. Seldom waited for, so it asks again and again.
     pub(super) async fn gone(&self) {
         let mut wait = ASK_FIRST;
         while !self.has_ended() {
@@ -64,22 +64,22 @@ impl Held {
 
     fn has_ended(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.keeper, PollFlags::IN)], Some(&now))
+        poll(&mut [PollFd::new(&self.reaper, PollFlags::IN)], Some(&now))
             .is_ok_and(|ended| ended > 0)
     }
 
     /// Its number. None once it has ended and was taken note of.
     fn pid(&self) -> Option<Pid> {
-        let keeper = self.keeper.as_raw_fd();
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{keeper}")).ok()?;
+        let reaper = self.reaper.as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{reaper}")).ok()?;
         let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
         Pid::from_raw(number.trim().parse().ok().filter(|number| *number > 0)?)
     }
 }
 
-fn end_tree(keeper: Option<Pid>, cgroup: Option<&Path>) -> usize {
+fn end_tree(reaper: Option<Pid>, cgroup: Option<&Path>) -> usize {
     if let Some(cgroup) = cgroup {
         Cgroups::kill(cgroup);
     }
-    keeper.map_or(0, tree::end_below)
+    reaper.map_or(0, tree::end_below)
 }

@@ -1,4 +1,4 @@
-//! What passes between the server and a keeper, over the socket that they share.
+//! What passes between the server and a reaper, over the socket that they share.
 
 use std::io;
 use std::path::PathBuf;
@@ -58,10 +58,10 @@ impl Failed {
     }
 }
 
-/// The first byte that a keeper says. With it comes a descriptor of its process: the server's own hold on it.
+/// The first byte that a reaper says. With it comes a descriptor of its process: the server's own hold on it.
 pub(super) const HELLO: u8 = b'k';
 
-/// What a keeper says then, a line of JSON each. Then it closes the socket: nothing of the program is left.
+/// What a reaper says then, a line of JSON each. Then it closes the socket: nothing of the program is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
@@ -87,7 +87,7 @@ pub enum Exceeded {
     Processes,
 }
 
-/// What the server says to a keeper: one byte. To close the socket means [`KILL`].
+/// What the server says to a reaper: one byte. To close the socket means [`KILL`].
 pub(super) const TERMINATE: u8 = b't';
 /// End everything now.
 pub(super) const KILL: u8 = b'k';
@@ -103,7 +103,7 @@ pub enum Refused {
     /// It was given up before it ran.
     #[error("it was given up before it ran")]
     GivenUp,
-    /// Its keeper ended, or was ended, before it said whether the program runs.
+    /// Its reaper ended, or was ended, before it said whether the program runs.
     #[error("what kept it is gone")]
     Lost,
     /// There is no such program, or it may not be run.

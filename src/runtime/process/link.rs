@@ -16,7 +16,7 @@ use super::spawner::{ARGUMENT, DESCRIPTORS, files_given};
 use super::tree::pause;
 use super::walls::Walls;
 
-/// Looks, some milliseconds apart, whether a spawner has ended by itself: it waits for its keepers.
+/// Looks, some milliseconds apart, whether a spawner has ended by itself: it waits for its reapers.
 const LEAVING_ROUNDS: usize = 2_000;
 /// The same for one that was killed. One that the system does not end is left to it.
 const DYING_ROUNDS: usize = 500;
@@ -81,7 +81,7 @@ impl Link {
         }
     }
 
-    /// Ends it at once; the keepers that it started go on by themselves.
+    /// Ends it at once; the reapers that it started go on by themselves.
     pub(super) fn kill(mut self) {
         self.process.kill().unwrap_or_default();
     }

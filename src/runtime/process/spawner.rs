@@ -1,4 +1,4 @@
-//! The spawner: a process of one thread that forks a keeper for each program.
+//! The spawner: a process of one thread that forks a reaper for each program.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -19,7 +19,7 @@ use rustix::process::{
 };
 
 use super::fork::{Side, close_at_exec, fork, fork_apart, ignore_stops, leave};
-use super::keeper;
+use super::process_reaper;
 use super::tree::{end, end_beside, pause, reap};
 use super::walls::{Standing, Walls};
 
@@ -29,7 +29,7 @@ pub(super) const ARGUMENT: &str = "futurity-spawner";
 /// Descriptors that come with each order: the socket, and the program's standard streams.
 pub(super) const DESCRIPTORS: usize = 4;
 
-/// Looks, some milliseconds apart, whether the keepers have ended, once the server is gone.
+/// Looks, some milliseconds apart, whether the reapers have ended, once the server is gone.
 const LEAVING_ROUNDS: usize = 1_500;
 
 /// How many files this process might open when it began, once [`become_spawner_if_asked`] was called: then a process
@@ -85,54 +85,54 @@ fn serve(walls: Walls, files: Option<OsString>) -> io::Result<()> {
     give_files(files)?;
     // A Ctrl-C in the server's terminal is for the server.
     setsid()?;
-    // Nor is it for a program of the same user to look into this process, or the keepers, its copies.
+    // Nor is it for a program of the same user to look into this process, or the reapers, its copies.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     ignore_stops();
     close_at_exec()?;
     let mut orders = Some(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
     rustix::stdio::dup2_stdin(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)?;
-    // What a keeper leaves that was killed becomes a child of this process, and is ended too.
+    // What a reaper leaves that was killed becomes a child of this process, and is ended too.
     set_child_subreaper(Some(getpid()))?;
     let walls = walls.prepare();
     let is_apart = walls.as_ref().is_ok_and(Standing::separates_processes);
     let fork = if is_apart { fork_apart } else { fork };
-    let mut keepers = HashSet::new();
+    let mut reapers = HashSet::new();
     while let Some(socket) = &orders {
         let mut was_killed = false;
         reap(|pid, status| {
-            was_killed |= keepers.remove(&pid) && status.signaled();
+            was_killed |= reapers.remove(&pid) && status.signaled();
         });
         if was_killed {
-            end_beside(&keepers, |_, _| {});
+            end_beside(&reapers, |_, _| {});
         }
         if !is_readable(socket, 1)? {
             continue;
         }
         let Some(descriptors) = receive(socket)? else { break };
         match fork() {
-            Ok(Side::Parent(keeper)) => {
-                keepers.insert(keeper);
+            Ok(Side::Parent(reaper)) => {
+                reapers.insert(reaper);
                 drop(descriptors);
             }
             Ok(Side::Child) => {
-                // A keeper that held the orders would keep them from ending.
+                // A reaper that held the orders would keep them from ending.
                 drop(orders.take());
-                leave(keeper::keep(descriptors, &walls));
+                leave(process_reaper::run(descriptors, &walls));
             }
-            Err(error) => keeper::refuse(descriptors, error),
+            Err(error) => process_reaper::refuse(descriptors, error),
         }
     }
-    end_with(&mut keepers);
+    end_with(&mut reapers);
     Ok(())
 }
 
-/// The keepers hear the end of the server by themselves; one that does not was stopped, and is ended with its program.
-fn end_with(keepers: &mut HashSet<Pid>) {
+/// The reapers hear the end of the server by themselves; one that does not was stopped, and is ended with its program.
+fn end_with(reapers: &mut HashSet<Pid>) {
     for _ in 0..LEAVING_ROUNDS {
         reap(|pid, _| {
-            keepers.remove(&pid);
+            reapers.remove(&pid);
         });
-        if keepers.is_empty() {
+        if reapers.is_empty() {
             break;
         }
         pause();

@@ -1,12 +1,12 @@
 //! Workers: processes that stay, and take one call after the other, as those of a `ProcessPoolExecutor` do.
 
-mod attendant;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod lines;
 mod protocol;
 mod renewal;
-mod seat;
+mod session;
+mod supervisor;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,7 +102,7 @@ struct Shared {
     changed: watch::Sender<()>,
     resizes: mpsc::UnboundedSender<Resize>,
     closing: CancellationToken,
-    attendants: TaskTracker,
+    supervisors: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -139,15 +139,15 @@ impl Worker {
             changed: watch::Sender::new(()),
             resizes,
             closing: CancellationToken::new(),
-            attendants: TaskTracker::new(),
+            supervisors: TaskTracker::new(),
             settings,
         });
         let worker = Self { shared };
-        for seat in 0..worker.shared.settings.processes {
-            let attendant = attendant::attend(worker.clone(), processes.clone(), seat);
-            worker.shared.attendants.spawn(attendant);
+        for number in 0..worker.shared.settings.processes {
+            let supervisor = supervisor::supervise(worker.clone(), processes.clone(), number);
+            worker.shared.supervisors.spawn(supervisor);
         }
-        worker.shared.attendants.close();
+        worker.shared.supervisors.close();
         worker
     }
 
@@ -296,7 +296,7 @@ impl Worker {
 
     /// Waits until they have ended.
     pub(super) async fn closed(&self) {
-        self.shared.attendants.wait().await;
+        self.shared.supervisors.wait().await;
     }
 }
 

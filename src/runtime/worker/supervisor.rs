@@ -1,4 +1,4 @@
-//! An attendant: sees to it that there is a process in its place, and starts another when one is lost.
+//! A supervisor: sees to it that there is a process in its place, and starts another when one is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::runtime::process::Refused;
 use crate::runtime::processes::Processes;
 
 use super::renewal::Turn;
-use super::seat::{Lost, Seat};
+use super::session::{Lost, Session};
 use super::{Assignment, Worker};
 
 /// From the first loss of a process to its next start; doubled at each loss that follows soon.
@@ -26,7 +26,7 @@ const HURRY: Duration = Duration::from_millis(500);
 const SERVED_WELL: Duration = Duration::from_secs(10);
 
 /// Keeps one process of `worker` alive, until the worker is closed.
-pub(super) async fn attend(worker: Worker, processes: Processes, number: usize) {
+pub(super) async fn supervise(worker: Worker, processes: Processes, number: usize) {
     let closing = worker.shared.closing.clone();
     let mut backoff = BACKOFF_FIRST;
     let mut turn = None;
@@ -99,12 +99,12 @@ async fn live(
     let given_up = worker.shared.closing.cancelled();
     let over = match processes.spawner().spawn(program, given_up).await {
         Ok(process) => {
-            let mut seat = Seat::new(worker, process);
-            let over = match begun(worker, &mut seat, generation).await {
-                Ok(()) => serve(worker, &mut seat, generation, turn.take()).await,
-                Err(reason) => Over::Lost(seat.lost(reason).await),
+            let mut session = Session::new(worker, process);
+            let over = match begun(worker, &mut session, generation).await {
+                Ok(()) => serve(worker, &mut session, generation, turn.take()).await,
+                Err(reason) => Over::Lost(session.lost(reason).await),
             };
-            seat.end(if worker.shared.closing.is_cancelled() { HURRY } else { LEAVE }).await;
+            session.end(if worker.shared.closing.is_cancelled() { HURRY } else { LEAVE }).await;
             over
         }
         Err(Refused::Exhausted(error)) => {
@@ -117,10 +117,10 @@ async fn live(
 }
 
 /// The process has said in time what it can do.
-async fn begun(worker: &Worker, seat: &mut Seat, generation: u64) -> Result<(), Lost> {
+async fn begun(worker: &Worker, session: &mut Session, generation: u64) -> Result<(), Lost> {
     let limit = worker.shared.settings.initialize_timeout;
     tokio::select! {
-        introduced = timeout(limit, introduced(worker, seat, generation)) => introduced.unwrap_or_else(|_too_long| {
+        introduced = timeout(limit, introduced(worker, session, generation)) => introduced.unwrap_or_else(|_too_long| {
             let seconds = limit.as_secs_f64();
             Err(Lost::of(format!("it did not answer initialize within {seconds} s")))
         }),
@@ -129,8 +129,8 @@ async fn begun(worker: &Worker, seat: &mut Seat, generation: u64) -> Result<(), 
 }
 
 /// Takes note of what the process can do, and checks that it can do what it should.
-async fn introduced(worker: &Worker, seat: &mut Seat, generation: u64) -> Result<(), Lost> {
-    let announced = seat.introduce().await?;
+async fn introduced(worker: &Worker, session: &mut Session, generation: u64) -> Result<(), Lost> {
+    let announced = session.introduce().await?;
     let wanted = match (&worker.shared.settings.functions, worker.shared.renewal.announced()) {
         (Some(named), _) => named.clone(),
         (None, Some(before)) => before.keys().cloned().collect(),
@@ -161,7 +161,12 @@ async fn introduced(worker: &Worker, seat: &mut Seat, generation: u64) -> Result
 }
 
 /// Takes calls, one at a time.
-async fn serve(worker: &Worker, seat: &mut Seat, generation: u64, turn: Option<Turn>) -> Over {
+async fn serve(
+    worker: &Worker,
+    session: &mut Session,
+    generation: u64,
+    turn: Option<Turn>,
+) -> Over {
     let (sender, mut assignments) = mpsc::channel(1);
     let calls_max = worker.shared.settings.max_calls_per_process.unwrap_or(u64::MAX);
     let idle = sender.clone();
@@ -186,15 +191,15 @@ async fn serve(worker: &Worker, seat: &mut Seat, generation: u64, turn: Option<T
                 // A call that was assigned meanwhile waits for another process.
                 return Over::Renewed(turn);
             }
-            lost = seat.idle() => {
-                let reason = seat.lost(lost).await;
+            lost = session.idle() => {
+                let reason = session.lost(lost).await;
                 leave(worker, &sender, false).await;
                 return Over::Lost(reason);
             }
         };
         let Some(Assignment { call, arguments, kill, outcome }) = next else { break };
         worker.lock().shown.busy += 1;
-        let ended = seat.call(&call, &arguments, &kill).await;
+        let ended = session.call(&call, &arguments, &kill).await;
         let turn = renewal.is_due(generation).filter(|_| ended.lost.is_none());
         let is_over = ended.lost.is_some() || turn.is_some() || calls >= calls_max;
         // The claim knows of the place before the job gives its slot back.

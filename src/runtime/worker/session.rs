@@ -68,7 +68,7 @@ pub(super) struct CallEnd {
 
 /// A process that speaks the protocol.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Session {
     input: Option<Sender>,
     lines: Lines,
     reins: Option<Reins>,
@@ -105,7 +105,7 @@ impl Errors {
     }
 }
 
-impl Seat {
+impl Session {
     pub(super) fn new(worker: &Worker, process: Process) -> Self {
         let settings = &worker.shared.settings;
         let line_bytes_max = settings.result_bytes_max + MARGIN_BYTES;

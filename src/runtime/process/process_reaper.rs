@@ -1,4 +1,4 @@
-//! A keeper: starts one program, watches it, and ends all that descends from it.
+//! A reaper: starts one program, watches it, and ends all that descends from it.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -37,7 +37,7 @@ const NICENESS: i32 = 10;
 const OOM_SCORE: &str = "500";
 
 /// Keeps one program to its end, behind `walls` if they stand; gives this process's exit code.
-pub(super) fn keep(descriptors: Vec<OwnedFd>, walls: &Result<Standing, Failed>) -> i32 {
+pub(super) fn run(descriptors: Vec<OwnedFd>, walls: &Result<Standing, Failed>) -> i32 {
     let Ok([socket, stdin, stdout, stderr]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors)
     else {
         return 1;
@@ -50,12 +50,12 @@ pub(super) fn keep(descriptors: Vec<OwnedFd>, walls: &Result<Standing, Failed>) 
     let kept = server.launch().and_then(|launch| {
         let streams = [stdin, stdout, stderr];
         let walls = walls.as_ref().map_err(Failed::again)?;
-        Keeper::start(&launch, streams, walls).map(|keeper| (keeper, launch))
+        Reaper::start(&launch, streams, walls).map(|reaper| (reaper, launch))
     });
     match kept {
-        Ok((keeper, launch)) => {
+        Ok((reaper, launch)) => {
             server.tell(&Report::Started);
-            keeper.watch(&mut server, &launch);
+            reaper.watch(&mut server, &launch);
             0
         }
         Err(error) => {
@@ -65,7 +65,7 @@ pub(super) fn keep(descriptors: Vec<OwnedFd>, walls: &Result<Standing, Failed>) 
     }
 }
 
-/// Tells the server that there is no process for a keeper: no descriptor comes with this.
+/// Tells the server that there is no process for a reaper: no descriptor comes with this.
 pub(super) fn refuse(descriptors: Vec<OwnedFd>, error: io::Error) {
     if let Some(socket) = descriptors.into_iter().next() {
         Server(UnixStream::from(socket)).refuse(&Failed::at("make a process")(error));
@@ -123,7 +123,7 @@ impl Server {
 }
 
 /// The program as it runs.
-struct Keeper {
+struct Reaper {
     program: Pid,
     /// Whether all that it starts is in a namespace, whose first process this is.
     is_apart: bool,
@@ -132,9 +132,9 @@ struct Keeper {
     status: Option<WaitStatus>,
 }
 
-impl Keeper {
+impl Reaper {
     fn start(launch: &Launch, streams: [OwnedFd; 3], walls: &Standing) -> Result<Self, Failed> {
-        rustix::thread::set_name(c"futurity-keeper").unwrap_or_default();
+        rustix::thread::set_name(c"futurity-reaper").unwrap_or_default();
         set_child_subreaper(Some(getpid())).map_err(Failed::errno("become the subreaper"))?;
         let cgroup = launch.cgroup.as_ref().map(|path| Cgroup::make(path, &launch.limits));
         let cgroup = cgroup.transpose().map_err(Failed::at("make the cgroup"))?;
@@ -143,12 +143,12 @@ impl Keeper {
         let is_root = launch.user.as_ref().map_or(geteuid().is_root(), User::is_root);
         walls.hide(is_root)?;
         let (said, says) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::errno("make a pipe"))?;
-        let keeper = getpid();
+        let reaper = getpid();
         let program = match fork().map_err(Failed::at("fork"))? {
             Side::Parent(program) => program,
             Side::Child => {
                 drop(said);
-                let failed = become_program(launch, streams, (cgroup.as_ref(), walls), keeper);
+                let failed = become_program(launch, streams, (cgroup.as_ref(), walls), reaper);
                 let errno = failed.error.raw_os_error().unwrap_or(0);
                 let text = format!("{errno} {}", failed.step);
                 rustix::io::write(&says, text.as_bytes()).unwrap_or_default();
@@ -273,9 +273,9 @@ fn become_program(
     launch: &Launch,
     [stdin, stdout, stderr]: [OwnedFd; 3],
     (cgroup, walls): (Option<&Cgroup>, &Standing),
-    keeper: Pid,
+    reaper: Pid,
 ) -> Failed {
-    if let Err(failed) = prepare(launch, cgroup, walls, keeper) {
+    if let Err(failed) = prepare(launch, cgroup, walls, reaper) {
         return failed;
     }
     let Some((program, arguments)) = launch.argv.split_first() else { leave(0) };
@@ -296,7 +296,7 @@ fn prepare(
     launch: &Launch,
     cgroup: Option<&Cgroup>,
     walls: &Standing,
-    keeper: Pid,
+    reaper: Pid,
 ) -> Result<(), Failed> {
     setsid().map_err(Failed::errno("make a session"))?;
     if let Some(cgroup) = cgroup {
@@ -317,8 +317,8 @@ fn prepare(
     walls.restrict()?;
     // After all else: a process that changes its user is let go again.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failed::errno("be tied"))?;
-    match getppid() == Some(keeper) {
+    match getppid() == Some(reaper) {
         true => Ok(()),
-        false => Err(Failed::errno("find its keeper")(Errno::SRCH)),
+        false => Err(Failed::errno("find its reaper")(Errno::SRCH)),
     }
 }

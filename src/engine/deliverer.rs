@@ -1,8 +1,8 @@
-//! The courier: sends what the outbox holds, at least once, and writes down what came of it (F15, F16).
+//! The deliverer: sends what the outbox holds, at least once, and writes down what came of it (F15, F16).
 //! Receivers take turns, and none takes the place of another (docs/decisions/0035).
 
 mod alone;
-mod flight;
+mod in_flight;
 mod post;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::domain::{DeliveryState, Ordinal, Share, Timestamp};
 use crate::store::{self, DeliveryReport, DueDelivery, Outbox, Turn};
 
 use super::{Engine, again};
-use flight::Flight;
+use in_flight::InFlight;
 use post::Bodies;
 
 /// Receivers that one look at the outbox considers. More than can be on the way, so that there is always
@@ -21,7 +21,7 @@ use post::Bodies;
 const TURNS_MAX: usize = 1_024;
 /// Deliveries whose bodies are made together; they are kept together as far as they are small.
 const TOGETHER_MAX: usize = 32;
-/// What the courier may have written at once, in deliveries: whoever submits a job shares the commit with no
+/// What the deliverer may have written at once, in deliveries: whoever submits a job shares the commit with no
 /// more of them.
 pub(super) const WRITES_MAX: usize = 64;
 /// A callback of a job waits so long for the first attempts of earlier ones that go elsewhere (F13).
@@ -33,7 +33,7 @@ const LOOK_AGAIN_SOON: Duration = Duration::from_millis(250);
 /// The longest sleep; the outbox is looked at again even if nobody says that something is due.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// What the courier needs to know.
+/// What the deliverer needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// When deliveries are tried.
@@ -46,16 +46,16 @@ pub struct Config {
 
 /// Runs until the server hushes it. `suspects` go first, each alone.
 pub(super) async fn run(engine: Engine, suspects: Vec<Ordinal>) {
-    let mut flight = Flight::new(engine.shared.config.courier.at_once_per_host);
+    let mut in_flight = InFlight::new(engine.shared.config.deliverer.at_once_per_host);
     let is_hushed = tokio::select! {
         () = engine.shared.hushed.cancelled() => true,
-        () = engine.send_alone(suspects, &mut flight) => false,
+        () = engine.send_alone(suspects, &mut in_flight) => false,
     };
     if is_hushed {
-        return flight.end().await;
+        return in_flight.end().await;
     }
     loop {
-        let sleep = match engine.send_due(&mut flight).await {
+        let sleep = match engine.send_due(&mut in_flight).await {
             Ok(sleep) => sleep,
             Err(error) => {
                 again::failed(&error, "the outbox cannot be read");
@@ -65,30 +65,30 @@ pub(super) async fn run(engine: Engine, suspects: Vec<Ordinal>) {
         tokio::select! {
             () = engine.shared.hushed.cancelled() => break,
             () = engine.shared.deliveries_due.notified() => {}
-            () = flight.landing() => {}
+            () = in_flight.next_finished() => {}
             () = tokio::time::sleep(sleep) => {}
         }
-        // Everything that has landed meanwhile makes one look at the outbox, not one each.
-        flight.land_all();
+        // Everything that has finished meanwhile makes one look at the outbox, not one each.
+        in_flight.take_finished();
     }
     // What is on its way may arrive without being written down; then it is sent again, with the same id.
-    flight.end().await;
+    in_flight.end().await;
 }
 
 impl Engine {
     /// Sends what is due and has room; says how long to sleep.
-    async fn send_due(&self, flight: &mut Flight) -> Result<Duration, store::Error> {
+    async fn send_due(&self, in_flight: &mut InFlight) -> Result<Duration, store::Error> {
         let mut found = Vec::new();
-        let looked = self.look(flight, &mut found).await;
+        let looked = self.look(in_flight, &mut found).await;
         if looked.is_err() {
-            found.iter().for_each(|due| flight.give_back(due.callback));
+            found.iter().for_each(|due| in_flight.give_back(due.callback));
             return looked;
         }
         while !found.is_empty() {
             let together = found.split_off(found.len().saturating_sub(TOGETHER_MAX));
             let bodies = Arc::new(Bodies::of(&together));
             for due in together {
-                flight.send(self.clone(), due, Arc::clone(&bodies));
+                in_flight.send(self.clone(), due, Arc::clone(&bodies));
             }
         }
         looked
@@ -97,19 +97,19 @@ impl Engine {
     /// Finds what is due and takes the places for it; says how long to sleep then.
     async fn look(
         &self,
-        flight: &mut Flight,
+        in_flight: &mut InFlight,
         found: &mut Vec<DueDelivery>,
     ) -> Result<Duration, store::Error> {
         let now = self.now();
         let mut outbox = self.shared.store.outbox(now).await?;
         let mut waits = false;
         for share in Share::ALL {
-            if !flight.has_room(share) {
+            if !in_flight.has_room(share) {
                 waits = true;
                 continue;
             }
             for turn in outbox.turns(share, TURNS_MAX).await? {
-                waits |= !find(&mut outbox, flight, &turn, found, now).await?;
+                waits |= !find(&mut outbox, in_flight, &turn, found, now).await?;
             }
         }
         let next = outbox.next_turn_at().await?.map_or(SLEEP_MAX, |at| {
@@ -132,7 +132,7 @@ impl Engine {
         let number = due.attempts + 1;
         // A delivery that was asked for again has its whole schedule before it.
         let tried = number.saturating_sub(due.schedule_from);
-        let schedule = &self.shared.config.courier.schedule;
+        let schedule = &self.shared.config.deliverer.schedule;
         let now = self.now();
         let (state, next_at) = schedule.after(tried, sent.answer, now, rand::random::<f64>());
         if state == DeliveryState::Failed {
@@ -148,7 +148,7 @@ impl Engine {
             state,
             next_at,
         };
-        let turn = self.shared.courier_writes.acquire().await;
+        let turn = self.shared.delivery_writes.acquire().await;
         let recorded = self.shared.store.record_delivery(report).await;
         drop(turn);
         if let Err(error) = recorded {
@@ -163,20 +163,20 @@ impl Engine {
 /// may have to wait, for which nobody will wake us.
 async fn find(
     outbox: &mut Outbox,
-    flight: &mut Flight,
+    in_flight: &mut InFlight,
     turn: &Turn,
     found: &mut Vec<DueDelivery>,
     now: Timestamp,
 ) -> Result<bool, store::Error> {
-    let (room, under_way) = flight.room_for(turn);
+    let (room, under_way) = in_flight.room_for(turn);
     if room == 0 {
         return Ok(under_way > 0);
     }
     // What is on its way is still due in the outbox.
     let mut due = outbox.due(&turn.host, now.plus_millis(-HELD_MS), room + under_way).await?;
-    due.retain(|due| !flight.has(due.callback));
+    due.retain(|due| !in_flight.has(due.callback));
     due.truncate(room);
-    due.iter().for_each(|due| flight.take(due, turn.pace));
+    due.iter().for_each(|due| in_flight.take(due, turn.pace));
     let is_held = due.is_empty() && under_way == 0;
     found.append(&mut due);
     Ok(!is_held)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::process::{Home, Process, until};
 use crate::programs::{alive, serving};
 
-/// Without walls, for behind them no keeper can be stopped.
+/// Without walls, for behind them no reaper can be stopped.
 const COMMANDS: &str = r#"
 isolation = "none"
 [functions.shell]
@@ -20,7 +20,7 @@ queue = "one"
 max_workers = 1
 "#;
 
-/// Stops its keeper, and the spawner if `too` says so; then goes on under another name.
+/// Stops its reaper, and the spawner if `too` says so; then goes on under another name.
 fn stopping(too: &str, mark: &str) -> String {
     format!(
         "spawner=$(cut -d' ' -f4 /proc/$PPID/stat); kill -STOP $PPID {too}; exec /bin/sleep {mark}"
@@ -48,7 +48,7 @@ async fn a_program_that_stops_its_keeper_is_ended_and_its_slot_is_free() {
     let log = home.log();
     let line = log.lines().find(|line| line.contains("ends a program itself"));
     let line = line.expect("a line in the log");
-    assert!(line.contains(id) && line.contains("its keeper was stopped"), "{line}");
+    assert!(line.contains(id) && line.contains("its reaper was stopped"), "{line}");
     it.stop().await;
 }
 
@@ -58,8 +58,8 @@ async fn a_program_whose_keeper_is_stopped_is_ended_by_a_cancel() {
     let it = serving(&home, COMMANDS).await;
     let job = shell(&it, "echo; trap '' TERM; exec /bin/sleep 87652", json!({})).await;
     let program = until("it runs", async || alive("sleep 87652").first().cloned()).await;
-    let keeper = parent_of(program.split(':').next().expect("a number"));
-    stop(keeper);
+    let reaper = parent_of(program.split(':').next().expect("a number"));
+    stop(reaper);
     let path = format!("{}/cancel", job["urls"]["self"].as_str().expect("a URL"));
     it.post(&path, &json!({"grace_seconds": 0, "wait_seconds": 30})).await;
     assert_eq!(it.done(&job).await["state"], "cancelled");
@@ -102,10 +102,10 @@ async fn a_server_whose_spawner_and_keepers_are_stopped_ends_and_takes_its_progr
     let job = shell(&it, "exec /bin/sleep 87654", json!({})).await;
     it.running(&job, 1).await;
     let program = until("it runs", async || alive("sleep 87654").first().cloned()).await;
-    let keeper = parent_of(program.split(':').next().expect("a number"));
-    let spawner = parent_of(&keeper.as_raw_nonzero().to_string());
+    let reaper = parent_of(program.split(':').next().expect("a number"));
+    let spawner = parent_of(&reaper.as_raw_nonzero().to_string());
     stop(spawner);
-    stop(keeper);
+    stop(reaper);
     it.stop().await;
     assert_eq!(alive("sleep 87654"), Vec::<String>::new());
     until("the spawner is gone", async || kill_process(spawner, Signal::STOP).err()).await;

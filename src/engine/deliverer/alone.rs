@@ -10,7 +10,7 @@ use crate::domain::{Ordinal, Pace};
 use crate::engine::Engine;
 use crate::store::Store;
 
-use super::flight::Flight;
+use super::in_flight::InFlight;
 use super::post::Bodies;
 
 /// A receiver that does not answer keeps the others waiting no longer than this.
@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 impl Engine {
     /// Sends those deliveries one after the other. Nothing is sent while a job runs alone: it is not to be blamed either, nor
     /// to have others blamed.
-    pub(super) async fn send_alone(&self, suspects: Vec<Ordinal>, flight: &mut Flight) {
+    pub(super) async fn send_alone(&self, suspects: Vec<Ordinal>, in_flight: &mut InFlight) {
         while self.shared.store.runs_alone() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -41,23 +41,23 @@ impl Engine {
                 tracing::warn!("the rest of them is sent beside others");
                 return;
             }
-            self.send_one_alone(callback, flight).await;
+            self.send_one_alone(callback, in_flight).await;
         }
     }
 
-    async fn send_one_alone(&self, callback: Ordinal, flight: &mut Flight) {
+    async fn send_one_alone(&self, callback: Ordinal, in_flight: &mut InFlight) {
         let look = |store: Store| async move { store.due_at(callback).await };
         let found = self.until_done("a delivery cannot be read", look).await.flatten();
         let Some(due) = found else { return };
-        flight.take(&due, Pace::Silent);
+        in_flight.take(&due, Pace::Silent);
         let bodies = Arc::new(Bodies::of(std::slice::from_ref(&due)));
-        flight.send(self.clone(), due, bodies);
-        let landed = async {
-            while flight.has(callback) {
-                flight.landing().await;
+        in_flight.send(self.clone(), due, bodies);
+        let finished = async {
+            while in_flight.has(callback) {
+                in_flight.next_finished().await;
             }
         };
-        if tokio::time::timeout(ALONE_FOR, landed).await.is_err() {
+        if tokio::time::timeout(ALONE_FOR, finished).await.is_err() {
             tracing::debug!("a receiver is slow to answer; the others wait no longer");
         }
     }

@@ -27,14 +27,14 @@ const BRISK_FOR: Duration = Duration::from_millis(Pace::QUICK_MS.unsigned_abs())
 
 /// What is on its way.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct InFlight {
     sending: JoinSet<()>,
     /// What each task sends.
     tasks: HashMap<Id, Ordinal>,
     room: Room,
 }
 
-impl Flight {
+impl InFlight {
     pub(super) fn new(at_once_per_host: usize) -> Self {
         Self { sending: JoinSet::new(), tasks: HashMap::new(), room: Room::new(at_once_per_host) }
     }
@@ -70,18 +70,18 @@ impl Flight {
         self.tasks.insert(task.id(), callback);
     }
 
-    /// Ends when one has landed; never while none is on its way.
-    pub(super) async fn landing(&mut self) {
+    /// Ends when one has finished; never while none is on its way.
+    pub(super) async fn next_finished(&mut self) {
         match self.sending.join_next_with_id().await {
-            Some(landed) => self.landed(landed),
+            Some(finished) => self.finished(finished),
             None => std::future::pending().await,
         }
     }
 
-    /// Takes in all that have landed.
-    pub(super) fn land_all(&mut self) {
-        while let Some(landed) = self.sending.try_join_next_with_id() {
-            self.landed(landed);
+    /// Takes in all that have finished.
+    pub(super) fn take_finished(&mut self) {
+        while let Some(finished) = self.sending.try_join_next_with_id() {
+            self.finished(finished);
         }
     }
 
@@ -90,8 +90,8 @@ impl Flight {
         self.sending.shutdown().await;
     }
 
-    fn landed(&mut self, landed: Result<(Id, ()), JoinError>) {
-        let task = match landed {
+    fn finished(&mut self, finished: Result<(Id, ()), JoinError>) {
+        let task = match finished {
             Ok((task, ())) => task,
             Err(error) => {
                 tracing::error!(%error, "a delivery's task ended early");

@@ -171,7 +171,7 @@ impl Engine {
             return Ok(bodies);
         }
         let rows = u32::try_from(bodies.len() + again.len()).unwrap_or(u32::MAX);
-        let _turn = self.shared.courier_writes.acquire_many(rows).await;
+        let _turn = self.shared.delivery_writes.acquire_many(rows).await;
         let bodies = Arc::new(bodies);
         self.shared.store.begin_deliveries(Arc::clone(&bodies), again).await?;
         Ok(Arc::unwrap_or_clone(bodies))
@@ -190,7 +190,7 @@ impl Engine {
                     body: prepared.body.into(),
                     purpose: Purpose::Delivery,
                     connect_timeout: CONNECT_TIMEOUT,
-                    timeout: self.shared.config.courier.timeout,
+                    timeout: self.shared.config.deliverer.timeout,
                     follow_redirects: false,
                 };
                 client.send(request).await
