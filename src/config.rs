@@ -6,10 +6,10 @@ pub mod environment;
 mod file;
 mod isolation;
 mod limits;
-mod misfit;
 mod programs;
 mod reload;
 mod secrets;
+mod setting_error;
 mod settings;
 mod shown;
 mod webhooks;
@@ -32,7 +32,7 @@ pub use secrets::SecretTable;
 pub use webhooks::Webhooks;
 
 use file::{QueueTable, Source};
-use misfit::Misfit;
+use setting_error::SettingError;
 
 /// Longest wait that an operator may allow.
 const WAIT_MAX_CEILING: Duration = Duration::from_secs(600);
@@ -253,7 +253,7 @@ impl Config {
             log: options.log.clone().or(file.log).unwrap_or(base.log),
             log_format: options.log_format.or(file.log_format).unwrap_or(base.log_format),
         };
-        config.misfits().map_err(|misfit| source.place(&misfit))?;
+        config.checked().map_err(|error| source.place(&error))?;
         Ok(config)
     }
 
@@ -262,27 +262,27 @@ impl Config {
     /// # Errors
     /// [`InvalidConfig`].
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        self.misfits().map_err(InvalidConfig::from)
+        self.checked().map_err(InvalidConfig::from)
     }
 
-    fn misfits(&self) -> Result<(), Misfit> {
-        misfit::within("threads", self.threads, THREADS_MAX)?;
-        misfit::within("tasks", self.tasks, MAX_WORKERS_MAX)?;
-        misfit::within("commands", self.commands, MAX_WORKERS_MAX)?;
+    fn checked(&self) -> Result<(), SettingError> {
+        setting_error::within("threads", self.threads, THREADS_MAX)?;
+        setting_error::within("tasks", self.tasks, MAX_WORKERS_MAX)?;
+        setting_error::within("commands", self.commands, MAX_WORKERS_MAX)?;
         if self.wait_max > WAIT_MAX_CEILING {
             let most = WAIT_MAX_CEILING.as_secs();
-            return Err(Misfit::of("max_wait_seconds", format!("must be at most {most}")));
+            return Err(SettingError::of("max_wait_seconds", format!("must be at most {most}")));
         }
         if let Some(host) = self.hosts.iter().find(|host| !address::is_host(host)) {
             let text = format!("'{host}' must be a name or an address, without scheme and port");
-            return Err(Misfit::of("hosts", text));
+            return Err(SettingError::of("hosts", text));
         }
         for (name, queue) in &self.queues {
-            let at = |misfit: Misfit| misfit.within(&["queues", name]);
-            QueueName::new(name).map_err(|error| at(Misfit::of("", error.to_string())))?;
-            misfit::within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
+            let at = |error: SettingError| error.within(&["queues", name]);
+            QueueName::new(name).map_err(|error| at(SettingError::of("", error.to_string())))?;
+            setting_error::within("max_workers", queue.max_workers, MAX_WORKERS_MAX).map_err(at)?;
         }
-        self.limits.check().map_err(|misfit| misfit.within(&["limits"]))?;
+        self.limits.check().map_err(|error| error.within(&["limits"]))?;
         self.programs.check(self.limits.result_bytes)?;
         self.deliverer_checked()?;
         self.secrets_read()?;
@@ -330,10 +330,10 @@ impl Config {
         self.egress().map_err(InvalidConfig::from)
     }
 
-    fn egress(&self) -> Result<outbound::Config, Misfit> {
+    fn egress(&self) -> Result<outbound::Config, SettingError> {
         let entry = |text: &String| {
             text.parse::<AllowEntry>()
-                .map_err(|error| Misfit::of("allow", error.to_string()).within(&["egress"]))
+                .map_err(|error| SettingError::of("allow", error.to_string()).within(&["egress"]))
         };
         let allow = self.egress_allow.iter().map(entry).collect::<Result<_, _>>()?;
         Ok(outbound::Config { allow, allow_loopback: self.allow_loopback_egress })
@@ -343,8 +343,8 @@ impl Config {
         self.deliverer_checked().map_err(InvalidConfig::from)
     }
 
-    fn deliverer_checked(&self) -> Result<DelivererConfig, Misfit> {
-        self.webhooks.read().map_err(|misfit| misfit.within(&["webhooks"]))
+    fn deliverer_checked(&self) -> Result<DelivererConfig, SettingError> {
+        self.webhooks.read().map_err(|error| error.within(&["webhooks"]))
     }
 
     /// Whether nobody but this machine can reach the server. Another name is what a proxy before it goes by.

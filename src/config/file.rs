@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
 use super::address::listen_in_file;
-use super::misfit::Misfit;
 use super::programs::ProgramTable;
+use super::setting_error::SettingError;
 use super::{InvalidConfig, Isolation, Limits, LogFormat, SecretTable, Webhooks};
 
 const FILE_DEFAULT: &str = "futurity.toml";
@@ -91,10 +91,10 @@ impl Source {
     }
 
     /// The mistake, with the line where it is made.
-    pub(super) fn place(&self, misfit: &Misfit) -> InvalidConfig {
-        match self.line_of(misfit.key()) {
-            Some(line) => InvalidConfig(format!("{}, line {line}: {misfit}", self.path.display())),
-            None => InvalidConfig(misfit.to_string()),
+    pub(super) fn place(&self, error: &SettingError) -> InvalidConfig {
+        match self.line_of(error.key()) {
+            Some(line) => InvalidConfig(format!("{}, line {line}: {error}", self.path.display())),
+            None => InvalidConfig(error.to_string()),
         }
     }
 
@@ -124,7 +124,7 @@ mod tests {
     fn a_mistake_is_told_with_the_line_of_its_setting_or_of_its_table() {
         let text = "threads = 4\n\n[functions.\"a.b\"]\nruntime = \"command\"\nargv = []\n";
         let source = Source { path: "f.toml".into(), text: text.to_owned() };
-        let at = |key: &[&str]| source.place(&Misfit::of("", "no").within(key)).to_string();
+        let at = |key: &[&str]| source.place(&SettingError::of("", "no").within(key)).to_string();
         assert_eq!(at(&["functions", "a.b", "argv"]), "f.toml, line 5: functions.\"a.b\".argv: no");
         assert_eq!(
             at(&["functions", "a.b", "stdin"]),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http;
 
-use super::misfit::{self, Misfit};
+use super::setting_error::{self, SettingError};
 
 const MIB: usize = 1024 * 1024;
 /// Most connections.
@@ -82,21 +82,21 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(super) fn check(&self) -> Result<(), Misfit> {
-        misfit::within("connections", self.connections, CONNECTIONS_MAX)?;
-        misfit::within("submission_bytes", self.submission_bytes, BYTES_MAX)?;
-        misfit::within("batch_bytes", self.batch_bytes, BYTES_MAX)?;
-        misfit::within("body_bytes", self.body_bytes, BYTES_MAX)?;
-        misfit::within("result_bytes", self.result_bytes, BYTES_MAX)?;
-        misfit::between("incoming_bytes", self.incoming_bytes, (MIB, TOGETHER_MAX))?;
-        misfit::between("outgoing_bytes", self.outgoing_bytes, (MIB, TOGETHER_MAX))?;
-        misfit::at_most("waiters", self.waiters, WAITERS_MAX)?;
-        misfit::at_most("watched_jobs", self.watched_jobs, WATCHED_MAX)?;
-        misfit::at_most("manual_jobs", self.manual_jobs, MANUAL_MAX)?;
-        misfit::seconds("header_seconds", self.header_seconds, SECONDS_MAX)?;
-        misfit::seconds("idle_seconds", self.idle_seconds, SECONDS_MAX)?;
-        misfit::seconds("body_seconds", self.body_seconds, SECONDS_MAX)?;
-        misfit::seconds("stall_seconds", self.stall_seconds, SECONDS_MAX)
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        setting_error::within("connections", self.connections, CONNECTIONS_MAX)?;
+        setting_error::within("submission_bytes", self.submission_bytes, BYTES_MAX)?;
+        setting_error::within("batch_bytes", self.batch_bytes, BYTES_MAX)?;
+        setting_error::within("body_bytes", self.body_bytes, BYTES_MAX)?;
+        setting_error::within("result_bytes", self.result_bytes, BYTES_MAX)?;
+        setting_error::between("incoming_bytes", self.incoming_bytes, (MIB, TOGETHER_MAX))?;
+        setting_error::between("outgoing_bytes", self.outgoing_bytes, (MIB, TOGETHER_MAX))?;
+        setting_error::at_most("waiters", self.waiters, WAITERS_MAX)?;
+        setting_error::at_most("watched_jobs", self.watched_jobs, WATCHED_MAX)?;
+        setting_error::at_most("manual_jobs", self.manual_jobs, MANUAL_MAX)?;
+        setting_error::seconds("header_seconds", self.header_seconds, SECONDS_MAX)?;
+        setting_error::seconds("idle_seconds", self.idle_seconds, SECONDS_MAX)?;
+        setting_error::seconds("body_seconds", self.body_seconds, SECONDS_MAX)?;
+        setting_error::seconds("stall_seconds", self.stall_seconds, SECONDS_MAX)
     }
 
     /// As the front desk has them, once they are checked.

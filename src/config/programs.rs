@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Clocks, Defaults, FunctionName, OnInterrupt, QueueName};
 use crate::runtime::{CommandSettings, Limits, Registry, Stdin, Stdout, User, WorkerSettings};
 
-use super::misfit::Misfit;
+use super::setting_error::SettingError;
 use super::settings::{RetryTable, limit, parameter};
 
 /// Most processes of one worker.
@@ -106,7 +106,7 @@ impl Programs {
     }
 
     /// Checks all of them.
-    pub(super) fn check(&self, result_bytes_max: usize) -> Result<(), Misfit> {
+    pub(super) fn check(&self, result_bytes_max: usize) -> Result<(), SettingError> {
         self.register(&mut Registry::default(), result_bytes_max)?;
         self.workers(result_bytes_max).map(drop)
     }
@@ -116,9 +116,9 @@ impl Programs {
         &self,
         registry: &mut Registry,
         result_bytes_max: usize,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), SettingError> {
         for (name, table) in &self.functions {
-            let at = |misfit: Misfit| misfit.within(&["functions", name]);
+            let at = |error: SettingError| error.within(&["functions", name]);
             let (defaults, settings) = self.command(table, result_bytes_max).map_err(at)?;
             let description = table.description.clone().unwrap_or_default();
             registry
@@ -132,10 +132,10 @@ impl Programs {
         &self,
         table: &ProgramTable,
         result_bytes_max: usize,
-    ) -> Result<(Defaults, CommandSettings), Misfit> {
+    ) -> Result<(Defaults, CommandSettings), SettingError> {
         if table.runtime.as_deref() != Some("command") {
             let text = "must be \"command\"; native functions are registered in Rust, those of workers under [workers]";
-            return Err(Misfit::of("runtime", text));
+            return Err(SettingError::of("runtime", text));
         }
         table.has_none(&[
             ("processes", table.processes.is_some()),
@@ -146,7 +146,7 @@ impl Programs {
         let output_bytes_max = table.output_bytes_max.unwrap_or(result_bytes_max);
         if !(1..=result_bytes_max).contains(&output_bytes_max) {
             let text = format!("must be from 1 to limits.result_bytes, {result_bytes_max}");
-            return Err(Misfit::of("output_bytes_max", text));
+            return Err(SettingError::of("output_bytes_max", text));
         }
         let stdout = match (table.stdout.as_deref(), &table.content_type) {
             (None | Some("json"), None) => Stdout::Json,
@@ -156,10 +156,10 @@ impl Programs {
                 Stdout::Bytes(content_type.clone().unwrap_or_else(usual))
             }
             (None | Some("json" | "text"), Some(_)) => {
-                return Err(Misfit::of("content_type", "goes with stdout = \"bytes\" only"));
+                return Err(SettingError::of("content_type", "goes with stdout = \"bytes\" only"));
             }
             (Some(_), _) => {
-                return Err(Misfit::of("stdout", "must be \"json\", \"text\" or \"bytes\""));
+                return Err(SettingError::of("stdout", "must be \"json\", \"text\" or \"bytes\""));
             }
         };
         let stdin = match table.stdin.as_deref() {
@@ -183,13 +183,16 @@ impl Programs {
     }
 
     /// The workers, in the order of their names.
-    pub(super) fn workers(&self, result_bytes_max: usize) -> Result<Vec<WorkerSettings>, Misfit> {
+    pub(super) fn workers(
+        &self,
+        result_bytes_max: usize,
+    ) -> Result<Vec<WorkerSettings>, SettingError> {
         if self.workers.len() > WORKERS_MAX {
-            return Err(Misfit::of("workers", format!("at most {WORKERS_MAX}")));
+            return Err(SettingError::of("workers", format!("at most {WORKERS_MAX}")));
         }
         let worker = |(name, table): (&String, &ProgramTable)| {
             self.worker(name, table, result_bytes_max)
-                .map_err(|misfit| misfit.within(&["workers", name]))
+                .map_err(|error| error.within(&["workers", name]))
         };
         self.workers.iter().map(worker).collect()
     }
@@ -199,11 +202,11 @@ impl Programs {
         name: &str,
         table: &ProgramTable,
         result_bytes_max: usize,
-    ) -> Result<WorkerSettings, Misfit> {
+    ) -> Result<WorkerSettings, SettingError> {
         let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.len() > 64 || !name.chars().all(is_legal) {
             let text = "a worker's name is letters, digits, _ and -, 1 to 64 characters";
-            return Err(Misfit::of("", text));
+            return Err(SettingError::of("", text));
         }
         table.has_none(&[
             ("runtime", table.runtime.is_some()),
@@ -216,16 +219,19 @@ impl Programs {
         ])?;
         let processes = table.processes.unwrap_or(1);
         if !(1..=PROCESSES_MAX).contains(&processes) {
-            return Err(Misfit::of("processes", format!("must be from 1 to {PROCESSES_MAX}")));
+            return Err(SettingError::of(
+                "processes",
+                format!("must be from 1 to {PROCESSES_MAX}"),
+            ));
         }
         if table.max_calls_per_process == Some(0) {
             let text = "must be at least 1; leave it out for no limit";
-            return Err(Misfit::of("max_calls_per_process", text));
+            return Err(SettingError::of("max_calls_per_process", text));
         }
         let timeout = table.initialize_timeout_seconds.unwrap_or(30.0);
         if !(0.001..=INITIALIZE_SECONDS_MAX).contains(&timeout) {
             let text = format!("must be from 0.001 to {INITIALIZE_SECONDS_MAX}");
-            return Err(Misfit::of("initialize_timeout_seconds", text));
+            return Err(SettingError::of("initialize_timeout_seconds", text));
         }
         let named = |names: &Vec<String>| {
             names.iter().map(|name| FunctionName::new(name)).collect::<Result<Vec<_>, _>>()
@@ -234,11 +240,11 @@ impl Programs {
             None => None,
             Some(Announced::All(word)) if word == "*" => None,
             Some(Announced::All(_)) => {
-                return Err(Misfit::of("functions", "must be \"*\" or a list of names"));
+                return Err(SettingError::of("functions", "must be \"*\" or a list of names"));
             }
-            Some(Announced::Named(names)) => {
-                Some(named(names).map_err(|error| Misfit::of("functions", error.to_string()))?)
-            }
+            Some(Announced::Named(names)) => Some(
+                named(names).map_err(|error| SettingError::of("functions", error.to_string()))?,
+            ),
         };
         Ok(WorkerSettings {
             name: name.to_owned(),
@@ -257,11 +263,11 @@ impl Programs {
     }
 
     /// The program and its arguments. A program that is named with a path, but not a whole one, is beside the file.
-    fn argv(&self, table: &ProgramTable) -> Result<Vec<String>, Misfit> {
+    fn argv(&self, table: &ProgramTable) -> Result<Vec<String>, SettingError> {
         let mut argv = table.argv.clone();
         let Some(program) = argv.first_mut().filter(|program| !program.is_empty()) else {
             let text = "is required: the program and its arguments, as in [\"/usr/bin/program\", \"--flag\"]";
-            return Err(Misfit::of("argv", text));
+            return Err(SettingError::of("argv", text));
         };
         if program.contains('/') {
             *program = self.directory.join(&*program).display().to_string();
@@ -269,14 +275,14 @@ impl Programs {
         Ok(argv)
     }
 
-    fn environment_of(&self, table: &ProgramTable) -> Result<Vec<(String, String)>, Misfit> {
+    fn environment_of(&self, table: &ProgramTable) -> Result<Vec<(String, String)>, SettingError> {
         let passed = PASSED.iter().copied().chain(table.pass_env.iter().map(String::as_str));
         let passed = passed.filter_map(|name| Some((name, self.environment.get(name)?.as_str())));
         let given = table.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let all: BTreeMap<&str, &str> = passed.chain(given).collect();
         for (name, value) in &all {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(Misfit::of(
+                return Err(SettingError::of(
                     "env",
                     format!("'{name}' is no variable, or its value no text"),
                 ));
@@ -287,51 +293,50 @@ impl Programs {
 }
 
 /// What is wrong with a command, at the setting that it is about.
-fn of_command(text: &str) -> Misfit {
+fn of_command(text: &str) -> SettingError {
     match text.split_once(": ") {
-        Some(("argv", what)) => Misfit::of("argv", what),
-        _ => Misfit::of("", text),
+        Some(("argv", what)) => SettingError::of("argv", what),
+        _ => SettingError::of("", text),
     }
 }
 
 impl ProgramTable {
     /// Refuses what belongs to the other kind of table.
-    fn has_none(&self, fields: &[(&str, bool)]) -> Result<(), Misfit> {
+    fn has_none(&self, fields: &[(&str, bool)]) -> Result<(), SettingError> {
         match fields.iter().find(|(_, is_there)| *is_there) {
             Some((name, _)) if *name == "runtime" => {
-                Err(Misfit::of(name, "is not for a worker; its table is [workers.…] already"))
+                Err(SettingError::of(name, "is not for a worker; its table is [workers.…] already"))
             }
-            Some((name, _)) => Err(Misfit::of(name, "means nothing here; take it out")),
+            Some((name, _)) => Err(SettingError::of(name, "means nothing here; take it out")),
             None => Ok(()),
         }
     }
 
-    fn limits(&self) -> Result<Limits, Misfit> {
+    fn limits(&self) -> Result<Limits, SettingError> {
         if self.memory_bytes_max == Some(0) {
-            return Err(Misfit::of("memory_bytes_max", "must be at least 1"));
+            return Err(SettingError::of("memory_bytes_max", "must be at least 1"));
         }
         if self.processes_max == Some(0) {
-            return Err(Misfit::of("processes_max", "must be at least 1"));
+            return Err(SettingError::of("processes_max", "must be at least 1"));
         }
         Ok(Limits { memory_bytes_max: self.memory_bytes_max, processes_max: self.processes_max })
     }
 
-    fn user(&self) -> Result<Option<User>, Misfit> {
+    fn user(&self) -> Result<Option<User>, SettingError> {
         User::find(self.user.as_deref(), self.group.as_deref())
-            .map_err(|text| Misfit::of("user", text))
+            .map_err(|text| SettingError::of("user", text))
     }
 
-    fn defaults(&self) -> Result<Defaults, Misfit> {
+    fn defaults(&self) -> Result<Defaults, SettingError> {
         let queue = self.queue.as_deref().map(QueueName::new).transpose();
         let on_interrupt = match self.on_interrupt.as_deref() {
             None => None,
-            Some(word) => Some(
-                OnInterrupt::parse(word)
-                    .ok_or_else(|| Misfit::of("on_interrupt", "must be \"rerun\" or \"fail\""))?,
-            ),
+            Some(word) => Some(OnInterrupt::parse(word).ok_or_else(|| {
+                SettingError::of("on_interrupt", "must be \"rerun\" or \"fail\"")
+            })?),
         };
         Ok(Defaults {
-            queue: queue.map_err(|error| Misfit::of("queue", error.to_string()))?,
+            queue: queue.map_err(|error| SettingError::of("queue", error.to_string()))?,
             retry: self.retry.as_ref().map(RetryTable::read).transpose()?,
             clocks: Clocks {
                 start_timeout_ms: limit("start_timeout_seconds", self.start_timeout_seconds)?,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::runtime::{CallSecret, CallSecrets};
 
-use super::misfit::Misfit;
+use super::setting_error::SettingError;
 use super::{Config, InvalidConfig, Programs};
 
 /// Where a secret is, and which hosts it may be sent to.
@@ -31,7 +31,7 @@ impl Config {
         self.secrets_read().map_err(InvalidConfig::from)
     }
 
-    pub(super) fn secrets_read(&self) -> Result<CallSecrets, Misfit> {
+    pub(super) fn secrets_read(&self) -> Result<CallSecrets, SettingError> {
         let Programs { directory, environment, .. } = &self.programs;
         read(&self.secrets, directory, environment)
     }
@@ -41,37 +41,39 @@ fn read(
     tables: &BTreeMap<String, SecretTable>,
     directory: &Path,
     environment: &BTreeMap<String, String>,
-) -> Result<CallSecrets, Misfit> {
+) -> Result<CallSecrets, SettingError> {
     let mut secrets = BTreeMap::new();
     for (name, table) in tables {
-        let at = |misfit: Misfit| misfit.within(&["secrets", name]);
+        let at = |error: SettingError| error.within(&["secrets", name]);
         let value = value(table, directory, environment).map_err(at)?;
         let secret = CallSecret::new(value, &table.hosts);
-        let secret = secret.map_err(|error| at(Misfit::of("", error.to_string())))?;
+        let secret = secret.map_err(|error| at(SettingError::of("", error.to_string())))?;
         secrets.insert(name.clone(), secret);
     }
     CallSecrets::new(secrets)
-        .map_err(|error| Misfit::of("", error.to_string()).within(&["secrets"]))
+        .map_err(|error| SettingError::of("", error.to_string()).within(&["secrets"]))
 }
 
 fn value(
     table: &SecretTable,
     directory: &Path,
     environment: &BTreeMap<String, String>,
-) -> Result<String, Misfit> {
+) -> Result<String, SettingError> {
     match (&table.value_file, &table.env) {
         (Some(file), None) => {
             let read = fs::read_to_string(directory.join(file));
-            let text = read.map_err(|error| Misfit::of("value_file", error.to_string()))?;
+            let text = read.map_err(|error| SettingError::of("value_file", error.to_string()))?;
             let line = text.strip_suffix('\n').unwrap_or(&text);
             Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
         }
         (None, Some(variable)) => environment.get(variable).cloned().ok_or_else(|| {
-            Misfit::of(
+            SettingError::of(
                 "env",
                 format!("there is no variable {variable} in the environment, or it is no text"),
             )
         }),
-        (None, None) | (Some(_), Some(_)) => Err(Misfit::of("", "give one of value_file and env")),
+        (None, None) | (Some(_), Some(_)) => {
+            Err(SettingError::of("", "give one of value_file and env"))
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::{Parameter, Retry};
 
-use super::misfit::Misfit;
+use super::setting_error::SettingError;
 
 /// Longest limit of time of a job: ten years.
 const SECONDS_MAX: f64 = 315_619_200.0;
@@ -73,7 +73,7 @@ pub(super) struct RetryTable {
 
 impl RetryTable {
     /// As the domain has it.
-    pub(super) fn read(&self) -> Result<Retry, Misfit> {
+    pub(super) fn read(&self) -> Result<Retry, SettingError> {
         let usual = Retry::default();
         let wait =
             |seconds: Option<f64>, usual| seconds.map_or(usual, |it| millis(it).unwrap_or(-1));
@@ -84,15 +84,15 @@ impl RetryTable {
             max_ms: wait(self.max_seconds, usual.max_ms),
             jitter: self.jitter.unwrap_or(usual.jitter),
         };
-        retry.check().map_err(|error| Misfit::of("retry", error.to_string()))
+        retry.check().map_err(|error| SettingError::of("retry", error.to_string()))
     }
 }
 
 /// A limit of time in milliseconds, rounded up.
-pub(super) fn limit(name: &str, seconds: Option<f64>) -> Result<Option<i64>, Misfit> {
+pub(super) fn limit(name: &str, seconds: Option<f64>) -> Result<Option<i64>, SettingError> {
     let Some(seconds) = seconds else { return Ok(None) };
     let legal = millis(seconds).filter(|milliseconds| *milliseconds > 0);
-    let text = || Misfit::of(name, format!("must be more than 0 and at most {SECONDS_MAX}"));
+    let text = || SettingError::of(name, format!("must be more than 0 and at most {SECONDS_MAX}"));
     legal.map(Some).ok_or_else(text)
 }
 
@@ -103,8 +103,8 @@ fn millis(seconds: f64) -> Option<i64> {
 }
 
 /// A parameter: its name, its default, and whatever a JSON Schema says of its values.
-pub(super) fn parameter(table: &toml::Table) -> Result<Parameter, Misfit> {
-    let refused = |text: String| Misfit::of("parameters", text);
+pub(super) fn parameter(table: &toml::Table) -> Result<Parameter, SettingError> {
+    let refused = |text: String| SettingError::of("parameters", text);
     let whole = serde_json::to_value(table).map_err(|error| refused(error.to_string()))?;
     let Value::Object(mut schema) = whole else { return Err(refused("must be tables".to_owned())) };
     let Some(Value::String(name)) = schema.remove("name") else {

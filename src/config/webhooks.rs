@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::callback::Schedule;
 use crate::engine::DelivererConfig;
 
-use super::misfit::{self, Misfit};
+use super::setting_error::{self, SettingError};
 
 /// Longest time that an operator may allow a POST.
 const TIMEOUT_SECONDS_MAX: f64 = 120.0;
@@ -38,12 +38,12 @@ impl Default for Webhooks {
 
 impl Webhooks {
     /// As the deliverer has it.
-    pub(super) fn read(&self) -> Result<DelivererConfig, Misfit> {
+    pub(super) fn read(&self) -> Result<DelivererConfig, SettingError> {
         let Self { schedule_seconds, timeout_seconds, at_once_per_host } = self;
         let schedule = Schedule::new(schedule_seconds.clone())
-            .map_err(|error| Misfit::of("schedule_seconds", error.to_string()))?;
-        misfit::seconds("timeout_seconds", *timeout_seconds, TIMEOUT_SECONDS_MAX)?;
-        misfit::within("at_once_per_host", *at_once_per_host, AT_ONCE_PER_HOST_MAX)?;
+            .map_err(|error| SettingError::of("schedule_seconds", error.to_string()))?;
+        setting_error::seconds("timeout_seconds", *timeout_seconds, TIMEOUT_SECONDS_MAX)?;
+        setting_error::within("at_once_per_host", *at_once_per_host, AT_ONCE_PER_HOST_MAX)?;
         Ok(DelivererConfig {
             schedule,
             timeout: Duration::from_secs_f64(*timeout_seconds),

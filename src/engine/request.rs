@@ -14,7 +14,7 @@ use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::{Function, Refusal};
 use crate::store::Submission;
 
-use super::seal::Confidence;
+use super::seal::CallbackSecrets;
 use super::{Caller, Engine, Error, manual};
 
 /// A call to be submitted.
@@ -240,7 +240,7 @@ impl Engine {
         }
         let id = CallbackId(Uuid::now_v7());
         let confidence =
-            Confidence { secret: asked.secret.clone(), headers: asked.headers.clone() };
+            CallbackSecrets { secret: asked.secret.clone(), headers: asked.headers.clone() };
         let host = match (url.host_str(), url.port_or_known_default()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             _ => String::new(),

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::lines::{Lines, lines_of};
 use crate::server::TestServer;
 

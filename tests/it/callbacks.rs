@@ -4,7 +4,7 @@ use futurity::{Config, Native};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::receiver::{Receiver, Reply, Seen, at_once};
 use crate::server::{TestServer, future_of};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::process::Home;
 use crate::receiver::{Receiver, Reply};
 use crate::server::TestServer;

@@ -3,7 +3,7 @@
 use futurity::{Config, Queue};
 use serde_json::{Value, json};
 
-use crate::gates::{Gate, ThreadGate, stubborn};
+use crate::gate::{Gate, Latch, returns_when_asked_to_stop};
 use crate::receiver::{Receiver, Reply};
 use crate::server::{Answer, TestServer, future_of};
 
@@ -93,7 +93,7 @@ async fn f4_a_function_that_heeds_the_request_ends_cancelled() {
 
 #[tokio::test]
 async fn f4_a_function_that_returns_a_value_all_the_same_has_succeeded() {
-    let it = with(stubborn()).await;
+    let it = with(returns_when_asked_to_stop()).await;
     let job = it.submit(&json!({"function": "own"})).await;
     let answer = cancel(&it, &job, &json!({"grace_seconds": 3600, "wait_seconds": 60})).await;
     let answer = answer.expect(200).json();
@@ -133,15 +133,15 @@ async fn f4_a_function_that_hears_nothing_is_given_up_after_its_grace() {
 
 #[tokio::test]
 async fn s5_a_thread_that_was_given_up_keeps_its_slot_until_it_really_returns() {
-    let (gate, function) = ThreadGate::blocking();
-    let it = with(function).await;
+    let latch = Latch::default();
+    let it = with(latch.stubborn()).await;
     let job = it.submit(&json!({"function": "own", "queue": "one"})).await;
     let asked = json!({"grace_seconds": 0, "wait_seconds": 60});
     let answer = cancel(&it, &job, &asked).await.expect(200).json();
     assert_eq!(answer["cancelled"], true);
     let next = it.submit(&json!({"function": "echo", "queue": "one"})).await;
     assert_eq!(next["state"], "pending", "one worker is one worker");
-    drop(gate);
+    latch.release();
     assert_eq!(it.wait(&next).await["state"], "succeeded");
 }
 

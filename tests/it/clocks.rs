@@ -7,7 +7,7 @@ use std::time::Duration;
 use futurity::{Call, JobError, task};
 use serde_json::{Value, json};
 
-use crate::gates::{Gate, Nothing, stubborn};
+use crate::gate::{Gate, Nothing, returns_when_asked_to_stop};
 use crate::server::TestServer;
 
 fn path(job: &Value) -> String {
@@ -146,7 +146,8 @@ async fn a_job_that_did_not_start_in_time_fails_as_start_timeout() {
 
 #[tokio::test]
 async fn an_attempt_that_takes_too_long_fails_as_run_timeout_also_if_it_then_returns() {
-    let build = |builder: futurity::Builder| builder.function("stubborn", stubborn());
+    let build =
+        |builder: futurity::Builder| builder.function("stubborn", returns_when_asked_to_stop());
     let server = TestServer::with(|config| config, build).await;
     for function in ["sleep", "stubborn"] {
         let args = if function == "sleep" { json!([3600]) } else { json!([]) };

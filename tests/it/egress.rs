@@ -4,7 +4,7 @@
 use futurity::{Config, Queue};
 use serde_json::{Value, json};
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::receiver::{Receiver, Reply};
 use crate::server::TestServer;
 

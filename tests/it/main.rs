@@ -1,17 +1,6 @@
 //! Integration tests: a real server on a port of its own, a real SQLite file, through HTTP.
 
-mod contract;
-mod gate;
-mod gates;
-mod lines;
-mod process;
-mod programs;
-mod raw;
-mod receiver;
-mod server;
-mod sse;
-mod trace;
-mod wire;
+mod harness;
 
 mod access_log;
 mod as_completed;
@@ -88,3 +77,6 @@ mod waiting;
 mod wall_clock;
 mod webhook_secrets;
 mod workers;
+
+// The tests name them by their short names: `crate::server::TestServer`.
+use harness::{contract, gate, lines, process, programs, raw, receiver, server, sse, trace, wire};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::gates::Nothing;
+use crate::gate::Nothing;
 use crate::receiver::{Receiver, Reply};
 use crate::server::TestServer;
 

@@ -1,4 +1,5 @@
-//! The functions of the README, as they stand there: an image tool as a command, and the worker that is copied.
+//! Functions and settings of the pages, as they stand there: an image tool as a command, the worker that is copied, the
+//! first configuration.
 
 use std::process::Command;
 
@@ -7,23 +8,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::process::Home;
-use crate::programs::{python, script};
+use crate::programs::{script, search_path};
 
 const README: &str = include_str!("../../README.md");
+const FUNCTIONS: &str = include_str!("../../docs/functions.md");
 const WORKER: &str = include_str!("../../examples/worker.py");
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
-/// The block of TOML in which `mark` stands.
-fn block(mark: &str) -> &'static str {
-    let blocks = README.split("```toml\n").skip(1).filter_map(|text| text.split_once("```"));
+/// The block of TOML on `page` in which `mark` stands.
+fn block(page: &'static str, mark: &str) -> &'static str {
+    let blocks = page.split("```toml\n").skip(1).filter_map(|text| text.split_once("```"));
     blocks.map(|(block, _)| block).find(|block| block.contains(mark)).expect("a block")
-}
-
-/// A directory where the directories of the image tool and of Python are looked for.
-fn search_path() -> String {
-    let python =
-        std::path::Path::new(python()).parent().expect("a directory").display().to_string();
-    format!("{python}:/usr/local/bin:/usr/bin:/bin")
 }
 
 /// Width and height of a PNG image (RFC 2083, section 4.1.1).
@@ -37,7 +32,7 @@ fn size_of(image: &[u8]) -> (u32, u32) {
 async fn the_worker_of_the_readme_computes_factorials() {
     let home = Home::new();
     script(&home, "worker.py", WORKER);
-    script(&home, "futurity.toml", block("[workers.python]"));
+    script(&home, "futurity.toml", block(README, "[workers.python]"));
     let mut command = home.command(&["--listen", "127.0.0.1:0"]);
     command.env("PATH", search_path());
     let it = home.start_as(command).await;
@@ -50,7 +45,7 @@ async fn the_worker_of_the_readme_computes_factorials() {
 }
 
 #[tokio::test]
-async fn the_thumbnail_of_the_readme_is_made_by_a_real_program_from_the_bytes_of_the_job() {
+async fn the_thumbnail_of_the_pages_is_made_by_a_real_program_from_the_bytes_of_the_job() {
     let made = Command::new("gm")
         .args(["convert", "-size", "640x480", "gradient:#ff0000-#0000ff", "png:-"])
         .output();
@@ -60,7 +55,7 @@ async fn the_thumbnail_of_the_readme_is_made_by_a_real_program_from_the_bytes_of
     };
     assert_eq!(size_of(&made.stdout), (640, 480));
     let home = Home::new();
-    script(&home, "futurity.toml", block("[functions.\"image.thumbnail\"]"));
+    script(&home, "futurity.toml", block(FUNCTIONS, "[functions.\"image.thumbnail\"]"));
     let mut command = home.command(&["--listen", "127.0.0.1:0"]);
     command.env("PATH", search_path());
     let it = home.start_as(command).await;
@@ -80,4 +75,13 @@ async fn the_thumbnail_of_the_readme_is_made_by_a_real_program_from_the_bytes_of
     assert_eq!(error["type"], "CalledProcessError", "{error}");
     assert!(error["traceback"].as_str().expect("text").contains("gm convert"), "{error}");
     it.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_of_the_readme_is_taken() {
+    let home = Home::new();
+    script(&home, "futurity.toml", block(README, "[queues.downloads]"));
+    let finished = home.run(&["config"]).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    assert!(finished.output.contains("hooks.corp.example:443"), "{}", finished.output);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futurity::{Call, JobError, task};
 use serde_json::{Value, json};
 
-use crate::gates::Nothing;
+use crate::gate::Nothing;
 use crate::server::TestServer;
 
 fn retried(more: &Value) -> Value {

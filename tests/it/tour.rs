@@ -1,4 +1,4 @@
-//! The README's tour, typed as it stands: only ports and paths of built programs are others.
+//! The lines of the README and of the tour, typed as they stand: only ports and paths of built programs are others.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -11,10 +11,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+use crate::programs::search_path;
+
 const README: &str = include_str!("../../README.md");
+const TOUR: &str = include_str!("../../docs/tour.md");
+const WORKER: &str = include_str!("../../examples/worker.py");
+/// The loop at the end of the worker, above which the README puts a function.
+const LOOP: &str = "for line in IN:\n";
 const FUTURITY: &str = env!("CARGO_BIN_EXE_futurity");
-/// The server as the tour starts it, in the first terminal.
-const START: &str = "cargo run --release -- --allow-loopback-egress";
+/// The program as the pages start it, in the first terminal.
+const START: &str = "cargo run --release";
 /// Printed behind each block, so that its end is seen.
 const END: &str = "end of the block";
 /// No block of the tour takes longer.
@@ -34,9 +40,10 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(data_dir: &Path, listen: &str) -> Self {
+    fn open(directory: &Path, data_dir: &Path, listen: &str) -> Self {
         let mut shell = Command::new("bash")
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(directory)
+            .env("PATH", search_path())
             .env("FUTURITY_DATA_DIR", data_dir)
             .env("FUTURITY_LISTEN", listen)
             .env("no_proxy", "127.0.0.1")
@@ -109,9 +116,8 @@ impl Drop for Terminal {
 }
 
 /// The server in the first terminal, and where it listens.
-fn server(block: &Block, data_dir: &Path, listen: &str) -> (Terminal, String) {
-    let mut terminal = Terminal::open(data_dir, listen);
-    terminal.types(&block.lines.replace(START, &format!("{FUTURITY} --allow-loopback-egress")));
+fn server(block: &Block, mut terminal: Terminal) -> (Terminal, String) {
+    terminal.types(&block.lines.replace(START, FUTURITY).replace(" -- ", " "));
     let greeting = terminal.shows(|line| line.starts_with("futurity is listening on"));
     let greeting = greeting.last().expect("a greeting");
     let address = greeting.rsplit('/').next().expect("an address").to_owned();
@@ -120,22 +126,25 @@ fn server(block: &Block, data_dir: &Path, listen: &str) -> (Terminal, String) {
     (terminal, address)
 }
 
-fn tour() -> Vec<Block> {
-    let (_, rest) = README.split_once("## The tour\n").expect("a tour");
-    let (tour, _) = rest.split_once("\n## ").expect("an end of the tour");
+/// The lines of a page that are typed, and what they show. Blocks of other kinds are not typed.
+fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    let mut fences = tour.split("```");
+    let mut fences = page.split("```");
     while let (Some(_prose), Some(fenced)) = (fences.next(), fences.next()) {
         let (kind, lines) = fenced.split_once('\n').expect("a kind of block");
-        assert!(matches!(kind, "sh" | "text"), "a block of {kind:?} in the tour");
-        match blocks.last_mut() {
-            Some(block) if kind == "text" => {
-                block.expected = lines.lines().map(str::to_owned).collect();
-            }
-            _ => blocks.push(Block { lines: lines.to_owned(), expected: Vec::new() }),
+        match (kind, blocks.last_mut()) {
+            ("text", Some(block)) => block.expected = lines.lines().map(str::to_owned).collect(),
+            ("sh", _) => blocks.push(Block { lines: lines.to_owned(), expected: Vec::new() }),
+            _ => {}
         }
     }
     blocks
+}
+
+/// The first block of a page in that language.
+fn block_of<'a>(page: &'a str, kind: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("```{kind}\n")).expect("such a block");
+    rest.split_once("```").expect("its end").0
 }
 
 /// Whether `line` is `pattern`, in which each `…` stands for anything.
@@ -165,17 +174,18 @@ fn on_this_machine(text: &str, address: &str, ports: &[u16; 2]) -> String {
         .replace("cargo run -q --release --", FUTURITY)
 }
 
-#[test]
-fn the_tour_of_the_readme_works_as_it_stands() {
-    let dir = TempDir::new().expect("a directory");
-    let blocks = tour();
+/// Types the lines of a page into two terminals that stand in `directory`, and looks at what they show.
+fn types_the_lines_of(page: &str, directory: &Path) {
+    let data = TempDir::new().expect("a directory");
+    let blocks = blocks(page);
     let ports = [free_port(), free_port()];
-    let (mut first, address) = server(&blocks[0], dir.path(), "127.0.0.1:0");
-    let mut second = Terminal::open(dir.path(), "127.0.0.1:0");
+    let terminal = |listen: &str| Terminal::open(directory, data.path(), listen);
+    let (mut first, address) = server(&blocks[0], terminal("127.0.0.1:0"));
+    let mut second = terminal("127.0.0.1:0");
     for block in &blocks[1..] {
         if block.lines.starts_with(START) {
             first.interrupts();
-            (first, _) = server(block, dir.path(), &address);
+            (first, _) = server(block, terminal(&address));
             continue;
         }
         let here = |text: &str| on_this_machine(text, &address, &ports);
@@ -187,4 +197,23 @@ fn the_tour_of_the_readme_works_as_it_stands() {
         }
     }
     first.interrupts();
+}
+
+#[test]
+fn the_tour_works_as_it_stands() {
+    types_the_lines_of(TOUR, Path::new(env!("CARGO_MANIFEST_DIR")));
+}
+
+/// In a directory with the worker and the settings that the README asks for.
+#[test]
+fn the_lines_of_the_readme_work_as_they_stand() {
+    let directory = TempDir::new().expect("a directory");
+    let write = |name: &str, text: &str| {
+        std::fs::write(directory.path().join(name), text).expect("a file");
+    };
+    assert!(WORKER.contains(LOOP), "where the README says that it is");
+    let function = format!("{}\n\n{LOOP}", block_of(README, "python"));
+    write("worker.py", &WORKER.replace(LOOP, &function));
+    write("futurity.toml", block_of(README, "toml"));
+    types_the_lines_of(README, directory.path());
 }

@@ -3,7 +3,7 @@
 use futurity::Config;
 use serde_json::{Value, json};
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::server::{Answer, TestServer};
 
 const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";

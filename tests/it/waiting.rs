@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::server::{TestServer, send};
 
 fn path(job: &Value, rest: &str) -> String {

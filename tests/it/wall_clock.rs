@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::gates::Gate;
+use crate::gate::Gate;
 use crate::receiver::{Receiver, Reply};
 use crate::server::{REQUEST_LIMIT, TestServer};
 

@@ -10,7 +10,7 @@ use crate::domain::callback::{Answer, DeliveryAttempt};
 use crate::domain::text::head;
 use crate::domain::{Ordinal, Pace, Timestamp};
 use crate::engine::Engine;
-use crate::engine::seal::Confidence;
+use crate::engine::seal::CallbackSecrets;
 use crate::outbound;
 use crate::outbound::{
     CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
@@ -104,7 +104,7 @@ impl Engine {
             Some(sealed) => self.shared.seal.open(due.id, sealed).ok_or_else(|| {
                 store::Error::Damaged("the seal key does not open a callback's secret".to_owned())
             })?,
-            None => Confidence::default(),
+            None => CallbackSecrets::default(),
         };
         // Before anything is sent it is known that it is: if the server dies meanwhile, the next one counts that.
         let made = bodies.made.get_or_try_init(|| self.make_bodies(&bodies)).await?;

@@ -79,18 +79,18 @@ fn prepared(
     parameters: &Parameters,
     arguments: &Json,
 ) -> Result<(Vec<String>, Vec<u8>), JobError> {
-    let misfit = |detail: String| JobError::new("TypeError", detail);
+    let type_error = |detail: String| JobError::new("TypeError", detail);
     #[derive(serde::Deserialize)]
     struct Whole {
         kwargs: Values,
     }
     let Whole { kwargs } =
-        serde_json::from_str(arguments.as_str()).map_err(|error| misfit(error.to_string()))?;
+        serde_json::from_str(arguments.as_str()).map_err(|error| type_error(error.to_string()))?;
     let argv = argv::filled(&command.argv, parameters, &kwargs);
-    let argv = argv.map_err(|(_, detail)| misfit(detail))?;
+    let argv = argv.map_err(|(_, detail)| type_error(detail))?;
     let input = match (&command.settings.stdin, command.input) {
         (Stdin::Json, _) => arguments.as_str().as_bytes().to_vec(),
-        (_, Some(place)) => input_of(parameters, place, &kwargs).map_err(misfit)?,
+        (_, Some(place)) => input_of(parameters, place, &kwargs).map_err(type_error)?,
         (Stdin::None | Stdin::Parameter(_), None) => Vec::new(),
     };
     Ok((argv, input))

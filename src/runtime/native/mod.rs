@@ -100,7 +100,7 @@ where
     F: Fn(&Call, A) -> Result<R, JobError> + Send + Sync + 'static,
 {
     let run = move |call: &Call, arguments: &Json| {
-        let arguments: A = typed(arguments).map_err(|refusal| misfit(&refusal))?;
+        let arguments: A = typed(arguments).map_err(|refusal| type_error(&refusal))?;
         as_json(&function(call, arguments)?)
     };
     native::<A>(Run::Blocking(Arc::new(run)))
@@ -121,7 +121,7 @@ where
         let function = Arc::clone(&function);
         Box::pin(async move {
             let attempt = {
-                let arguments: A = typed(&arguments).map_err(|refusal| misfit(&refusal))?;
+                let arguments: A = typed(&arguments).map_err(|refusal| type_error(&refusal))?;
                 function(call, arguments)
             };
             as_json(&attempt.await?)
@@ -151,7 +151,7 @@ fn typed<A: DeserializeOwned>(arguments: &Json) -> Result<A, Refusal> {
 }
 
 /// Only possible for a job whose function changed after its submission.
-fn misfit(refusal: &Refusal) -> JobError {
+fn type_error(refusal: &Refusal) -> JobError {
     JobError::new("TypeError", refusal.to_string())
 }
 

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        let yaml = include_str!("../../../openapi.yaml");
+        let yaml = include_str!("../../../../openapi.yaml");
         serde_yaml_ng::from_str(yaml).expect("it is YAML")
     }
 

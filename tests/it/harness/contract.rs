@@ -35,7 +35,7 @@ const WRONG_METHOD: [(u16, &str); 7] = [
 /// The contract that stands at the top of the repository.
 pub fn contract() -> &'static Contract {
     static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
-        Contract::parse(include_str!("../../openapi.yaml")).expect("openapi.yaml is usable")
+        Contract::parse(include_str!("../../../openapi.yaml")).expect("openapi.yaml is usable")
     });
     &CONTRACT
 }
@@ -153,7 +153,7 @@ mod tests {
     const JSON: Option<&str> = Some("application/json");
 
     fn document() -> Value {
-        serde_yaml_ng::from_str(include_str!("../../openapi.yaml")).expect("it is YAML")
+        serde_yaml_ng::from_str(include_str!("../../../openapi.yaml")).expect("it is YAML")
     }
 
     fn example(name: &str) -> Value {

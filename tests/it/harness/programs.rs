@@ -1,6 +1,6 @@
 //! Programs for tests: where Python is, and what of a program is still there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -15,6 +15,12 @@ pub fn python() -> &'static str {
         let output = asked.expect("python3, which the tests need");
         String::from_utf8(output.stdout).expect("a path").trim().to_owned()
     })
+}
+
+/// A `PATH` on which Python and the tools of the system are.
+pub fn search_path() -> String {
+    let python = Path::new(python()).parent().expect("a directory").display();
+    format!("{python}:/usr/local/bin:/usr/bin:/bin")
 }
 
 /// A server on `home`, configured by `text`; `PYTHON` in it stands for the path of Python.

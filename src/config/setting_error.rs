@@ -6,12 +6,12 @@ use super::InvalidConfig;
 
 /// What is wrong with a setting, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Misfit {
+pub(crate) struct SettingError {
     key: Vec<String>,
     text: String,
 }
 
-impl Misfit {
+impl SettingError {
     /// Of the setting `name`; of a whole table if it is empty.
     pub(super) fn of(name: &str, text: impl Into<String>) -> Self {
         let key = Some(name.to_owned()).filter(|name| !name.is_empty());
@@ -32,8 +32,8 @@ impl Misfit {
 }
 
 /// Checks that a number is from 1 to `most`.
-pub(super) fn within(name: &str, value: usize, most: usize) -> Result<(), Misfit> {
-    let text = || Misfit::of(name, format!("{value} must be from 1 to {most}"));
+pub(super) fn within(name: &str, value: usize, most: usize) -> Result<(), SettingError> {
+    let text = || SettingError::of(name, format!("{value} must be from 1 to {most}"));
     if (1..=most).contains(&value) { Ok(()) } else { Err(text()) }
 }
 
@@ -42,24 +42,24 @@ pub(super) fn between(
     name: &str,
     value: usize,
     (least, most): (usize, usize),
-) -> Result<(), Misfit> {
-    let text = || Misfit::of(name, format!("{value} must be from {least} to {most}"));
+) -> Result<(), SettingError> {
+    let text = || SettingError::of(name, format!("{value} must be from {least} to {most}"));
     if (least..=most).contains(&value) { Ok(()) } else { Err(text()) }
 }
 
 /// Checks that a number is at most `most`; 0 allows nothing.
-pub(super) fn at_most(name: &str, value: usize, most: usize) -> Result<(), Misfit> {
-    let text = || Misfit::of(name, format!("{value} must be at most {most}"));
+pub(super) fn at_most(name: &str, value: usize, most: usize) -> Result<(), SettingError> {
+    let text = || SettingError::of(name, format!("{value} must be at most {most}"));
     if value <= most { Ok(()) } else { Err(text()) }
 }
 
 /// Checks that a time is from a tenth of a second to `most`.
-pub(super) fn seconds(name: &str, value: f64, most: f64) -> Result<(), Misfit> {
-    let text = || Misfit::of(name, format!("{value} must be from 0.1 to {most}"));
+pub(super) fn seconds(name: &str, value: f64, most: f64) -> Result<(), SettingError> {
+    let text = || SettingError::of(name, format!("{value} must be from 0.1 to {most}"));
     if (0.1..=most).contains(&value) { Ok(()) } else { Err(text()) }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for SettingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |name: &String| match name.contains('.') {
             true => format!("\"{name}\""),
@@ -73,8 +73,8 @@ impl fmt::Display for Misfit {
     }
 }
 
-impl From<Misfit> for InvalidConfig {
-    fn from(misfit: Misfit) -> Self {
-        Self(misfit.to_string())
+impl From<SettingError> for InvalidConfig {
+    fn from(error: SettingError) -> Self {
+        Self(error.to_string())
     }
 }
