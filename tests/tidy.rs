@@ -30,6 +30,15 @@ mod modules;
 #[path = "tidy/rules.rs"]
 mod rules;
 
+#[path = "tidy/pages.rs"]
+mod pages;
+
+#[path = "tidy/names.rs"]
+mod names;
+
+#[path = "tidy/words.rs"]
+mod words;
+
 #[path = "tidy/snippets.rs"]
 mod snippets;
 

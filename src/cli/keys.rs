@@ -21,9 +21,9 @@ const OPENED: &str = "nobody on this machine needs a key now, if the server list
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum KeysCommand {
     /// Make a key and print it; it is shown this once
-    Create(Options),
+    Create(CreateOptions),
     /// List the keys, without their secrets
     List,
     /// Take a key back
@@ -37,7 +37,7 @@ pub(super) enum Command {
 
 /// What a new key is to be.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct CreateOptions {
     /// What it is for
     #[arg(long, default_value = "")]
     name: String,
@@ -74,20 +74,20 @@ impl From<Allowed> for Scope {
 }
 
 /// Carries it out.
-pub(super) fn run(command: Command, config: &Config) -> Result<(), Failure> {
+pub(super) fn run(command: KeysCommand, config: &Config) -> Result<(), Failure> {
     prepare_data_dir(config)?;
     let keys = Keys::new(&config.data_dir);
     let failure = |source| Failure::Io { context: "the keys cannot be changed".to_owned(), source };
     match command {
-        Command::Create(options) => {
+        KeysCommand::Create(options) => {
             let (key, text) = keys.create(options.asked(), wall_clock()).map_err(failure)?;
             say(&text)?;
             let_servers_see();
             let (id, scopes) = (&key.id, words(&key));
             say_error(&format!("key {id} made, for {scopes}; it is not shown again"));
         }
-        Command::List => keys.list().map_err(failure)?.iter().try_for_each(show)?,
-        Command::Revoke { id } => {
+        KeysCommand::List => keys.list().map_err(failure)?.iter().try_for_each(show)?,
+        KeysCommand::Revoke { id } => {
             let Some(left) = keys.revoke(&id).map_err(failure)? else {
                 let source = std::io::Error::other(format!("there is no key {id}"));
                 return Err(failure(source));
@@ -98,7 +98,7 @@ pub(super) fn run(command: Command, config: &Config) -> Result<(), Failure> {
                 say_error(LAST_REVOKED);
             }
         }
-        Command::Open => {
+        KeysCommand::Open => {
             keys.open().map_err(failure)?;
             let_servers_see();
             say_error(OPENED);
@@ -107,7 +107,7 @@ pub(super) fn run(command: Command, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Options {
+impl CreateOptions {
     fn asked(self) -> NewKey {
         let millis = |it: Duration| i64::try_from(it.as_millis()).unwrap_or(i64::MAX);
         NewKey {

@@ -9,7 +9,7 @@ use super::{prepare_data_dir, runtime, say};
 
 /// What to expect, and how to answer.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct ListenOptions {
     /// Port on 127.0.0.1; 0 picks one
     #[arg(long, default_value_t = 9000)]
     port: u16,
@@ -31,9 +31,9 @@ pub(super) struct Options {
 }
 
 /// Shows what comes, until the process ends.
-pub(super) fn run(options: Options, config: &Config) -> Result<(), Failure> {
+pub(super) fn run(options: ListenOptions, config: &Config) -> Result<(), Failure> {
     prepare_data_dir(config)?;
-    let Options { port, secret, answer, retry_after, hang, times } = options;
+    let ListenOptions { port, secret, answer, retry_after, hang, times } = options;
     let reaction = match (hang, answer) {
         (true, _) => Some(Reaction::Silence),
         (false, answer) => answer.map(|status| Reaction::Status(status, retry_after)),

@@ -41,7 +41,7 @@ enum Command {
     Health,
     /// API keys: who may use the service
     #[command(subcommand)]
-    Keys(keys::Command),
+    Keys(keys::KeysCommand),
     /// Look through the data directory, which no server may use, for what must not be; exit 0 or 65
     Fsck,
     /// Copy the data directory into one file, also while a server runs
@@ -55,11 +55,11 @@ enum Command {
         file: PathBuf,
     },
     /// Receive webhooks on this machine, verify and show them: for development
-    Listen(listen::Options),
+    Listen(listen::ListenOptions),
     /// Print the secret that signs webhooks, made if there is none; or replace it
     WebhookSecret {
         #[command(subcommand)]
-        command: Option<webhook_secret::Command>,
+        command: Option<webhook_secret::WebhookSecretCommand>,
     },
 }
 

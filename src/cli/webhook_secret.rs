@@ -10,7 +10,7 @@ use super::{let_servers_see, prepare_data_dir, say, say_error};
 
 /// What to do with the secret.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum WebhookSecretCommand {
     /// Make a new secret and print it; for a day, the old one signs beside it
     Rotate {
         /// The old one signs no more: for a secret that others know
@@ -20,14 +20,14 @@ pub(super) enum Command {
 }
 
 /// Prints the secret, or replaces it.
-pub(super) fn run(command: Option<&Command>, config: &Config) -> Result<(), Failure> {
+pub(super) fn run(command: Option<&WebhookSecretCommand>, config: &Config) -> Result<(), Failure> {
     prepare_data_dir(config)?;
     let failure =
         |source| Failure::Io { context: "the secret cannot be read or kept".to_owned(), source };
     let secrets = WebhookSecrets::open(&config.data_dir).map_err(failure)?;
     match command {
         None => say(&secrets.newest().map_err(failure)?.to_text())?,
-        Some(Command::Rotate { at_once }) => {
+        Some(WebhookSecretCommand::Rotate { at_once }) => {
             let new = secrets.rotate(wall_clock(), *at_once).map_err(failure)?;
             let_servers_see();
             say(&new.to_text())?;

@@ -35,7 +35,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// What the deliverer needs to know.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct DelivererConfig {
     /// When deliveries are tried.
     pub schedule: Schedule,
     /// A POST takes at most this long, from connecting to the end of the answer.

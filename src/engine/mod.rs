@@ -65,7 +65,7 @@ pub use callbacks::CallbackPage;
 pub use cancel_many::{CancelMany, Meant};
 pub use changes::{Followed, Following};
 pub use clock::{Clock, Wall};
-pub use deliverer::Config as DelivererConfig;
+pub use deliverer::DelivererConfig;
 pub use error::{Caller, Error};
 pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use job_events::{JobEvent, JobEvents, JobPlace};

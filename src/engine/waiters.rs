@@ -32,7 +32,7 @@ pub(super) struct Waiters {
 #[derive(Debug, Default)]
 struct Table {
     jobs: HashMap<JobId, Watchers>,
-    batches: HashMap<BatchId, batches::Watched>,
+    batches: HashMap<BatchId, batches::BatchReaders>,
     /// Entries of `jobs`, all told.
     watched: usize,
     requests: usize,

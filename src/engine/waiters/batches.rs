@@ -10,7 +10,7 @@ use super::{Error, Place, Table, Waiters, lock};
 
 /// Those who wait for one batch.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct BatchReaders {
     readers: usize,
     changed: watch::Sender<()>,
 }
@@ -23,7 +23,7 @@ impl Waiters {
         let watched = table
             .batches
             .entry(id)
-            .or_insert_with(|| Watched { readers: 0, changed: watch::Sender::new(()) });
+            .or_insert_with(|| BatchReaders { readers: 0, changed: watch::Sender::new(()) });
         watched.readers += 1;
         let changed = watched.changed.subscribe();
         drop(table);
