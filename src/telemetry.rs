@@ -26,9 +26,6 @@ pub struct Log {
 
 impl Log {
     /// Starts logging through `writer`. Only the first call of a process counts.
-    ///
-    /// # Errors
-    /// [`InvalidConfig`] if `filter` cannot be read.
     pub fn start(filter: &str, format: LogFormat, writer: &Writer) -> Result<Self, InvalidConfig> {
         let (filter, handle) = reload::Layer::new(read(filter)?);
         let rate = Rate::default();
@@ -52,9 +49,6 @@ impl Log {
     }
 
     /// Logs by another filter from now on.
-    ///
-    /// # Errors
-    /// [`InvalidConfig`] if it cannot be read; then nothing changes.
     pub fn filter(&self, filter: &str) -> Result<(), InvalidConfig> {
         let wanted = read(filter)?;
         self.filter.reload(wanted).map_err(|error| InvalidConfig(format!("log: {error}")))

@@ -12,9 +12,6 @@ const LEFT_BEHIND: [&str; 5] =
     [DATABASE_FILE, ADDRESS_FILE, SEAL_KEY_FILE, keys::FILE, keys::LOCK_FILE];
 
 /// Says that nobody needs a key where a data directory begins, if only this machine reaches the server.
-///
-/// # Errors
-/// Others reach it too, and there is no key: whoever can reach a server can run its functions.
 pub(super) fn settle(config: &Config, keys: &Keys) -> Result<(), Failure> {
     let begins = !LEFT_BEHIND.iter().any(|name| config.data_dir.join(name).exists());
     if begins && config.is_local() {

@@ -8,9 +8,6 @@ use super::Failure;
 
 /// Those that sign webhooks, and the key that seals what callbacks give in confidence. Where there is none it is made, but no other key
 /// in the place of one that is lost: what that has sealed would never open again, and nobody would be told.
-///
-/// # Errors
-/// A file cannot be read or made; the key is lost, and there is something that it has sealed.
 pub(super) async fn open(
     config: &Config,
     store: &Store,

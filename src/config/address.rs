@@ -5,9 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize as _, Deserializer};
 
 /// An address with its port; a port alone, or one of `localhost`, is this machine's.
-///
-/// # Errors
-/// What to write.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);

@@ -12,9 +12,6 @@ const WHOLE: [&str; 2] = ["functions", "workers"];
 impl Config {
     /// The names of the settings in which `wanted` differs: those that a running server takes over, and those that it
     /// does not.
-    ///
-    /// # Errors
-    /// [`InvalidConfig`], for a path that no file can name.
     pub(crate) fn changes(
         &self,
         wanted: &Self,

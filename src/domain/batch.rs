@@ -166,7 +166,6 @@ impl Counts {
 /// A batch as it stands at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Its name.
     pub id: BatchId,
     /// Its place in the order of submission, among the jobs.
     pub ordinal: Ordinal,

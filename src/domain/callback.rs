@@ -20,7 +20,6 @@ impl fmt::Display for CallbackId {
 /// A callback to be kept: a URL to tell when a job is done (F13).
 #[derive(Clone)]
 pub struct NewCallback {
-    /// Its name.
     pub id: CallbackId,
     /// Where to POST.
     pub url: String,
@@ -200,7 +199,6 @@ impl StateCounts {
 /// A callback with its delivery.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Callback {
-    /// Its name.
     pub id: CallbackId,
     /// Whose it is.
     pub owner: Owner,
@@ -264,9 +262,6 @@ impl Schedule {
 
     /// A schedule of these waits. The first is that before the first attempt: 0, for a callback is told at
     /// once.
-    ///
-    /// # Errors
-    /// [`Invalid`] for none, too many, one that is too long, or a first one that is not 0.
     pub fn new(seconds: Vec<u32>) -> Result<Self, Invalid> {
         if !(1..=Self::ATTEMPTS_MAX).contains(&seconds.len()) {
             return Err(Invalid::new(format!("must name 1 to {} waits", Self::ATTEMPTS_MAX)));

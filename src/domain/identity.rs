@@ -12,9 +12,6 @@ impl IdempotencyKey {
     pub const LENGTH_MAX: usize = 255;
 
     /// Checks `key`.
-    ///
-    /// # Errors
-    /// [`Invalid`] with the rule, if the key does not follow it.
     pub fn new(key: &str) -> Result<Self, Invalid> {
         let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
         if (1..=Self::LENGTH_MAX).contains(&key.len()) && key.bytes().all(is_printable) {

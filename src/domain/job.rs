@@ -149,9 +149,6 @@ pub struct Priority(i8);
 
 impl Priority {
     /// Checks `value`.
-    ///
-    /// # Errors
-    /// [`Invalid`] beyond −100 or 100.
     pub fn new(value: i64) -> Result<Self, Invalid> {
         match i8::try_from(value) {
             Ok(value) if (-100..=100).contains(&value) => Ok(Self(value)),

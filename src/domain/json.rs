@@ -64,7 +64,6 @@ impl Json {
         EMPTY.clone()
     }
 
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.get()

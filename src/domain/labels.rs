@@ -13,9 +13,6 @@ impl Tags {
     pub const LENGTH_MAX: usize = 64;
 
     /// Checks `tags`.
-    ///
-    /// # Errors
-    /// [`Invalid`] for too many, an empty one, or one that is too long.
     pub fn new(tags: Vec<String>) -> Result<Self, Invalid> {
         let legal = |tag: &String| (1..=Self::LENGTH_MAX).contains(&tag.chars().count());
         if tags.len() > Self::COUNT_MAX || !tags.iter().all(legal) {
@@ -50,9 +47,6 @@ impl Metadata {
     pub const BYTES_MAX: usize = 20 * 1024;
 
     /// Checks `entries`, whose keys must differ.
-    ///
-    /// # Errors
-    /// [`Invalid`] for too many entries, a key or value that is too long, or too many bytes.
     pub fn new(entries: Vec<(String, String)>) -> Result<Self, Invalid> {
         let legal = |(key, value): &(String, String)| {
             (1..=Self::KEY_LENGTH_MAX).contains(&key.chars().count())

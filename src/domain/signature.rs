@@ -13,7 +13,6 @@ const NAMES_BYTES: usize = 64;
 /// One parameter. All of ours are positional-or-keyword, in the order of the signature.
 #[derive(Clone, PartialEq)]
 pub struct Parameter {
-    /// Its name.
     pub name: String,
     /// Whether a call must give it.
     pub required: bool,
@@ -76,9 +75,6 @@ pub enum BindError {
 impl Signature {
     /// Binds positional and keyword arguments to the parameters: a JSON object from each given
     /// parameter's name to its value, in the signature's order.
-    ///
-    /// # Errors
-    /// [`BindError`], worded as Python's `TypeError`.
     pub fn bind(
         &self,
         function: &FunctionName,

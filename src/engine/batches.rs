@@ -102,9 +102,6 @@ impl Common {
 impl Engine {
     /// Submits a batch: all of its calls, in one commit, or none (E4). A request that has a key makes one
     /// batch however often it comes.
-    ///
-    /// # Errors
-    /// [`Error`] that says what to change in the request, or that the server cannot take it now.
     pub async fn submit_batch(&self, new: NewBatch) -> Result<SubmittedBatch, Error> {
         let identity = new.common.identity.clone();
         let batch = match self.checked_batch(new).await {
@@ -218,9 +215,6 @@ impl Engine {
     }
 
     /// The batch as it stands now.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`], [`Error::Expired`].
     pub async fn batch(&self, id: BatchId) -> Result<Batch, Error> {
         match self.shared.store.batch(id).await? {
             Some(batch) => Ok(batch),
@@ -229,9 +223,6 @@ impl Engine {
     }
 
     /// The batch when it is done, or as it stands after `wait`. Ending the wait cancels nothing.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`], [`Error::TooManyWaiters`].
     pub async fn wait_batch(&self, id: BatchId, wait: Duration) -> Result<Batch, Error> {
         if wait.is_zero() {
             return self.batch(id).await;
@@ -261,9 +252,6 @@ impl Engine {
     }
 
     /// One page of the batches, newest first.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn batches(
         &self,
         below: Option<Ordinal>,
@@ -274,9 +262,6 @@ impl Engine {
 
     /// Cancels what is not done of a batch: none of it starts any more, and what runs is asked to stop. Gives
     /// the batch when all is done, or as it stands after `wait`.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`], [`Error::TooManyWaiters`].
     pub async fn cancel_batch(&self, id: BatchId, wait: Duration) -> Result<Batch, Error> {
         let watch = self.shared.waiters.watch_batch(id)?;
         let deadline = Instant::now() + wait;
@@ -286,9 +271,6 @@ impl Engine {
     }
 
     /// Adds a callback to a batch. If what it waits for has come about, it is told at once (F14).
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`], or what is wrong with the callback.
     pub async fn add_batch_callback(
         &self,
         id: BatchId,
@@ -306,9 +288,6 @@ impl Engine {
     }
 
     /// The ids of the jobs of a batch, in the order of the calls, to wait for them.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`], [`Error::BatchTooLarge`].
     pub async fn jobs_of_batch(&self, id: BatchId) -> Result<Vec<JobId>, Error> {
         let batch = self.batch(id).await?;
         let (total, most) = (batch.counts.total, WAITED_MAX);

@@ -28,9 +28,6 @@ pub struct RedeliveryCounts {
 
 impl Engine {
     /// Adds a callback. If the job is done, it is told at once (F14).
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or what is wrong with the callback.
     pub async fn add_callback(&self, id: JobId, asked: CallbackRequest) -> Result<Callback, Error> {
         let new = self.checked_callback(None, &asked)?;
         let job = self.get(id).await?;
@@ -45,9 +42,6 @@ impl Engine {
     }
 
     /// One page of a job's callbacks, in the order they were added.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
     pub async fn callbacks(&self, id: JobId, page: CallbackTurn) -> Result<CallbackPage, Error> {
         let job = self.get(id).await?;
         let (callbacks, next) = self.shared.store.callbacks(job.ordinal, page).await?;
@@ -55,9 +49,6 @@ impl Engine {
     }
 
     /// The same of a batch.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`].
     pub async fn batch_callbacks(
         &self,
         id: BatchId,
@@ -69,9 +60,6 @@ impl Engine {
     }
 
     /// How many of a job's callbacks are in each state; none if it has none.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn callback_states(&self, job: &Job) -> Result<Option<StateCounts>, Error> {
         if !job.may_have_callbacks {
             return Ok(None);
@@ -81,9 +69,6 @@ impl Engine {
     }
 
     /// One page of the callbacks that pass `filter`, of all jobs and batches, the newest first.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn list_callbacks(
         &self,
         filter: &CallbackFilter,
@@ -96,18 +81,12 @@ impl Engine {
     }
 
     /// How many deliveries are in each state, of all callbacks.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn delivery_counts(&self) -> Result<StateCounts, Error> {
         Ok(self.shared.store.delivery_counts().await?)
     }
 
     /// Tells a callback once more, at once: the same id and bytes, the whole schedule anew. Gives the
     /// callback as it stands then.
-    ///
-    /// # Errors
-    /// [`Error::CallbackNotFound`], [`Error::CallbackWaits`], [`Error::CallbackPending`].
     pub async fn redeliver(&self, id: CallbackId) -> Result<Callback, Error> {
         match self.shared.store.redeliver(id, self.now()).await? {
             Redelivery::Due => {
@@ -123,9 +102,6 @@ impl Engine {
     /// Tells every callback that passes `filter` and whose delivery is over once more; only counts them if
     /// it is `dry`. It goes on when whoever asked hangs up. If the server ends meanwhile, the rest stays as
     /// it was, and is what the same filter finds.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn redeliver_many(
         &self,
         filter: CallbackFilter,
@@ -170,9 +146,6 @@ impl Engine {
     }
 
     /// Takes a callback away, with what was, or was to be, delivered. A POST on its way may still arrive.
-    ///
-    /// # Errors
-    /// [`Error::CallbackNotFound`].
     pub async fn drop_callback(&self, id: CallbackId) -> Result<(), Error> {
         if self.shared.store.drop_callback(id, self.now()).await? {
             return Ok(());

@@ -26,7 +26,6 @@ pub enum Meant {
 /// A cancel of many.
 #[derive(Clone, Debug)]
 pub struct CancelMany {
-    /// Which.
     pub meant: Meant,
     /// What becomes of those that run.
     pub mode: CancelMode,
@@ -43,9 +42,6 @@ enum Search {
 impl Engine {
     /// Cancels many jobs (F3, F4), and says how many when all is done. Whoever asked may go away meanwhile:
     /// that changes nothing.
-    ///
-    /// # Errors
-    /// A failure of the disk: then some may be cancelled and others not.
     pub async fn cancel_many(&self, asked: CancelMany) -> Result<CancelCounts, Error> {
         if asked.dry_run {
             return self.count(asked).await;

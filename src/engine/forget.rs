@@ -9,9 +9,6 @@ use super::{Engine, Error};
 
 impl Engine {
     /// Forgets a job that is done, at once: nothing is left to tell of it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Expired`]; [`Error::NotDone`], [`Error::DeliveryOpen`], [`Error::OfBatch`].
     pub async fn forget(&self, id: JobId) -> Result<(), Error> {
         match self.shared.store.forget(id, self.now()).await? {
             Forgetting::Forgotten => Ok(()),

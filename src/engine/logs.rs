@@ -12,9 +12,6 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// The lines of a job's log behind `after`, those of a running attempt included.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Expired`].
     pub async fn log(&self, id: JobId, after: LogPlace) -> Result<Vec<LogLine>, Error> {
         let job = self.get(id).await?;
         self.log_lines(job.ordinal, after).await

@@ -22,10 +22,6 @@ pub struct Completed {
 impl Engine {
     /// Completes a manual job with a value or an error: Python's `set_result` and `set_exception`. The first
     /// end stands; the same one again changes nothing and is no error (F20).
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::NotManual`]; [`Error::AlreadyDone`] if it has another end, as Python's
-    /// `InvalidStateError`.
     pub async fn complete(
         &self,
         id: JobId,

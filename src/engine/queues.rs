@@ -38,18 +38,12 @@ pub struct ShutdownRequest {
 
 impl Engine {
     /// All queues, by name.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn queues(&self) -> Result<Vec<QueueNow>, Error> {
         let queues = self.shared.store.queues().await?;
         self.with_ages(queues).await
     }
 
     /// The queue of that name.
-    ///
-    /// # Errors
-    /// [`Error::QueueNotFound`].
     pub async fn queue(&self, name: &QueueName) -> Result<QueueNow, Error> {
         let queue = self.shared.store.queue(name.clone()).await.map_err(of_queue)?;
         self.with_age(queue).await
@@ -57,9 +51,6 @@ impl Engine {
 
     /// Makes a queue, or changes what is given of one: at once, also while its jobs run (E17). One that
     /// was shut down takes jobs again.
-    ///
-    /// # Errors
-    /// [`Error::TooManyQueues`], or a failure of the disk.
     pub async fn set_queue(
         &self,
         name: &QueueName,
@@ -71,9 +62,6 @@ impl Engine {
     }
 
     /// Starts nothing from the queue, or goes on with it. What runs is left alone.
-    ///
-    /// # Errors
-    /// [`Error::QueueNotFound`], or a failure of the disk.
     pub async fn pause_queue(&self, name: &QueueName, paused: bool) -> Result<QueueNow, Error> {
         let change = if paused { QueueChange::Pause } else { QueueChange::Resume };
         let ordered = self.order(name, change).await?;
@@ -82,10 +70,6 @@ impl Engine {
 
     /// Shuts a queue down (E12), and waits until it is drained or the wait is over. Gives the queue as it
     /// stands then, and how many waiting jobs were cancelled. Ending the wait changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::QueueNotFound`], [`Error::TooManyWaiters`] before anything is written, or a failure of
-    /// the disk.
     pub async fn shut_down_queue(
         &self,
         name: &QueueName,

@@ -10,9 +10,6 @@ impl Engine {
     /// Submits the call of a job that failed or was cancelled again, as a new job with the same options. Its
     /// callbacks are not taken along: whoever gave them was told of the job that they were given with. The new job may
     /// have an id that was `chosen`; a request that has an identity makes one job however often it comes.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::NotRetried`], or as [`Engine::submit`].
     pub async fn retry(
         &self,
         id: JobId,

@@ -92,9 +92,6 @@ pub struct WebhookSecrets {
 
 impl WebhookSecrets {
     /// Those in `data_dir`; the first is made if there is none.
-    ///
-    /// # Errors
-    /// An I/O error, or one that says that the file does not hold secrets.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let file = Watched::new(data_dir.join(WEBHOOK_SECRET_FILE), Secrets::READING);
         let it = Self { file };
@@ -116,9 +113,6 @@ impl WebhookSecrets {
     }
 
     /// The current one.
-    ///
-    /// # Errors
-    /// As [`WebhookSecrets::open`].
     pub fn newest(&self) -> io::Result<Secret> {
         Ok(self.load()?.current)
     }
@@ -132,17 +126,11 @@ impl WebhookSecrets {
     }
 
     /// The same, as they stand in the file.
-    ///
-    /// # Errors
-    /// As [`WebhookSecrets::open`].
     pub fn active_in_file(&self, now: Timestamp) -> io::Result<Vec<Secret>> {
         Ok(self.load()?.active(now))
     }
 
     /// Replaces the current one. The one before signs too for a day from `now`, unless `at_once`.
-    ///
-    /// # Errors
-    /// An I/O error, or one that says that the file does not hold secrets.
     pub fn rotate(&self, now: Timestamp, at_once: bool) -> io::Result<Secret> {
         let _alone = self.file.alone()?;
         let old = self.if_there()?;
@@ -193,9 +181,6 @@ fn invalid(text: impl Into<String>) -> io::Error {
 }
 
 /// The key that seals what callbacks give in confidence; made if there is none.
-///
-/// # Errors
-/// An I/O error, or one that says that the file does not hold a key.
 pub fn seal_key(data_dir: &Path) -> io::Result<[u8; 32]> {
     let file = data_dir.join(SEAL_KEY_FILE);
     let text = match std::fs::read_to_string(&file) {
@@ -221,9 +206,6 @@ pub fn opener(key: &[u8; 32]) -> impl Fn(CallbackId, &[u8]) -> bool + use<> {
 }
 
 /// Writes `text` to a new file that only its owner can read, and makes it durable under that name.
-///
-/// # Errors
-/// An I/O error.
 pub fn write_private(file: &Path, text: &str) -> io::Result<()> {
     let new = file.with_extension("new");
     let mut handle =

@@ -13,7 +13,6 @@ use super::{Engine, Error, Held, NewJob};
 /// What came of a submission.
 #[derive(Clone, Debug)]
 pub struct Submitted {
-    /// The job.
     pub job: Arc<Job>,
     /// Whether it was submitted before, by the same request.
     pub is_replay: bool,
@@ -29,9 +28,6 @@ enum Asked {
 impl Engine {
     /// Submits a job and gives it back as it was committed: pending, or already running (E1). A request
     /// that has an identity makes one job however often it comes; then the job is given as it stands.
-    ///
-    /// # Errors
-    /// [`Error`] that says what to change in the request, or that the server cannot take it now.
     pub async fn submit(&self, new: NewJob) -> Result<Submitted, Error> {
         let submission = match self.asked(new).await? {
             Asked::New(submission) => submission,
@@ -46,9 +42,6 @@ impl Engine {
 
     /// Submits a job and waits for its end, at most `wait`. It is subscribed to before it exists, so
     /// nothing is missed and nothing is read again. What is held for its body is let go when the job is on the disk.
-    ///
-    /// # Errors
-    /// As [`Engine::submit`], and [`Error::TooManyWaiters`] before anything is written.
     pub async fn submit_and_wait(
         &self,
         new: NewJob,

@@ -9,9 +9,6 @@ use super::{Engine, Error, waiters};
 
 impl Engine {
     /// The job as it stands now (F6).
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Expired`].
     pub async fn get(&self, id: JobId) -> Result<Arc<Job>, Error> {
         match self.shared.recent.get(id) {
             Some(done) => Ok(done),
@@ -31,9 +28,6 @@ impl Engine {
     }
 
     /// The job when it is done, or as it stands after `wait` (F7, F8). Ending the wait cancels nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
     pub async fn wait(&self, id: JobId, wait: Duration) -> Result<Arc<Job>, Error> {
         if wait.is_zero() {
             return self.get(id).await;
@@ -54,9 +48,6 @@ impl Engine {
 
     /// The job as soon as its version is none of those that `is_known`, or as it stands after `wait`. Ending
     /// the wait changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::TooManyWaiters`].
     pub async fn wait_for_change(
         &self,
         id: JobId,

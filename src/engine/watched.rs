@@ -106,9 +106,6 @@ impl<T> Watched<T> {
     }
 
     /// What it said at a look that began at most [`SEEN_WITHIN`] ago, or after this was asked.
-    ///
-    /// # Errors
-    /// That it cannot be read; so it is if there is no look.
     pub(super) async fn current(&self) -> Content<T> {
         match self.if_fresh(Instant::now(), Clone::clone) {
             Some(content) => content,
@@ -156,17 +153,11 @@ impl<T> Watched<T> {
     }
 
     /// What it says now, as a command reads it.
-    ///
-    /// # Errors
-    /// An I/O error, or that it cannot be parsed.
     pub(super) fn load(&self) -> io::Result<T> {
         self.0.load()
     }
 
     /// Alone until what it gives is dropped: two commands at once must not lose each other's change.
-    ///
-    /// # Errors
-    /// An I/O error.
     pub(super) fn alone(&self) -> io::Result<File> {
         let lock = self.0.file.with_extension("lock");
         let lock =
@@ -347,9 +338,6 @@ pub struct Watcher(Arc<Sleeper>);
 
 impl Watcher {
     /// Looks at once, and then in a thread of its own.
-    ///
-    /// # Errors
-    /// There can be no thread.
     pub fn start(clock: Clock, looks: Vec<Look>) -> io::Result<Self> {
         let sleeper = Arc::new(Sleeper::default());
         for look in &looks {

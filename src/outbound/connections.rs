@@ -37,17 +37,11 @@ impl Connections {
     }
 
     /// Those that this URL needs, among them some that were used before.
-    ///
-    /// # Errors
-    /// [`Error::NoAuthorities`], as long as the system has none: small container images have no certificates.
     pub(super) async fn kept(&self, url: &Url) -> Result<&reqwest::Client, Error> {
         self.of(&self.kept, url, MAX_IDLE_PER_HOST).await
     }
 
     /// Those that this URL needs, each made for its request.
-    ///
-    /// # Errors
-    /// As [`Connections::kept`].
     pub(super) async fn fresh(&self, url: &Url) -> Result<&reqwest::Client, Error> {
         self.of(&self.fresh, url, 0).await
     }

@@ -102,9 +102,6 @@ pub enum Unverified {
 
 /// Checks that a webhook was signed with one of `secrets`, and not long before or after `now_seconds`. `header`
 /// gives the text of a header.
-///
-/// # Errors
-/// [`Unverified`].
 pub fn verify<'a>(
     secrets: &[Secret],
     header: impl Fn(&'static str) -> Option<&'a str>,

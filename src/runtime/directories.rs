@@ -11,9 +11,6 @@ use rustix::path::Arg as _;
 
 /// Takes a directory away with all that is in it, also where its program has taken the right to write from itself, as
 /// caches of modules do.
-///
-/// # Errors
-/// What the system says; then some of it may stay.
 pub(super) fn take_away(directory: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -64,9 +64,6 @@ pub struct Runtime {
 impl Runtime {
     /// Starts the threads, and the processes of the workers. How many calls those can take is told from now on by
     /// what is given along.
-    ///
-    /// # Errors
-    /// When the system gives no more threads or processes.
     pub fn start(config: Config) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Resize>)> {
         let pool = Arc::new(ThreadPool::start(config.threads)?);
         let processes = match &config.processes {

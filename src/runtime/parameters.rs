@@ -149,9 +149,6 @@ impl Parameters {
     }
 
     /// These, as someone has written them down.
-    ///
-    /// # Errors
-    /// [`Invalid`], if one of them is no JSON Schema, or stands there twice.
     pub fn checked(parameters: Vec<Parameter>) -> Result<Self, Invalid> {
         if parameters.len() > PARAMETERS_MAX {
             return Err(Invalid::new(format!(
@@ -205,9 +202,6 @@ impl Parameters {
     }
 
     /// Checks the values of a bound call by the schemas.
-    ///
-    /// # Errors
-    /// [`Refusal::Values`], with a pointer to each that does not fit.
     pub(super) fn check(&self, bound: &Json, given: &Given<'_>) -> Result<(), Refusal> {
         let Some(signature) = &self.signature else { return Ok(()) };
         let validators = self.validators.get_or_init(|| {

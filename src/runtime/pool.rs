@@ -37,9 +37,6 @@ struct Queue {
 
 impl ThreadPool {
     /// Starts `threads` threads.
-    ///
-    /// # Errors
-    /// When the system gives no more threads.
     pub fn start(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         for number in 0..threads {

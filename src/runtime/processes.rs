@@ -64,9 +64,6 @@ struct Shared {
 
 impl Processes {
     /// Starts the spawner, and clears away what an earlier server left.
-    ///
-    /// # Errors
-    /// What the system says; [`io::ErrorKind::Unsupported`] if what is asked for cannot be had.
     pub fn start(places: &Places) -> io::Result<Self> {
         let cgroups = match places.cgroups {
             true => Cgroups::prepare(&places.name),

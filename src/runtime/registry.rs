@@ -81,9 +81,6 @@ impl Function {
     }
 
     /// Binds a call's arguments to the parameters and checks them, as they will be read when the job runs.
-    ///
-    /// # Errors
-    /// [`Refusal`] in words for the caller.
     pub fn bind(&self, args: &Json, kwargs: &Json) -> Result<Json, Refusal> {
         let given = Given::of(args, kwargs)?;
         let parameters = self.parameters();
@@ -129,9 +126,6 @@ pub struct Registry {
 
 impl Registry {
     /// Adds a Rust function; a later one of the same name takes the place of the former.
-    ///
-    /// # Errors
-    /// [`Invalid`] if the name does not follow the rule.
     pub fn add(&mut self, name: &str, native: Native) -> Result<(), Invalid> {
         let name = FunctionName::new(name)?;
         let (description, defaults) = (native.description.clone(), native.defaults.clone());
@@ -143,9 +137,6 @@ impl Registry {
     }
 
     /// Adds a command.
-    ///
-    /// # Errors
-    /// [`Invalid`] if it, or its name, cannot be taken.
     pub fn add_command(
         &mut self,
         name: &str,

@@ -68,9 +68,6 @@ impl<'t> Seen<'t> {
 
 /// Walks a text that is known to be valid JSON; so a string ends where the next bare quote stands, and
 /// a string is a key exactly if it follows `{` or, in an object, a comma.
-///
-/// # Errors
-/// The first thing that not every reader takes.
 pub fn check(text: &str, keys: Keys) -> Result<(), Unreadable> {
     let bytes = text.as_bytes();
     let mut open: Vec<Option<Seen<'_>>> = Vec::new();

@@ -82,9 +82,6 @@ pub struct Command {
 
 impl Command {
     /// Reads what an operator wrote.
-    ///
-    /// # Errors
-    /// [`Invalid`], in words for the operator.
     pub fn new(settings: CommandSettings) -> Result<(Self, Parameters), Invalid> {
         let parameters = settings.parameters.clone().unwrap_or_default();
         let known = match settings.parameters {
@@ -124,9 +121,6 @@ impl Command {
     }
 
     /// The file that it runs, found as the system will find it.
-    ///
-    /// # Errors
-    /// Why there is none.
     pub(super) fn locate(&self) -> Result<PathBuf, String> {
         let program = self.program();
         let is_program = |file: &PathBuf| {

@@ -14,9 +14,6 @@ use super::{Call, CallSecrets, blocking, factorial, http_request, task};
 
 /// Adds `echo`, `sleep`, `raise`, `math.factorial` and `http.request`, which sends through `client` and may be
 /// told to send some of `secrets`.
-///
-/// # Errors
-/// None in practice: the names are legal.
 pub fn add_all(
     registry: &mut Registry,
     client: &http_request::Client,

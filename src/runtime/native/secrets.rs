@@ -25,9 +25,6 @@ pub struct CallSecret {
 
 impl CallSecret {
     /// `value`, which goes only to `hosts`, each a name or address, with a port if that is not 443.
-    ///
-    /// # Errors
-    /// Says what is wrong, and never with the value.
     pub fn new(value: String, hosts: &[String]) -> Result<Self, Invalid> {
         let is_text = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if value.is_empty() || value.len() > VALUE_BYTES_MAX || !is_text {
@@ -73,10 +70,7 @@ pub(super) enum Kept {
 }
 
 impl CallSecrets {
-    /// These.
-    ///
-    /// # Errors
-    /// A name that nobody could write.
+    /// The secrets, if each name is legal.
     pub fn new(secrets: BTreeMap<String, CallSecret>) -> Result<Self, Invalid> {
         let is_name = |name: &String| {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);

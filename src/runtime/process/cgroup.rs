@@ -25,9 +25,6 @@ pub struct Cgroups {
 impl Cgroups {
     /// Makes a place for the groups of the server that is called `name`, below the one that this process is in, and
     /// ends what an earlier server of that name left there. None where that is not allowed, with the reason.
-    ///
-    /// # Errors
-    /// Why there are none.
     pub fn prepare(name: &str) -> Result<Self, String> {
         let own = own_group()?;
         let base = own.join(format!("futurity-{name}"));

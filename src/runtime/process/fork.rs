@@ -22,9 +22,6 @@ pub(super) enum Side {
 const STOPS: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
 /// Makes a copy of this process, which must have one thread: then the copy may do whatever this one may.
-///
-/// # Errors
-/// What the system says when it has no process left, or that there are more threads.
 pub(super) fn fork() -> io::Result<Side> {
     check_threads()?;
     // SAFETY: there is one thread, so no lock and no half-written state of another is copied.
@@ -32,9 +29,6 @@ pub(super) fn fork() -> io::Result<Side> {
 }
 
 /// The same, but the copy is the first process of a namespace: what it starts sees nothing outside, and is ended with it.
-///
-/// # Errors
-/// The same, and that it is not allowed.
 pub(super) fn fork_apart() -> io::Result<Side> {
     check_threads()?;
     let flags = libc::c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
@@ -82,9 +76,6 @@ pub(super) fn heed_stops() {
 }
 
 /// What this process inherited by chance is not handed on to programs.
-///
-/// # Errors
-/// What the system says; Linux has the call since 5.11.
 pub(super) fn close_at_exec() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     // SAFETY: no descriptor is closed now, so nothing that uses one is cut off.
@@ -95,9 +86,6 @@ pub(super) fn close_at_exec() -> io::Result<()> {
 }
 
 /// Gives this process, which must have one thread, namespaces of its own.
-///
-/// # Errors
-/// What the system says.
 pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     check_threads()?;
     // SAFETY: no descriptors are unshared, so none is closed or left open behind the back of its owner.
@@ -105,9 +93,6 @@ pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
 }
 
 /// Nobody writes any more to what is mounted at `point`, nor to what is mounted below it (`mount_setattr(2)`).
-///
-/// # Errors
-/// What the system says; Linux has the call since 5.12.
 pub(super) fn make_read_only(point: &Path) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {

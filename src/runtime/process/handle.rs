@@ -60,9 +60,6 @@ pub struct Spawner {
 
 impl Spawner {
     /// Starts the process, so that whatever hinders it, or its walls, is known before the first program.
-    ///
-    /// # Errors
-    /// [`Refused`].
     pub(super) fn start(walls: Walls) -> Result<Self, Refused> {
         let link = Link::new(0, &walls);
         let link = link.map_err(|error| Refused::of("start the spawner of processes", error))?;
@@ -72,9 +69,6 @@ impl Spawner {
 
     /// Starts a program. When this returns it runs, or nothing of it does. It is not started any more once
     /// `given_up` ends.
-    ///
-    /// # Errors
-    /// [`Refused`].
     pub async fn spawn(
         &self,
         program: Program,

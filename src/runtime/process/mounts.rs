@@ -13,7 +13,6 @@ pub(super) struct Mount {
     device: String,
     /// Which directory of the file system it shows.
     root: PathBuf,
-    /// Where.
     pub(super) point: PathBuf,
     /// Of which kind the file system is.
     pub(super) kind: String,

@@ -40,9 +40,6 @@ const KEPT_BY_ROOT: CapabilitySet = CapabilitySet::CHOWN
 impl User {
     /// The user that is named, or numbered, with the groups that it is in; and the group, if that is named too. None if
     /// this process is that already.
-    ///
-    /// # Errors
-    /// Why there is none, or why this process may not become it, in words for the operator.
     pub fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Self>, String> {
         let Some(name) = user else {
             return match group {

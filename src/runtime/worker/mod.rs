@@ -152,9 +152,6 @@ impl Worker {
     }
 
     /// Waits until one of its processes is ready.
-    ///
-    /// # Errors
-    /// Why the last one was not, if as many have failed by then as there are to be.
     pub async fn ready(&self) -> Result<(), String> {
         let mut changed = self.shared.changed.subscribe();
         loop {

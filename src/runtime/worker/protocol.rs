@@ -114,9 +114,6 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>,
 }
 
 /// Reads a line of a worker.
-///
-/// # Errors
-/// Why it is none of the protocol.
 pub(super) fn said(line: &[u8]) -> Result<Said, String> {
     let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
     match serde_json::from_str(text) {
@@ -207,9 +204,6 @@ pub(super) struct Announced {
 }
 
 /// Reads what a worker has announced.
-///
-/// # Errors
-/// What cannot be taken.
 pub(super) fn announced(result: &Json) -> Result<Vec<Announced>, String> {
     #[derive(Deserialize)]
     struct Announcement {
