@@ -151,7 +151,7 @@ enum Stage {
 #[derive(Debug)]
 struct Place {
     engine: Engine,
-    _waiter: waiters::Place,
+    _waiter: waiters::Registration,
 }
 
 impl Drop for Place {
@@ -166,7 +166,7 @@ impl Engine {
     /// # Errors
     /// [`Error::TooManyWaiters`], or a failure of the database.
     pub async fn follow(&self, filter: Filter, after: Option<i64>) -> Result<Following, Error> {
-        let waiter = self.shared.waiters.take_place()?;
+        let waiter = self.shared.waiters.register_only()?;
         let followers = &self.shared.followers;
         let pages = followers.pages.subscribe();
         followers.count.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,7 @@ mod failures;
 mod forget;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod get_and_wait;
 mod health;
 mod job_events;
 pub mod keys;
@@ -35,9 +36,8 @@ mod stop;
 mod submit;
 mod suspects;
 mod timers;
-mod wait;
+mod wait_many;
 mod waiters;
-mod waiting;
 mod watched;
 mod workers;
 
@@ -74,7 +74,7 @@ pub use map::{Happened, Map, NewMap};
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;
-pub use waiting::{Completion, Completions, EndedJob, ReturnWhen};
+pub use wait_many::{Completion, Completions, EndedJob, ReturnWhen};
 pub use watched::{SEEN_WITHIN, Watcher};
 
 use recent::Recent;

@@ -61,15 +61,15 @@ impl Waiters {
     /// Waits for a job from now on. Subscribe first, look after: then no end can be missed.
     pub(super) fn subscribe(&self, id: JobId) -> Result<Waiter<Arc<Job>>, Error> {
         let (sender, receiver) = oneshot::channel();
-        let place = self.place(id, Watcher::Done(sender))?;
-        Ok(Waiter { receiver, place })
+        let registration = self.register(id, Watcher::Done(sender))?;
+        Ok(Waiter { receiver, registration })
     }
 
     /// Waits for the next change of a job's version from now on.
     pub(super) fn subscribe_to_change(&self, id: JobId) -> Result<Waiter<()>, Error> {
         let (sender, receiver) = oneshot::channel();
-        let place = self.place(id, Watcher::Changed(sender))?;
-        Ok(Waiter { receiver, place })
+        let registration = self.register(id, Watcher::Changed(sender))?;
+        Ok(Waiter { receiver, registration })
     }
 
     /// Hears from now on which of these jobs, no two the same, are done, in the order of their ends.
@@ -84,22 +84,23 @@ impl Waiters {
             table.watch(*id, number, Watcher::Many(sender.clone()));
         }
         drop(table);
-        let place = Place { table: Arc::clone(&self.shared), watched: Watched::Many(ids), number };
-        Ok(Watch { ended, _place: place })
+        let registration =
+            Registration { table: Arc::clone(&self.shared), watched: Watched::Many(ids), number };
+        Ok(Watch { ended, _registration: registration })
     }
 
     /// A place among those who wait, for one who hears what it waits for in another way.
-    pub(super) fn take_place(&self) -> Result<Place, Error> {
+    pub(super) fn register_only(&self) -> Result<Registration, Error> {
         let number = lock(&self.shared).enter(self.waiters_max)?;
-        Ok(Place { table: Arc::clone(&self.shared), watched: Watched::None, number })
+        Ok(Registration { table: Arc::clone(&self.shared), watched: Watched::None, number })
     }
 
-    fn place(&self, id: JobId, watcher: Watcher) -> Result<Place, Error> {
+    fn register(&self, id: JobId, watcher: Watcher) -> Result<Registration, Error> {
         let mut table = lock(&self.shared);
         let number = table.enter(self.waiters_max)?;
         table.watch(id, number, watcher);
         drop(table);
-        Ok(Place { table: Arc::clone(&self.shared), watched: Watched::One(id), number })
+        Ok(Registration { table: Arc::clone(&self.shared), watched: Watched::One(id), number })
     }
 
     /// Whether anyone waits for this job.
@@ -195,17 +196,17 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
     receiver: oneshot::Receiver<T>,
-    place: Place,
+    registration: Registration,
 }
 
 impl Waiter<()> {
     /// Waits for the next change from now on, at the same place.
     pub(super) fn renew(&mut self) {
-        let Watched::One(id) = &self.place.watched else { return };
+        let Watched::One(id) = &self.registration.watched else { return };
         let (sender, receiver) = oneshot::channel();
-        let mut table = lock(&self.place.table);
-        table.leave(*id, self.place.number);
-        table.watch(*id, self.place.number, Watcher::Changed(sender));
+        let mut table = lock(&self.registration.table);
+        table.leave(*id, self.registration.number);
+        table.watch(*id, self.registration.number, Watcher::Changed(sender));
         drop(table);
         self.receiver = receiver;
     }
@@ -221,8 +222,8 @@ impl Waiter<()> {
 impl<T> Waiter<T> {
     /// Ends the wait, without what was waited for, when it is called.
     pub(super) fn end(&self) -> impl FnOnce() + Send + 'static {
-        let (table, number) = (Arc::clone(&self.place.table), self.place.number);
-        let id = match self.place.watched {
+        let (table, number) = (Arc::clone(&self.registration.table), self.registration.number);
+        let id = match self.registration.watched {
             Watched::One(id) => Some(id),
             Watched::None | Watched::Batch(_) | Watched::Many(_) => None,
         };
@@ -239,7 +240,7 @@ impl<T> Waiter<T> {
 #[derive(Debug)]
 pub(super) struct Watch {
     ended: mpsc::UnboundedReceiver<Ended>,
-    _place: Place,
+    _registration: Registration,
 }
 
 impl Watch {
@@ -269,13 +270,13 @@ enum Watched {
 
 /// A place in the table, given back when the wait ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Registration {
     table: Arc<Mutex<Table>>,
     watched: Watched,
     number: u64,
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = lock(&self.table);
         table.requests -= 1;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::domain::BatchId;
 
-use super::{Error, Place, Table, Waiters, lock};
+use super::{Error, Registration, Table, Waiters, lock};
 
 /// Those who wait for one batch.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Waiters {
         let watched = super::Watched::Batch(id);
         Ok(BatchWatch {
             changed,
-            _place: Place { table: Arc::clone(&self.shared), watched, number },
+            _registration: Registration { table: Arc::clone(&self.shared), watched, number },
         })
     }
 
@@ -56,7 +56,7 @@ impl Table {
 #[derive(Debug)]
 pub(in crate::engine) struct BatchWatch {
     changed: watch::Receiver<()>,
-    _place: Place,
+    _registration: Registration,
 }
 
 impl BatchWatch {

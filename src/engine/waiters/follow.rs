@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::domain::{FailedAttempts, Job, JobError, JobId, Json, Spec};
 
-use super::{Error, Place, Table, Waiters, Watcher, lock};
+use super::{Error, Registration, Table, Waiters, Watcher, lock};
 
 /// A job that has more than so many bytes is not kept for whoever follows: a reader that is slow would hold them all in
 /// memory.
@@ -16,9 +16,9 @@ const KEPT_BYTES_MAX: usize = 1_024;
 impl Waiters {
     /// Gets jobs as they are done; none yet.
     pub(in crate::engine) fn follow(&self) -> Result<Follow, Error> {
-        let place = self.take_place()?;
+        let registration = self.register_only()?;
         let (sender, done) = mpsc::unbounded_channel();
-        Ok(Follow { sender, done, ids: HashSet::default(), place })
+        Ok(Follow { sender, done, ids: HashSet::default(), registration })
     }
 }
 
@@ -29,23 +29,23 @@ pub(in crate::engine) struct Follow {
     done: mpsc::UnboundedReceiver<Told>,
     /// Those that are not told yet.
     ids: HashSet<JobId>,
-    place: Place,
+    registration: Registration,
 }
 
 impl Follow {
     /// Follows these jobs from now on.
     pub(in crate::engine) fn add(&mut self, ids: impl IntoIterator<Item = JobId>) {
-        let mut table = lock(&self.place.table);
+        let mut table = lock(&self.registration.table);
         for id in ids {
             self.ids.insert(id);
-            table.watch(id, self.place.number, Watcher::Each(self.sender.clone()));
+            table.watch(id, self.registration.number, Watcher::Each(self.sender.clone()));
         }
     }
 
     /// Follows it no more.
     pub(in crate::engine) fn remove(&mut self, id: JobId) {
         self.ids.remove(&id);
-        lock(&self.place.table).leave(id, self.place.number);
+        lock(&self.registration.table).leave(id, self.registration.number);
     }
 
     /// The next job that is done.
@@ -70,8 +70,8 @@ impl Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        let mut table: std::sync::MutexGuard<'_, Table> = lock(&self.place.table);
-        self.ids.iter().for_each(|id| table.leave(*id, self.place.number));
+        let mut table: std::sync::MutexGuard<'_, Table> = lock(&self.registration.table);
+        self.ids.iter().for_each(|id| table.leave(*id, self.registration.number));
     }
 }
 
