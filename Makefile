@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests test-python contract doctests
+.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests test-python contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,11 @@ torture-brief:
 	@echo "==> torture, briefly"
 	@cargo build --locked
 	@python3 tests/torture target/debug/futurity --debug-program target/debug/futurity --scale 0.006
+
+torture-memory: ## what thousands of connections hold at most, in a release build: some minutes
+	@echo "==> torture-memory"
+	@cargo build --release --locked
+	@python3 tests/torture/memory.py target/release/futurity --connections 16384
 
 overload: ## ten times the capacity for three minutes, with clients that are slow, deaf or gone, in a release build
 	@echo "==> overload"

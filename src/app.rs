@@ -199,7 +199,6 @@ impl Builder {
         let engine_config = engine::Config {
             waiters_max: config.limits.waiters,
             watched_max: config.limits.watched_jobs,
-            outgoing_bytes: config.limits.outgoing_bytes,
             deliverer,
             render: engine::Render {
                 job: http::webhook_event,

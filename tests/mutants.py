@@ -202,11 +202,40 @@ MUTANTS = {
         "test(a_data_directory_that_is_open_to_others)",
         [("src/app/data_dir.rs", "    if mode & OTHERS == 0 {", "    if mode & OTHERS == OTHERS & mode {")]),
     "bodies need no room": (
-        "test(g14_bodies_for_which_there_is_no_room)",
+        "test(g14_whoever_holds_its_share)",
         [("src/http/room.rs", "        room.map_err(|_elapsed| overloaded())\n", "        Ok(room.unwrap_or_default())\n")]),
-    "a body larger than all room waits for ever": (
-        "test(/g14_bodies_of_which_no_two|those_who_wait_come_in_turn/)",
-        [("src/engine/budget.rs", ".unwrap_or(u32::MAX).min(self.units)", ".unwrap_or(u32::MAX)")]),
+    "what is announced is counted": (
+        "test(g14_bodies_that_are_announced)",
+        [("src/http/extract.rs", "        while let Some(frame) = self.next(&mut room).await? {\n",
+          "        let all = self.desk.incoming.share((self.who)());\n"
+          "        self.desk.grow(&all, &mut held, HELD_TIMES * self.declared).await?;\n"
+          "        while let Some(frame) = self.next(&mut room).await? {\n")]),
+    "one holds all there is": (
+        "test(/g14_whoever_holds_its_share|nobody_holds_more_than/)",
+        [("src/engine/budget/holdings.rs", "held.saturating_add(bytes.saturating_mul(2)) <= self.free()", "held.saturating_mul(0).saturating_add(bytes) <= self.free()")]),
+    "all who show no key have shares of their own": (
+        "test(/the_first_of_those_who_are_not_known|g14_half_headers_without_a_key/)",
+        [("src/http/strangers.rs", ".cloned().unwrap_or(Who::Strangers)", ".cloned().unwrap_or(self.as_itself())")]),
+    "nobody may pass": (
+        "test(/g14_bodies_of_which_no_two|one_after_the_other_comes_to_its_end/)",
+        [("src/engine/budget/holdings.rs", "if !may_pass || self.is_passed {", "if !may_pass || self.is_passed || bytes > 0 {")]),
+    "all may pass": (
+        "test(one_after_the_other_comes_to_its_end)",
+        [("src/engine/budget/holdings.rs", "        self.is_passed = true;\n", "")]),
+    "an idle map holds room for all its calls": (
+        "test(g14_maps_to_which_nothing_comes)",
+        [("src/http/map.rs", "        held: Held::default(),\n", "        held: share.take(buffersize * CALL_BYTES).await,\n"),
+         ("src/http/map.rs", "    let map = desk.engine.map(new).await?;\n", "    let buffersize = new.buffersize;\n    let map = desk.engine.map(new).await?;\n"),
+         ("src/http/map.rs", "        share,\n        portion", "        share: share.clone(),\n        portion")]),
+    "answers of small lines are not counted": (
+        "test(lines_hold_room_for_their_answers)",
+        [("src/http/line_reader.rs", "    LINE_HELD_TIMES * bytes + lines.len() * ANSWER_BYTES\n", "    LINE_HELD_TIMES * bytes + lines.len().min(1)\n")]),
+    "an answer that must be sent is not counted": (
+        "test(an_answer_that_must_be_sent)",
+        [("src/http/room.rs", "with(body, share.owe(bytes))", "with(body, share.owe(bytes.min(1)))")]),
+    "a line that does not come keeps others waiting": (
+        "test(g14_a_body_or_line_that_does_not_come)",
+        [("src/http/room.rs", "            if share.is_short() {\n", "            if share.is_short() && self.within.is_zero() {\n")]),
     "what is on its way to a reader is not counted": (
         "test(g14_answers_for_which_there_is_no_room)",
         [("src/engine/budget.rs", "        if self.0.is_none() {\n            return bytes.into();\n        }\n",

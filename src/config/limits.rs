@@ -108,6 +108,7 @@ impl Limits {
             body: Duration::from_secs_f64(self.body_seconds),
             stall: Duration::from_secs_f64(self.stall_seconds),
             incoming_bytes: self.incoming_bytes,
+            outgoing_bytes: self.outgoing_bytes,
             body_bytes: [self.submission_bytes, self.batch_bytes, self.body_bytes],
             result_bytes: self.result_bytes,
         }

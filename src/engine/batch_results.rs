@@ -7,11 +7,11 @@ use crate::domain::{Batch, BatchId, Job, Ordinal};
 use crate::store::{Ended, Order, Place};
 
 use super::waiters::BatchWatch;
-use super::{EndedJob, Engine, Error, Held, PORTION_BYTES, Portions};
+use super::{EndedJob, Engine, Error, Held, PORTION_BYTES, Portions, Share};
 
 impl Engine {
     /// Gives the jobs of a batch that are done, and then each as its turn comes. `after` is the last call that
-    /// was seen, or, in the order of their ends, the last change.
+    /// was seen, or, in the order of their ends, the last change; `share` has the room for what is given.
     ///
     /// # Errors
     /// [`Error::BatchNotFound`], [`Error::TooManyWaiters`].
@@ -20,6 +20,7 @@ impl Engine {
         id: BatchId,
         order: Order,
         after: Option<i64>,
+        share: Share,
     ) -> Result<BatchResults, Error> {
         let watch = self.shared.waiters.watch_batch(id)?;
         let batch = self.batch(id).await?;
@@ -29,7 +30,7 @@ impl Engine {
         };
         let after = after.unwrap_or(first).max(first);
         let (engine, portions) = (self.clone(), Portions::default());
-        Ok(BatchResults { engine, watch, batch, order, after, portions, is_over: false })
+        Ok(BatchResults { engine, share, watch, batch, order, after, portions, is_over: false })
     }
 }
 
@@ -38,6 +39,7 @@ impl Engine {
 #[derive(Debug)]
 pub struct BatchResults {
     engine: Engine,
+    share: Share,
     watch: BatchWatch,
     /// As it was last looked at.
     batch: Batch,
@@ -75,7 +77,7 @@ impl BatchResults {
             let was_done = self.batch.is_done();
             let places = self.ended_places().await?;
             if !places.is_empty() {
-                let held = self.engine.shared.outgoing.take(PORTION_BYTES).await;
+                let held = self.share.take(PORTION_BYTES).await;
                 return Ok(Some(BatchResult::Jobs(self.jobs(&places).await?, held)));
             }
             if was_done || self.engine.shared.ending.is_cancelled() {

@@ -1,74 +1,247 @@
 //! Bytes that all requests together may hold: a limit for each of them is no limit while there are thousands.
+//!
+//! What has come is counted, not what is announced, and everybody has a share: see `holdings.rs`.
 
-use std::sync::Arc;
+mod holdings;
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
-/// What is counted in one step.
-const UNIT_BYTES: usize = 1_024;
+use holdings::{Holdings, Served, Taken};
+
+pub use holdings::Who;
+
 /// What a request holds of one kind without being counted: 16,384 of them are 64 MiB.
 pub const FREE_BYTES: usize = 4 * 1_024;
 
 /// A number of bytes that may be held at once. Cheap to clone.
-///
-/// Nobody waits for room while it holds some of the same budget, or two that hold a part could wait for each other for
-/// ever. Whoever cannot know what it needs takes the most that it may need, and gives back the rest.
 #[derive(Clone, Debug)]
-pub struct Budget {
-    room: Arc<Semaphore>,
-    units: u32,
+pub struct Budget(Arc<Mutex<Holdings>>);
+
+/// A budget as one of those who share it has it. Cheap to clone.
+///
+/// What is small is free everywhere. More than its share has only one at a time: the first in turn of those who wait.
+#[derive(Clone, Debug)]
+pub struct Share {
+    budget: Budget,
+    who: Who,
 }
 
 /// Bytes that are held as long as this is there.
 #[derive(Debug, Default)]
-pub struct Held(Option<OwnedSemaphorePermit>);
+pub struct Held(Option<Counted>);
+
+#[derive(Debug)]
+struct Counted {
+    share: Share,
+    taken: Taken,
+}
 
 impl Budget {
     /// One of so many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
-        Self { room: Arc::new(Semaphore::new(units as usize)), units }
+        Self(Arc::new(Mutex::new(Holdings::new(bytes))))
     }
 
-    /// Room for so many bytes, if there is some now.
+    /// What `who` may have of it.
+    #[must_use]
+    pub fn share(&self, who: Who) -> Share {
+        Share { budget: self.clone(), who }
+    }
+
+    /// Nothing that can panic runs under the lock, so a poisoned table is still whole.
+    fn lock(&self) -> MutexGuard<'_, Holdings> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, served: Served) {
+        for (sender, who, taken) in served {
+            // Whoever has gone meanwhile gives it back.
+            drop(sender.send(Held(Some(Counted { share: self.share(who), taken }))));
+        }
+    }
+}
+
+impl Share {
+    /// Room for so many bytes, if the share has it now.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Held> {
-        if bytes <= FREE_BYTES {
-            return Some(Held::default());
-        }
-        let taken = Arc::clone(&self.room).try_acquire_many_owned(self.units_of(bytes));
-        taken.ok().map(|permit| Held(Some(permit)))
+        let mut held = Held::default();
+        self.try_grow(&mut held, bytes).then_some(held)
     }
 
-    /// Waits for room for so many bytes; those who wait get it in the order in which they came.
+    /// Waits for room for so many bytes.
     pub async fn take(&self, bytes: usize) -> Held {
-        match self.try_take(bytes) {
-            Some(held) => held,
-            // The semaphore is never closed.
-            None => {
-                Held(Arc::clone(&self.room).acquire_many_owned(self.units_of(bytes)).await.ok())
+        let mut held = Held::default();
+        self.grow(&mut held, bytes).await;
+        held
+    }
+
+    /// Counts bytes that are there in any case.
+    #[must_use]
+    pub fn owe(&self, bytes: usize) -> Held {
+        if counted(bytes) == 0 {
+            return Held::default();
+        }
+        let taken = self.budget.lock().owe(&self.who, bytes);
+        self.held(taken)
+    }
+
+    /// Makes what is held as much as this, if the share has room for it now. It never becomes less.
+    pub fn try_grow(&self, held: &mut Held, bytes: usize) -> bool {
+        self.grows(held, bytes, false)
+    }
+
+    /// The same, but waits for room.
+    pub async fn grow(&self, held: &mut Held, bytes: usize) {
+        if !self.grows(held, bytes, true) {
+            held.join(self.more(held, bytes, true).await);
+        }
+    }
+
+    fn grows(&self, held: &mut Held, bytes: usize, may_pass: bool) -> bool {
+        let Some(more) = counted(bytes).checked_sub(held.bytes()).filter(|more| *more > 0) else {
+            return true;
+        };
+        if let Some(held) = held.0.as_mut().filter(|it| it.taken.beyond > 0) {
+            held.taken.beyond += more;
+            return true;
+        }
+        let Some(taken) = self.budget.lock().take(&self.who, more, may_pass) else { return false };
+        held.join(self.held(taken));
+        true
+    }
+
+    /// Waits for what makes as much as this of what is held. It may go past its share, or not: whoever may hold for hours what
+    /// it gets must not.
+    #[must_use]
+    pub fn more(&self, held: &Held, bytes: usize, may_pass: bool) -> Waiting {
+        let more = counted(bytes).saturating_sub(held.bytes());
+        let (sender, receiver) = oneshot::channel();
+        let mut table = self.budget.lock();
+        let taken = match more {
+            0 => Some(Taken::default()),
+            more => table.take(&self.who, more, may_pass),
+        };
+        match taken {
+            Some(taken) => {
+                drop(table);
+                drop(sender.send(self.held(taken)));
+            }
+            None => table.wait(&self.who, (more, may_pass), sender),
+        }
+        Waiting { receiver, share: self.clone(), is_over: false }
+    }
+
+    /// Whether others wait for what is held with this share.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.budget.lock().is_short(&self.who)
+    }
+
+    fn held(&self, taken: Taken) -> Held {
+        Held(Some(Counted { share: self.clone(), taken }))
+    }
+}
+
+/// What is small is not counted.
+fn counted(bytes: usize) -> usize {
+    if bytes <= FREE_BYTES { 0 } else { bytes }
+}
+
+/// One who waits for room. It keeps its turn when nobody asks for a while.
+#[derive(Debug)]
+pub struct Waiting {
+    receiver: oneshot::Receiver<Held>,
+    share: Share,
+    is_over: bool,
+}
+
+impl Future for Waiting {
+    type Output = Held;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Held> {
+        let held = ready!(Pin::new(&mut self.receiver).poll(context));
+        self.is_over = true;
+        // Nobody is forgotten who waits.
+        Poll::Ready(held.unwrap_or_default())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let budget = &self.share.budget;
+        let mut table = budget.lock();
+        self.receiver.close();
+        match self.receiver.try_recv() {
+            Ok(held) => {
+                drop(table);
+                drop(held);
+            }
+            Err(_nothing) => {
+                let served = table.leave(&self.share.who);
+                drop(table);
+                budget.tell(served);
             }
         }
-    }
-
-    /// What is more than all there is can be held by one that holds nothing beside it.
-    fn units_of(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units)
     }
 }
 
 impl Held {
+    /// How many bytes are counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |it| it.taken.within + it.taken.beyond)
+    }
+
     /// It is no more than so many bytes; the rest is given back.
     pub fn shrink_to(&mut self, bytes: usize) {
-        if bytes <= FREE_BYTES {
-            self.0 = None;
+        drop(self.split_off(bytes));
+    }
+
+    /// Keeps so many bytes, and gives those that are left.
+    #[must_use]
+    pub fn split_off(&mut self, bytes: usize) -> Self {
+        let kept = counted(bytes);
+        if kept == 0 {
+            return std::mem::take(self);
         }
-        let Some(permit) = &mut self.0 else { return };
-        let kept = bytes.div_ceil(UNIT_BYTES);
-        if let Some(rest) = permit.num_permits().checked_sub(kept) {
-            drop(permit.split(rest));
+        let Some(it) = self.0.as_mut().filter(|it| it.taken.within + it.taken.beyond > kept) else {
+            return Self::default();
+        };
+        let all = it.taken;
+        it.taken.within = all.within.min(kept);
+        it.taken.beyond = kept - it.taken.within;
+        let mut rest = Taken { within: all.within - it.taken.within, beyond: 0 };
+        let mut beyond = all.beyond - it.taken.beyond;
+        if it.taken.beyond > 0 {
+            // Whoever is past its share is one: what goes away of that is not counted.
+            beyond = 0;
+        }
+        rest.beyond = beyond;
+        Self(Some(Counted { share: it.share.clone(), taken: rest }))
+    }
+
+    /// Both together: they are of the same share.
+    pub fn join(&mut self, mut other: Self) {
+        match (&mut self.0, &mut other.0) {
+            (Some(it), Some(more)) => {
+                let more = std::mem::take(&mut more.taken);
+                it.taken.within += more.within;
+                it.taken.beyond += more.beyond;
+            }
+            (None, _) => std::mem::swap(self, &mut other),
+            (Some(_), None) => {}
         }
     }
 
@@ -81,112 +254,30 @@ impl Held {
         if self.0.is_none() {
             return bytes.into();
         }
-        Bytes::from_owner(Counted { bytes, _held: self })
-    }
-
-    /// How many bytes are counted.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |permit| permit.num_permits() * UNIT_BYTES)
+        Bytes::from_owner(Owned { bytes, _held: self })
     }
 }
 
-/// What is read and printed at once, about. Whoever reads many jobs takes room for so much before each portion.
-pub const PORTION_BYTES: usize = 512 * 1_024;
-/// Jobs that are read at once, at most.
-const PORTION_JOBS_MAX: usize = 256;
-
-/// What a job without large values may take, about, as text.
-pub const JOB_BYTES: usize = 64 * 1_024;
-
-/// How many jobs the next portion has, by how large those were that came before.
-#[derive(Clone, Copy, Debug)]
-pub struct Portions {
-    /// Bytes of one job, about.
-    each: usize,
-}
-
-impl Default for Portions {
-    /// Nothing is known of the jobs yet: they may be as large as they are shown in lists.
-    fn default() -> Self {
-        Self { each: JOB_BYTES }
-    }
-}
-
-impl Portions {
-    /// How many come next.
-    #[must_use]
-    pub fn next(self) -> usize {
-        (PORTION_BYTES / self.each).clamp(1, PORTION_JOBS_MAX)
-    }
-
-    /// So many jobs took so many bytes. A few small ones do not tell that all are small.
-    pub fn saw(&mut self, jobs: usize, bytes: usize) {
-        if let Some(each) = bytes.checked_div(jobs) {
-            self.each = each.max(self.each / 4).max(1);
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Taken { within, beyond } = self.taken;
+        if within + beyond == 0 {
+            return;
         }
+        let Share { budget, who } = &self.share;
+        let served = budget.lock().give_back(who, within, beyond > 0);
+        budget.tell(served);
     }
 }
 
 /// Bytes with the room that is held for them, until the last part of them is let go.
-struct Counted<T> {
+struct Owned<T> {
     bytes: T,
     _held: Held,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Owned<T> {
     fn as_ref(&self) -> &[u8] {
         self.bytes.as_ref()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    const MIB: usize = 1024 * 1024;
-
-    #[tokio::test]
-    async fn what_is_held_is_counted_until_it_is_let_go_and_what_is_small_is_free() {
-        let budget = Budget::new(MIB);
-        let mut half = budget.try_take(MIB / 2).expect("room");
-        assert_eq!(half.bytes(), MIB / 2);
-        assert!(budget.try_take(MIB / 2 + 1).is_none());
-        assert_eq!(budget.try_take(FREE_BYTES).expect("small").bytes(), 0);
-        half.shrink_to(MIB / 4 + 1);
-        assert_eq!(half.bytes(), MIB / 4 + 1_024);
-        half.shrink_to(MIB);
-        assert_eq!(half.bytes(), MIB / 4 + 1_024, "it does not grow");
-        half.shrink_to(FREE_BYTES);
-        assert_eq!(budget.take(MIB).now_or_never().expect("room").bytes(), MIB);
-    }
-
-    #[test]
-    fn portions_grow_while_jobs_are_small_and_shrink_at_once() {
-        let mut portions = Portions::default();
-        let mut counts = vec![portions.next()];
-        for bytes in [1_000, 1_000, 1_000, 144 * 1_024, 10 * PORTION_BYTES] {
-            portions.saw(portions.next(), portions.next() * bytes);
-            counts.push(portions.next());
-        }
-        assert_eq!(counts, [8, 32, 128, 256, 3, 1]);
-    }
-
-    #[tokio::test]
-    async fn those_who_wait_come_in_turn_and_one_that_is_larger_than_all_comes_too() {
-        let budget = Budget::new(MIB);
-        let first = budget.take(MIB).await;
-        let mut large = Box::pin(budget.take(64 * MIB));
-        let mut small = Box::pin(budget.take(MIB / 2));
-        assert!((&mut large).now_or_never().is_none() && (&mut small).now_or_never().is_none());
-        drop(first);
-        assert!((&mut small).now_or_never().is_none(), "the large one was there before");
-        let large = (&mut large).now_or_never().expect("its turn");
-        assert_eq!(large.bytes(), MIB);
-        drop(large);
-        assert_eq!((&mut small).now_or_never().expect("its turn").bytes(), MIB / 2);
-        assert!(budget.try_take(MIB).is_some(), "those that were given up hold nothing");
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::domain::{Job, State};
 use crate::store::{self, Changes, Filter, JobChange, Left};
 
-use super::{Engine, Error, Held, waiters};
+use super::{Engine, Error, Held, Share, waiters};
 
 /// Changes that are read at once.
 const READ_AT_ONCE: usize = 256;
@@ -121,6 +121,7 @@ pub enum Followed {
 #[derive(Debug)]
 pub struct Following {
     engine: Engine,
+    share: Share,
     filter: Filter,
     pages: broadcast::Receiver<Arc<Shared>>,
     /// Told up to here.
@@ -165,9 +166,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::TooManyWaiters`], or a failure of the database.
-    pub async fn follow(&self, filter: Filter, after: Option<i64>) -> Result<Following, Error> {
-        let waiter = self.shared.waiters.register_only()?;
-        let followers = &self.shared.followers;
+    pub async fn follow(
+        &self,
+        filter: Filter,
+        after: Option<i64>,
+        share: Share,
+    ) -> Result<Following, Error> {
+        let (waiter, followers) = (self.shared.waiters.register_only()?, &self.shared.followers);
         let pages = followers.pages.subscribe();
         followers.count.fetch_add(1, Ordering::Relaxed);
         let place = Place { engine: self.clone(), _waiter: waiter };
@@ -187,7 +192,7 @@ impl Engine {
             Some(after) => (after, Stage::Behind),
         };
         let (engine, held) = (self.clone(), None);
-        Ok(Following { engine, filter, pages, seq, stage, held, _place: place })
+        Ok(Following { engine, share, filter, pages, seq, stage, held, _place: place })
     }
 }
 
@@ -315,7 +320,7 @@ impl Following {
 
     /// Keeps nothing for which there is no room: it is read again when there is some.
     fn hold_if_room(&mut self, text: Bytes, before: i64) {
-        match self.engine.shared.outgoing.try_take(text.len()) {
+        match self.share.try_take(text.len()) {
             Some(held) => self.hold(text, held),
             None => (self.seq, self.stage) = (before, Stage::Behind),
         }
@@ -324,7 +329,7 @@ impl Following {
     /// Reads a page of the log. At its end it begins to listen, and reads once more what came meanwhile.
     async fn read(&mut self) -> Result<Option<(Bytes, Held)>, Error> {
         let engine = self.engine.clone();
-        let held = engine.shared.outgoing.take(PAGE_BYTES_MAX).await;
+        let held = self.share.take(PAGE_BYTES_MAX).await;
         let _turn = engine.shared.followers.catching_up.acquire().await;
         let page = self.engine.shared.store.changes(self.seq, READ_AT_ONCE).await?;
         if page.to == self.seq {

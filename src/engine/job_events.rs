@@ -7,7 +7,7 @@ use crate::domain::log::LOG_BYTES_MAX;
 use crate::domain::{Job, JobId, LogLine, LogPlace, Progress, State};
 
 use super::waiters::Waiter;
-use super::{Engine, Error, Held};
+use super::{Engine, Error, Held, Share};
 
 /// Between two looks at what a running job tells of itself: whatever it told meanwhile is given at once.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -50,6 +50,7 @@ pub enum JobEvent {
 #[derive(Debug)]
 pub struct JobEvents {
     engine: Engine,
+    share: Share,
     id: JobId,
     place: JobPlace,
     progress: Option<Progress>,
@@ -63,15 +64,21 @@ pub struct JobEvents {
 }
 
 impl Engine {
-    /// Follows a job, from where somebody has followed it before.
+    /// Follows a job, from where somebody has followed it before; `share` has the room for what is told.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Expired`], [`Error::TooManyWaiters`].
-    pub async fn follow_job(&self, id: JobId, after: JobPlace) -> Result<JobEvents, Error> {
+    pub async fn follow_job(
+        &self,
+        id: JobId,
+        after: JobPlace,
+        share: Share,
+    ) -> Result<JobEvents, Error> {
         let change = self.shared.waiters.subscribe_to_change(id)?;
         self.get(id).await?;
         Ok(JobEvents {
             engine: self.clone(),
+            share,
             id,
             place: after,
             progress: None,
@@ -99,7 +106,7 @@ impl JobEvents {
                 return Ok(None);
             }
             // A whole log may be new.
-            self.held = self.engine.shared.outgoing.take(LOG_BYTES_MAX).await;
+            self.held = self.share.take(LOG_BYTES_MAX).await;
             match self.known.take() {
                 Some(job) if self.tell_fresh(&job) => self.known = Some(job),
                 _ => {

@@ -16,8 +16,8 @@ use super::{BatchCall, EndedJob, Engine, Error, Held, NewJob};
 /// Portions of calls that may be on their way to the disk: while one is written, the next is read and checked.
 const PORTIONS_MAX: usize = 4;
 /// What a call takes in memory until its result is given: larger results are read when their turn comes.
-const CALL_BYTES: usize = 2 * 1_024;
-/// Results that are given at once, about. With those that wait to be taken twice as much is held.
+pub const CALL_BYTES: usize = 2 * 1_024;
+/// Results that are given at once, about.
 const GIVEN_BYTES: usize = 64 * 1_024;
 /// A line beside what came of its job, about; and what is shown of that, at most.
 const LINE_BYTES: usize = 256;
@@ -38,15 +38,6 @@ pub struct NewMap {
     pub on_disconnect: OnError,
 }
 
-impl NewMap {
-    /// What it may hold in memory, as long as it lasts. A map that would wait for room in its middle could wait for another
-    /// that waits for it.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.buffersize * CALL_BYTES + 2 * GIVEN_BYTES
-    }
-}
-
 /// A map that is under way. Its jobs belong to a batch, by which they are found again.
 #[derive(Debug)]
 pub struct Map {
@@ -64,8 +55,6 @@ pub struct Map {
     /// Those of them that are done, as they ended.
     ended: VecDeque<i64>,
     given: i64,
-    /// Room for all of that.
-    _held: Held,
     /// Whether the batch takes calls; none once it was cancelled.
     is_open: bool,
 }
@@ -94,11 +83,11 @@ struct Portion {
 }
 
 impl Engine {
-    /// Begins a map: an open batch, to which calls are added as they come. Room for [`NewMap::bytes`] is held for it.
+    /// Begins a map: an open batch, to which calls are added as they come.
     ///
     /// # Errors
     /// [`Error`] that says what to change in the request, or that the server cannot take it now.
-    pub async fn map(&self, new: NewMap, held: Held) -> Result<Map, Error> {
+    pub async fn map(&self, new: NewMap) -> Result<Map, Error> {
         let NewMap { common, buffersize, order, on_error, on_disconnect } = new;
         let common = self.common(common, BatchId(Uuid::now_v7()), Ordinal(0))?;
         let queue = self.shared.store.queue(common.queue()).await?;
@@ -133,7 +122,6 @@ impl Engine {
             buffered,
             ended,
             given: 0,
-            _held: held,
             is_open: true,
         })
     }
@@ -267,6 +255,22 @@ impl Map {
             *place = Some(told);
             self.ended.push_back(of.index);
         }
+    }
+
+    /// Room for so many calls more than those that are sent and not given back.
+    #[must_use]
+    pub fn bytes_with(&self, more: usize) -> usize {
+        (self.buffered.len() + more) * CALL_BYTES
+    }
+
+    /// Room for the results whose turn it is, at most; 0 if there are none.
+    #[must_use]
+    pub fn bytes_to_give(&self) -> usize {
+        let is_any = match self.order {
+            Order::Input => self.buffered.first_key_value().is_some_and(|(_, told)| told.is_some()),
+            Order::Completed => !self.ended.is_empty(),
+        };
+        if is_any { GIVEN_BYTES + LINE_BYTES + SHOWN_BYTES_MAX } else { 0 }
     }
 
     /// The results whose turn it is, as many as are printed at once.

@@ -25,6 +25,7 @@ pub mod keys;
 mod logs;
 mod manual;
 mod map;
+mod portions;
 mod queues;
 mod recent;
 mod request;
@@ -60,7 +61,7 @@ pub use crate::store::{
 };
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
-pub use budget::{Budget, FREE_BYTES, Held, JOB_BYTES, PORTION_BYTES, Portions};
+pub use budget::{Budget, FREE_BYTES, Held, Share, Waiting, Who};
 pub use callbacks::CallbackPage;
 pub use cancel_many::{CancelMany, Meant};
 pub use changes::{Followed, Following};
@@ -70,7 +71,8 @@ pub use error::{Caller, Error};
 pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use job_events::{JobEvent, JobEvents, JobPlace};
 pub use manual::Completed;
-pub use map::{Happened, Map, NewMap};
+pub use map::{CALL_BYTES, Happened, Map, NewMap};
+pub use portions::{JOB_BYTES, PORTION_BYTES, Portions};
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;
@@ -90,8 +92,6 @@ pub struct Config {
     pub waiters_max: usize,
     /// Jobs that all of them together may watch.
     pub watched_max: usize,
-    /// Bytes of answers that wait for whoever asked to take them.
-    pub outgoing_bytes: usize,
     /// When and how callbacks are told.
     pub deliverer: DelivererConfig,
     /// Makes the bodies of deliveries: the form on the wire is not our business.
@@ -148,8 +148,6 @@ struct Shared {
     secrets: WebhookSecrets,
     seal: Seal,
     waiters: Waiters,
-    /// What is read for those who ask, until they have taken it.
-    outgoing: Budget,
     running: RunningJobs,
     recent: Recent,
     deliveries_due: Notify,
@@ -188,7 +186,6 @@ impl Engine {
     pub fn start(config: Config, parts: Parts) -> Self {
         let Parts { opened, registry, runtime, resizes, client, clock, secrets, seal_key } = parts;
         let waiters = Waiters::new(config.waiters_max, config.watched_max);
-        let outgoing = Budget::new(config.outgoing_bytes);
         let shared = Arc::new(Shared {
             config,
             store: opened.store,
@@ -200,7 +197,6 @@ impl Engine {
             secrets,
             seal: Seal::new(&seal_key),
             waiters,
-            outgoing,
             running: RunningJobs::default(),
             recent: Recent::default(),
             deliveries_due: Notify::new(),
@@ -326,12 +322,6 @@ impl Engine {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.shared.draining.load(Ordering::Relaxed)
-    }
-
-    /// Room for answers that wait to be taken.
-    #[must_use]
-    pub fn outgoing(&self) -> &Budget {
-        &self.shared.outgoing
     }
 
     /// What time it is.

@@ -10,7 +10,7 @@ use crate::domain::{Job, JobId, Ordinal, State};
 use crate::store::{Ended, Standing};
 
 use super::waiters::Watch;
-use super::{Engine, Error, Held, PORTION_BYTES, Portions};
+use super::{Engine, Error, Held, PORTION_BYTES, Portions, Share};
 
 /// When a wait for many jobs is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Gives those of `ids` that are done, and then each as it is done, in the order of their ends (A1).
-    /// Ends up to `after` were told before. Without a time it goes on until all are done.
+    /// Ends up to `after` were told before. Without a time it goes on until all are done. `share` has the room for them.
     ///
     /// # Errors
     /// [`Error::NoneOf`], [`Error::TooManyWaiters`], [`Error::TooManyWatched`].
@@ -157,6 +157,7 @@ impl Engine {
         ids: &[JobId],
         after: i64,
         wait: Option<Duration>,
+        share: Share,
     ) -> Result<Completions, Error> {
         // Further off than a clock can say is never.
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -170,6 +171,7 @@ impl Engine {
             standings.iter().filter(|it| it.ended.is_none()).map(|it| it.id).collect();
         Ok(Completions {
             engine: self.clone(),
+            share,
             watch,
             completed: ended.partition_point(|it| it.seq <= after),
             ready: ended.into_iter().filter(|it| it.seq > after).collect(),
@@ -196,6 +198,7 @@ impl Engine {
 #[derive(Debug)]
 pub struct Completions {
     engine: Engine,
+    share: Share,
     watch: Watch,
     /// Ends that are known and not yet given, in their order. Only ids wait here: the jobs are read
     /// when whoever reads them is ready for more.
@@ -237,7 +240,7 @@ impl Completions {
                 self.heard(ended);
             }
             if !self.ready.is_empty() {
-                let held = self.engine.shared.outgoing.take(PORTION_BYTES).await;
+                let held = self.share.take(PORTION_BYTES).await;
                 let page: Vec<Ended> =
                     self.ready.iter().take(self.portions.next()).copied().collect();
                 let (jobs, count) = self.engine.ended_jobs(&page).await?;

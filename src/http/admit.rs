@@ -11,12 +11,13 @@ use axum::response::{IntoResponse as _, Response};
 use tower::Service as _;
 use uuid::Uuid;
 
+use crate::engine::Who;
 use crate::engine::keys::{Need, Scope, Verdict};
 
 use super::access_log::Entry;
 use super::extract::has_lines;
 use super::leave::{Admitted, unauthenticated};
-use super::line_reader::RequestId;
+use super::origin::RequestId;
 use super::problem::{Code, Problem, of_framework};
 use super::room;
 use super::strangers::Newcomer;
@@ -32,10 +33,6 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Longest request id that is taken from a client.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
 
-/// The id of the API key that a request brought. It travels with the request.
-#[derive(Clone, Debug)]
-pub(super) struct KeyOwner(pub(super) String);
-
 impl App {
     /// Admits a request, has it handled, and finishes its answer.
     pub(super) async fn answer(mut self, mut request: Request, newcomer: &Newcomer) -> Response {
@@ -44,14 +41,19 @@ impl App {
         let instance = request.uri().path().to_owned();
         let method = request.method().clone();
         let needed = self.desk.check(&request);
+        let mut who = Who::Strangers;
         let response = match self.desk.admit(needed, request.headers()).await {
             Ok(admitted) => {
-                if admitted.is_some() || self.desk.config.open_without_keys {
-                    newcomer.is_known();
-                }
                 if let Some(key) = admitted.as_ref().and_then(|admitted| admitted.key.as_ref()) {
-                    request.extensions_mut().insert(KeyOwner(key.clone()));
+                    who = Who::Key(key.as_str().into());
                     entry.iter_mut().for_each(|entry| entry.let_in(key));
+                } else if admitted.is_some() || self.desk.config.open_without_keys {
+                    who = newcomer.as_itself();
+                }
+                if who != Who::Strangers {
+                    newcomer.is_known(&who);
+                    // It travels with the request.
+                    request.extensions_mut().insert(who.clone());
                 }
                 if has_lines(request.headers()) {
                     request.extensions_mut().insert(RequestId(request_id.clone()));
@@ -87,7 +89,8 @@ impl App {
                 answered
             }
         };
-        let counted = room::count(response, self.desk.engine.outgoing(), method.is_safe());
+        let share = || self.desk.outgoing.share(who);
+        let counted = room::count(response, share, method.is_safe());
         let response = counted.unwrap_or_else(|problem| {
             problem.respond(&instance, request_id.to_str().unwrap_or_default())
         });

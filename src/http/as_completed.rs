@@ -17,6 +17,7 @@ use super::fields::Fields;
 use super::job_body::{JobBody, View};
 use super::limits::SUBMISSION;
 use super::problem::Problem;
+use super::room::Outgoing;
 use super::wait_many::{gone, named, timeout};
 
 /// Gives each job as it is done, those that are done already first, in the order of their ends. A reader
@@ -24,6 +25,7 @@ use super::wait_many::{gone, named, timeout};
 pub(super) async fn as_completed(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
+    Outgoing(share): Outgoing,
     body: JsonBody<SUBMISSION>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
@@ -32,8 +34,9 @@ pub(super) async fn as_completed(
     let after: Option<i64> = fields.take("after", "a whole number");
     let wait = timeout(&mut fields);
     fields.faults().into_result()?;
+    drop(body);
     let ids = desk.ids_of(named).await?;
-    let completions = desk.engine.as_completed(&ids, after.unwrap_or(0), wait).await?;
+    let completions = desk.engine.as_completed(&ids, after.unwrap_or(0), wait, share).await?;
     Ok(lines(completions))
 }
 

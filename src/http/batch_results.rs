@@ -19,6 +19,7 @@ use super::job_body::damaged;
 use super::list::parameter;
 use super::print::{Object, m};
 use super::problem::Problem;
+use super::room::Outgoing;
 
 /// Gives each result in its turn. A reader that went away goes on with `after`: the last `index` that it saw, or,
 /// in the order of completion, the last `seq`.
@@ -26,12 +27,13 @@ pub(super) async fn results(
     Shared(desk): Shared<Arc<Desk>>,
     BatchPath(id): BatchPath,
     query: Query,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&["order", "after"])?;
     let order = parameter(&query, "order", order)?.unwrap_or_default();
     let whole = |text: &str| text.parse().map_err(|_other| Invalid::new("must be a whole number"));
     let after: Option<i64> = parameter(&query, "after", whole)?;
-    Ok(lines(desk.engine.batch_results(id, order, after).await?))
+    Ok(lines(desk.engine.batch_results(id, order, after, share).await?))
 }
 
 /// In which order results are given.

@@ -21,7 +21,7 @@ use super::limits::OTHER;
 use super::list::{next_link, page_size, parameter, read_token, token};
 use super::moment;
 use super::problem::{Code, Problem};
-use super::room;
+use super::room::{self, Outgoing};
 use super::submission;
 
 const PARAMETERS: [&str; 6] =
@@ -53,9 +53,10 @@ pub(super) async fn of_job(
     Shared(desk): Shared<Arc<Desk>>,
     JobPath(id): JobPath,
     query: Query,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let turn = Turn::read(query, id.0)?;
-    let held = desk.outgoing(turn.page.1 * CALLBACK_BYTES).await?;
+    let held = desk.room(&share, turn.page.1 * CALLBACK_BYTES).await?;
     let page = desk.engine.callbacks(id, turn.page).await?;
     Ok(room::counted(turn.answered(&format!("/v1/jobs/{id}/callbacks"), &page), held))
 }
@@ -65,9 +66,10 @@ pub(super) async fn of_batch(
     Shared(desk): Shared<Arc<Desk>>,
     BatchPath(id): BatchPath,
     query: Query,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let turn = Turn::read(query, id.0)?;
-    let held = desk.outgoing(turn.page.1 * CALLBACK_BYTES).await?;
+    let held = desk.room(&share, turn.page.1 * CALLBACK_BYTES).await?;
     let page = desk.engine.batch_callbacks(id, turn.page).await?;
     Ok(room::counted(turn.answered(&format!("/v1/batches/{id}/callbacks"), &page), held))
 }
@@ -116,6 +118,7 @@ fn paged(
 pub(super) async fn list(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&PARAMETERS)?;
     let filter = CallbackFilter {
@@ -127,7 +130,7 @@ pub(super) async fn list(
     let print = fingerprint(&filter);
     let page_size = page_size(&query)?;
     let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
-    let held = desk.outgoing(page_size * CALLBACK_BYTES).await?;
+    let held = desk.room(&share, page_size * CALLBACK_BYTES).await?;
     let page = desk.engine.list_callbacks(&filter, below, page_size).await?;
     Ok(room::counted(paged(&page, &print, ("/v1/callbacks", &query, &PARAMETERS)), held))
 }

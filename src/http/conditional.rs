@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
 use crate::domain::Job;
+use crate::engine::Share;
 
 use super::Desk;
 use super::answer;
@@ -17,7 +18,7 @@ use super::list_header;
 use super::members::Members;
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
-use super::room;
+use super::room::{self, Outgoing};
 use super::wait::Wait;
 
 /// `Future.done`, `Future.running` (F6); with `wait`, when it is done. With `If-None-Match` it answers 304
@@ -28,30 +29,31 @@ pub(super) async fn get(
     query: Query,
     preferences: Preferences,
     known: Known,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&["wait", "fields"])?;
     let members = Members::read(query.get("fields"))?;
     let wait = Wait::read(&query, preferences, &desk)?;
     if known == Known::Nothing {
         let job = desk.engine.wait(id, wait.duration).await?;
-        return shown(&desk, job, &wait, members.as_ref()).await;
+        return shown((&desk, &share), job, &wait, members.as_ref()).await;
     }
     let job = desk.engine.wait_for_change(id, |job| known.has(job), wait.duration).await?;
     if known.has(&job) {
         return Ok(answer::not_modified(&job, &wait));
     }
-    shown(&desk, job, &wait, members.as_ref()).await
+    shown((&desk, &share), job, &wait, members.as_ref()).await
 }
 
 /// The job, and how its callbacks stand.
 async fn shown(
-    desk: &Desk,
+    (desk, share): (&Desk, &Share),
     job: Arc<Job>,
     wait: &Wait,
     members: Option<&Members>,
 ) -> Result<Response, Problem> {
     let bytes = room::bytes_of(&job);
-    let (job, held) = desk.with_room(job, bytes).await?;
+    let (job, held) = desk.with_room(share, job, bytes).await?;
     let callbacks = desk.engine.callback_states(&job).await?;
     let body = JobBody::of(&job, View::Whole).telling(callbacks).only(members);
     Ok(room::counted(answer::job_shown(&body, &job, wait), held))

@@ -14,11 +14,11 @@ use tokio::time::{Instant, Sleep};
 use crate::engine::{Budget, Held};
 
 use super::Desk;
+use super::strangers::Newcomer;
 
 /// Less than what hyper has room for at first: then it never makes room for more.
 const READ_BYTES_MAX: usize = 8 * 1024 - 1;
-/// A header that is not small may become as large as may be, and hyper's room for it grows by doubling.
-const HEADER_HELD_BYTES: usize = 128 * 1024;
+/// hyper's room for a header grows by doubling.
 const HEADER_HELD_TIMES: usize = 2;
 
 /// Whether a request is under way. hyper alone knows where a header ends; the service tells us.
@@ -83,10 +83,16 @@ pub(super) struct Timed {
     held: Held,
     /// Whether all that is there may be read at once.
     roomy: bool,
+    newcomer: Newcomer,
 }
 
 impl Timed {
-    pub(super) fn new(stream: TcpStream, phase: Phase, desk: &Desk, roomy: bool) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        phase: Phase,
+        desk: &Desk,
+        (roomy, newcomer): (bool, Newcomer),
+    ) -> Self {
         // Answers are small and whole: there is nothing to wait for.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
@@ -104,6 +110,7 @@ impl Timed {
             header_bytes: 0,
             held: Held::default(),
             roomy,
+            newcomer,
         }
     }
 
@@ -125,20 +132,21 @@ impl Timed {
         read.map_ok(|()| count)
     }
 
-    /// Counts a header before anybody knows whose it is: what was read of it was not all.
+    /// Counts what has come of a header, before anybody knows whose it is: what was read of it was not all.
     fn count(&mut self) -> io::Result<()> {
         if self.header_bytes == 0 {
             self.held = Held::default();
-        } else if self.header_bytes >= READ_BYTES_MAX && self.held.bytes() == 0 {
-            let no_room = || io::Error::other("there is no room for a large header");
-            self.held = self.incoming.try_take(HEADER_HELD_BYTES).ok_or_else(no_room)?;
+        } else if self.header_bytes >= READ_BYTES_MAX {
+            let share = self.incoming.share(self.newcomer.who());
+            if !share.try_grow(&mut self.held, HEADER_HELD_TIMES * self.header_bytes) {
+                return Err(io::Error::other("there is no room for a large header"));
+            }
         }
         Ok(())
     }
 
-    /// A header that is whole is held as long as its request.
+    /// Room for a header that is whole is held as long as its request.
     fn header_is_whole(&mut self) {
-        self.held.shrink_to(HEADER_HELD_TIMES * self.header_bytes);
         self.header_bytes = 0;
         self.header = None;
     }

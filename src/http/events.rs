@@ -17,6 +17,7 @@ use super::extract::Query;
 use super::job_body::{JobBody, View};
 use super::list::{FILTERS, filter, parameter};
 use super::problem::Problem;
+use super::room::Outgoing;
 use super::wait::bad_query;
 
 /// What a reader is told once: how long to wait before it comes again.
@@ -27,6 +28,7 @@ pub(super) async fn follow(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
     headers: HeaderMap,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let known: Vec<&str> = FILTERS.into_iter().chain(["after"]).collect();
     let query = query.only(&known)?;
@@ -34,7 +36,7 @@ pub(super) async fn follow(
         Some(id) => Some(place(&id).map_err(|invalid| bad_query(invalid.detail))?),
         None => parameter(&query, "after", place)?,
     };
-    let following = desk.engine.follow(filter(&query)?, after).await?;
+    let following = desk.engine.follow(filter(&query)?, after, share).await?;
     let begin = Some(Bytes::from_static(RETRY.as_bytes()));
     let body =
         Body::from_stream(stream::unfold((begin, following), |(begin, mut it)| async move {

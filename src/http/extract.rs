@@ -11,16 +11,19 @@ use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, CallbackId, Hidden, JobId};
-use crate::engine::{FREE_BYTES, Held};
+use crate::engine::{FREE_BYTES, Held, Share, Who};
 
 use super::Desk;
 use super::idempotency::{IDEMPOTENCY_KEY, Owner};
-use super::limits::{Limits, SUBMISSION};
-use super::line_reader::{LineReader, Origin};
+use super::limits::SUBMISSION;
+use super::line_reader::LineReader;
+use super::origin::Origin;
 use super::problem::{Code, Problem};
+use super::room::{Pace, overloaded, who_of};
 use super::strict;
 use super::wait::bad_query;
 
@@ -183,59 +186,90 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
-        let Limits { body: within, body_bytes, .. } = desk.config.limits;
-        let limit = body_bytes[KIND];
+        let limit = desk.config.limits.body_bytes[KIND];
         let (parts, body) = request.into_parts();
         let typed = check_media_type(&parts.headers, "application/json");
-        if let Some(length) = content_length(&parts.headers)
-            && length > limit
-        {
+        let declared = content_length(&parts.headers);
+        if declared.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
-        let declared = content_length(&parts.headers);
-        let mut held = desk.incoming(HELD_TIMES * declared.unwrap_or_default()).await?;
-        let bytes =
-            tokio::time::timeout(within, read(desk, body, declared, limit, &mut held)).await;
-        let bytes = bytes.map_err(|_elapsed| {
-            let detail = format!("the body did not arrive within {} seconds", within.as_secs_f64());
-            Problem::new(Code::RequestTimeout, detail)
-        })??;
+        let within = desk.config.limits.body;
+        let reader = BodyReader {
+            desk,
+            who: || who_of(&parts.extensions),
+            body: Limited::new(body, limit),
+            declared: declared.unwrap_or_default(),
+            deadline: Instant::now() + within,
+        };
+        let read = tokio::time::timeout(within + desk.room_within(), reader.read(limit)).await;
+        let (bytes, held) = read.unwrap_or_else(|_elapsed| Err(overloaded()))?;
         // A request without a body needs no type.
         if !bytes.is_empty() {
             typed?;
         }
-        held.shrink_to(HELD_TIMES * bytes.len());
         Ok(Self { bytes, held })
     }
 }
 
-/// Reads a body. Room for it is held already, unless it did not declare how long it is: that may be as long as it may, and is
-/// told only by more than what is free.
-async fn read(
-    desk: &Desk,
-    body: Body,
-    declared: Option<usize>,
-    limit: usize,
-    held: &mut Held,
-) -> Result<Bytes, Problem> {
-    let mut body = Limited::new(body, limit);
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let data = frame.map(Frame::into_data).map_err(|error| unreadable(&*error, limit))?;
-        let Ok(data) = data else { continue };
-        if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
-        }
-        if whole.is_empty() {
-            whole.reserve(declared.unwrap_or_default().max(data.len()));
-        }
-        whole.extend_from_slice(&data);
-        if declared.is_none() && held.bytes() == 0 && whole.len() > FREE_BYTES {
-            *held = desk.incoming(HELD_TIMES * limit).await?;
-        }
-    }
-    Ok(whole.freeze())
+/// A body that comes in.
+struct BodyReader<'a, W> {
+    desk: &'a Desk,
+    who: W,
+    body: Limited<Body>,
+    /// How long it said that it is.
+    declared: usize,
+    deadline: Instant,
 }
+
+impl<W: Fn() -> Who> BodyReader<'_, W> {
+    /// Reads it. What has come is counted, once it is more than what is free.
+    async fn read(mut self, limit: usize) -> Result<(Bytes, Held), Problem> {
+        let data = |frame: Frame<Bytes>| frame.into_data().unwrap_or_default();
+        let (mut whole, mut held, mut room) = (BytesMut::new(), Held::default(), None);
+        while let Some(frame) = self.next(&mut room).await? {
+            let data = frame.map(data).map_err(|error| unreadable(&*error, limit))?;
+            let length = whole.len() + data.len();
+            if length > FREE_BYTES {
+                let (share, pace) = room.get_or_insert_with(|| {
+                    (self.desk.incoming.share((self.who)()), Pace::new(self.desk.room_within()))
+                });
+                if !share.try_grow(&mut held, HELD_TIMES * length) {
+                    self.desk.grow(share, &mut held, HELD_TIMES * length).await?;
+                    pace.begins_again();
+                }
+                pace.holds(true);
+            }
+            if whole.is_empty() && self.body.is_end_stream() {
+                return Ok((data, held));
+            }
+            if whole.capacity() < length {
+                // Twice what has come, as it is counted, and no more than what will.
+                let more = self.declared.min(HELD_TIMES * length).max(length) - whole.len();
+                whole.reserve(more);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok((whole.freeze(), held))
+    }
+
+    async fn next(&mut self, room: &mut Option<(Share, Pace)>) -> Result<Option<Read>, Problem> {
+        let frame = async {
+            let frame = self.body.frame();
+            match room {
+                None => Ok(frame.await),
+                Some((share, pace)) => pace.next(share, frame).await,
+            }
+        };
+        tokio::time::timeout_at(self.deadline, frame).await.unwrap_or_else(|_elapsed| {
+            let within = self.desk.config.limits.body.as_secs_f64();
+            let detail = format!("the body did not arrive within {within} seconds");
+            Err(Problem::new(Code::RequestTimeout, detail))
+        })
+    }
+}
+
+/// What comes next of a body.
+type Read = Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>;
 
 fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
     if error.downcast_ref::<LengthLimitError>().is_some() {
@@ -287,7 +321,8 @@ impl FromRequest<Arc<Desk>> for LineReader {
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         check_media_type(request.headers(), LINES)?;
         let line_bytes_max = desk.config.limits.body_bytes[SUBMISSION];
-        Ok(Self::new(request.into_body(), line_bytes_max, desk.incoming.clone()))
+        let share = desk.incoming.share(who_of(request.extensions()));
+        Ok(Self::new(request.into_body(), line_bytes_max, share, Pace::new(desk.room_within())))
     }
 }
 

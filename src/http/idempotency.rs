@@ -6,8 +6,8 @@ use axum::http::{HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Fingerprint, IdempotencyKey, Identity, JobId, OwnedKey};
+use crate::engine::Who;
 
-use super::admit::KeyOwner;
 use super::problem::{Code, Problem};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -19,8 +19,10 @@ pub(super) struct Owner(String);
 impl Owner {
     /// Whose request it is.
     pub(super) fn of(parts: &Parts) -> Self {
-        let owner = parts.extensions.get::<KeyOwner>().map(|owner| owner.0.clone());
-        Self(owner.unwrap_or_default())
+        match parts.extensions.get::<Who>() {
+            Some(Who::Key(id)) => Self(id.as_ref().to_owned()),
+            Some(Who::Connection(_) | Who::Strangers) | None => Self(String::new()),
+        }
     }
 
     /// The key of a line, if it has one.

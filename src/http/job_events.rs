@@ -23,7 +23,7 @@ use super::job_body::{JobBody, View};
 use super::list::parameter;
 use super::list_header;
 use super::problem::Problem;
-use super::room;
+use super::room::{self, Outgoing};
 use super::wait::bad_query;
 
 /// Follows a job until it is done: its states, how far it is, the lines of its log.
@@ -32,13 +32,14 @@ pub(super) async fn follow(
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&["after"])?;
     let after = match last_event_id(&headers)? {
         Some(id) => Some(place(&id).map_err(|invalid| bad_query(invalid.detail))?),
         None => parameter(&query, "after", place)?,
     };
-    let following = desk.engine.follow_job(id, after.unwrap_or_default()).await?;
+    let following = desk.engine.follow_job(id, after.unwrap_or_default(), share).await?;
     let begin = Some(Bytes::from_static(RETRY.as_bytes()));
     let pieces = stream::unfold((begin, following), |(begin, mut it)| async move {
         if let Some(begin) = begin {
@@ -114,10 +115,11 @@ pub(super) async fn log(
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&["after"])?;
     let after = parameter(&query, "after", log_place)?.unwrap_or_default();
-    let held = desk.outgoing(LOG_BYTES_MAX).await?;
+    let held = desk.room(&share, LOG_BYTES_MAX).await?;
     let lines = desk.engine.log(id, after).await?;
     let wants_json = headers.get_all(header::ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| {

@@ -20,7 +20,7 @@ use super::job_body::{JobBody, View};
 use super::limits::OTHER;
 use super::preferences::Preferences;
 use super::problem::{FieldError, Problem};
-use super::room;
+use super::room::{self, Outgoing};
 use super::submission;
 use super::submit_lines;
 use super::wait::{Wait, checked_seconds, wait_of};
@@ -72,6 +72,7 @@ pub(super) async fn result(
     JobPath(id): JobPath,
     query: Query,
     preferences: Preferences,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let (job, wait) = desk.waited(id, query, preferences).await?;
     match job.state {
@@ -80,7 +81,7 @@ pub(super) async fn result(
         }
         State::Succeeded => {
             let bytes = job.result.as_ref().map_or(0, Json::len);
-            let (job, held) = desk.with_room(job, bytes).await?;
+            let (job, held) = desk.with_room(&share, job, bytes).await?;
             let value = job.result.clone().unwrap_or_else(|| Json::trusted("null"));
             Ok(room::of_our_own(answer::result(room::value(value, held), &wait)))
         }

@@ -17,6 +17,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Bytes of bodies and headers that come in, of all connections together.
     pub incoming_bytes: usize,
+    /// Bytes of answers that wait until somebody takes them, all together.
+    pub outgoing_bytes: usize,
     /// Largest body of each kind, in bytes, by [`SUBMISSION`], [`BATCH`] and [`OTHER`].
     pub body_bytes: [usize; 3],
     /// Largest result, in bytes of JSON.

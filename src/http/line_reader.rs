@@ -1,28 +1,24 @@
 //! A body of lines of JSON that still comes in: `application/x-ndjson`.
 
 use std::fmt;
-use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Uri};
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 
 use crate::domain::Hidden;
-use crate::engine::{Budget, FREE_BYTES, Held};
+use crate::engine::{FREE_BYTES, Held, Share, Waiting};
 
+use super::Desk;
 use super::problem::{Code, Problem};
+use super::room::Pace;
 
 /// A client that is awaited must send something within this.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 
-/// What is read at once, at most.
-const FRAME_BYTES_MAX: usize = 64 * 1024;
-/// The room for a line grows by doubling.
-const LINE_HELD_TIMES: usize = 2;
+/// A line is held as it came, as what is made of it, and as its answer.
+const LINE_HELD_TIMES: usize = 3;
 /// What the answer to a line has beside what came with it, about.
 const ANSWER_BYTES: usize = 1_024;
 
@@ -78,11 +74,14 @@ pub(super) struct Lines {
 pub(super) struct LineReader {
     body: Body,
     line_bytes_max: usize,
-    incoming: Budget,
-    /// Room for the line that comes in, if it is not small.
+    share: Share,
+    pace: Pace,
+    /// Room for what was read and is not given yet, if it is not small.
     held: Held,
-    waits: Option<Waits>,
+    waits: Option<Waiting>,
     read: BytesMut,
+    /// Lines of that which are to be given.
+    taken: Vec<Line>,
     /// How far `read` is known to hold no line end.
     searched: usize,
     /// Whether the rest of a line that is too long is passed by.
@@ -90,78 +89,107 @@ pub(super) struct LineReader {
     is_over: bool,
 }
 
-/// One who waits for room. It keeps its turn when nobody waits for the lines for a moment.
-struct Waits(Pin<Box<dyn Future<Output = Held> + Send>>);
-
-impl fmt::Debug for Waits {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Waits")
-    }
-}
-
 impl LineReader {
-    pub(super) fn new(body: Body, line_bytes_max: usize, incoming: Budget) -> Self {
-        let (held, waits, read) = (Held::default(), None, BytesMut::new());
+    pub(super) fn new(body: Body, line_bytes_max: usize, share: Share, pace: Pace) -> Self {
+        let (held, waits, read, taken) = (Held::default(), None, BytesMut::new(), Vec::new());
         let (searched, skips, is_over) = (0, false, false);
-        Self { body, line_bytes_max, incoming, held, waits, read, searched, skips, is_over }
+        Self {
+            body,
+            line_bytes_max,
+            share,
+            pace,
+            held,
+            waits,
+            read,
+            taken,
+            searched,
+            skips,
+            is_over,
+        }
     }
 
     /// The next lines that are there, at most so many; waits for the first. None at all at the end. What was
     /// read is kept if nobody waits for it to the end.
     ///
     /// # Errors
-    /// The body broke off.
+    /// The body broke off, or a line that others wait for did not come in time.
     pub(super) async fn next(&mut self, most: usize) -> Result<Lines, Problem> {
-        let mut lines = Vec::new();
         loop {
-            self.make_room(most).await;
-            while lines.len() < most
+            self.make_room().await;
+            if !self.taken.is_empty() || self.is_over && self.read.is_empty() && !self.skips {
+                let lines = std::mem::take(&mut self.taken);
+                let rest = held_for(&lines);
+                return Ok(Lines { lines, held: self.split_off(rest) });
+            }
+            while self.taken.len() < most
                 && let Some(line) = self.take()
             {
-                lines.push(line);
+                self.taken.push(line);
             }
-            if !lines.is_empty() || self.is_over {
-                let bytes: usize = lines.iter().map(Line::bytes).sum();
-                let mut held = std::mem::take(&mut self.held);
-                held.shrink_to(bytes + lines.len() * ANSWER_BYTES);
-                return Ok(Lines { lines, held });
+            if self.taken.is_empty()
+                && !self.is_over
+                && let Err(problem) = self.read_more().await
+            {
+                // Nothing comes after it, though answers may still be taken for long.
+                (self.read, self.held, self.is_over) = (BytesMut::new(), Held::default(), true);
+                return Err(problem);
             }
-            self.read_more().await?;
         }
     }
 
-    /// Waits until there is room for what was read, and for whatever a line may become. The client is held back meanwhile.
-    async fn make_room(&mut self, most: usize) {
-        if self.read.len() <= FREE_BYTES || self.held.bytes() > 0 {
-            return;
-        }
-        let waits = self.waits.get_or_insert_with(|| {
-            let bytes =
-                LINE_HELD_TIMES * self.line_bytes_max + FRAME_BYTES_MAX + most * ANSWER_BYTES;
-            let incoming = self.incoming.clone();
-            Waits(Box::pin(async move { incoming.take(bytes).await }))
-        });
-        self.held = waits.0.as_mut().await;
-        self.waits = None;
+    /// The share of whoever sends the lines.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
     }
 
-    /// Reads until there is something, or the body is over.
+    /// Room for so much of what is held; the rest is kept for what was read behind it.
+    fn split_off(&mut self, bytes: usize) -> Held {
+        let mut held = std::mem::take(&mut self.held);
+        self.held = held.split_off(bytes);
+        let bytes = LINE_HELD_TIMES * self.read.len();
+        self.held.shrink_to(bytes);
+        if self.read.capacity() > bytes.max(FREE_BYTES) {
+            // It was as large as a long line, all of which would stay.
+            self.read = BytesMut::from(&self.read[..]);
+        }
+        held
+    }
+
+    /// Waits until there is room for what was read, before more is. The client is held back meanwhile.
+    async fn make_room(&mut self) {
+        if let Some(waits) = &mut self.waits {
+            self.held.join(waits.await);
+            self.waits = None;
+            self.pace.begins_again();
+        }
+        let bytes = LINE_HELD_TIMES * self.read.len() + held_for(&self.taken);
+        if !self.share.try_grow(&mut self.held, bytes) {
+            let waits = self.waits.insert(self.share.more(&self.held, bytes, true));
+            self.held.join(waits.await);
+            self.waits = None;
+            self.pace.begins_again();
+        }
+        // What is whole has come.
+        self.pace.holds(self.taken.is_empty() && self.held.bytes() > 0);
+    }
+
+    /// Reads until there is something, or the body is over; and there is room for it.
     ///
     /// # Errors
-    /// The body broke off, or nothing came for too long.
-    pub(super) async fn begin(&mut self) -> Result<(), Problem> {
-        if !self.read.is_empty() || self.is_over {
-            return Ok(());
+    /// The body broke off, nothing came for too long, or there is no room: nothing has happened yet.
+    pub(super) async fn begin(&mut self, desk: &Desk) -> Result<(), Problem> {
+        if self.read.is_empty() && !self.is_over {
+            tokio::select! {
+                biased;
+                read = self.read_more() => read?,
+                problem = idle() => return Err(problem),
+            }
         }
-        tokio::select! {
-            biased;
-            read = self.read_more() => read,
-            problem = idle() => Err(problem),
-        }
+        desk.grow(&self.share, &mut self.held, LINE_HELD_TIMES * self.read.len()).await
     }
 
     async fn read_more(&mut self) -> Result<(), Problem> {
-        match self.body.frame().await {
+        match self.pace.next(&self.share, self.body.frame()).await? {
             None => self.is_over = true,
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
@@ -217,6 +245,12 @@ impl LineReader {
     }
 }
 
+/// What lines take until their answers are taken.
+fn held_for(lines: &[Line]) -> usize {
+    let bytes: usize = lines.iter().map(Line::bytes).sum();
+    LINE_HELD_TIMES * bytes + lines.len() * ANSWER_BYTES
+}
+
 /// Whether there is nothing on a line but blanks.
 fn is_empty(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
@@ -229,58 +263,21 @@ pub(super) async fn idle() -> Problem {
     Problem::new(Code::RequestTimeout, detail)
 }
 
-/// By what the problems of a stream's lines are known: the request that they are part of.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    path: String,
-    request_id: String,
-}
-
-/// The id of a request whose lines have answers of their own. It travels with the request.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) HeaderValue);
-
-impl<S: Send + Sync> FromRequestParts<S> for Origin {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self::of(parts))
-    }
-}
-
-impl Origin {
-    /// Of a request with lines.
-    pub(super) fn of(parts: &Parts) -> Self {
-        let id = parts.extensions.get::<RequestId>();
-        let request_id = id.and_then(|id| id.0.to_str().ok()).unwrap_or_default().to_owned();
-        Self { path: Uri::path(&parts.uri).to_owned(), request_id }
-    }
-
-    /// The answer to a line that cannot be taken.
-    pub(super) fn refuse(&self, out: &mut String, index: usize, problem: &Problem) {
-        let body = problem.text(&self.path, &self.request_id);
-        out.push_str(&format!("{{\"index\":{index},\"problem\":{body}}}\n"));
-        tracing::debug!(
-            request.id = self.request_id,
-            index,
-            code = problem.in_short().0,
-            "a line was refused"
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::{Budget, Who};
 
     const LINE_BYTES_MAX: usize = 1024 * 1024;
 
     fn reader(frames: Vec<Vec<u8>>) -> LineReader {
         let frames = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame)));
         let frames = futures_util::stream::iter(frames.collect::<Vec<_>>());
-        LineReader::new(Body::from_stream(frames), LINE_BYTES_MAX, Budget::new(LINE_BYTES_MAX))
+        let share = Budget::new(LINE_BYTES_MAX).share(Who::Strangers);
+        let pace = Pace::new(Duration::from_secs(5));
+        LineReader::new(Body::from_stream(frames), LINE_BYTES_MAX, share, pace)
     }
 
     fn all(mut reader: LineReader, most: usize) -> Vec<Option<Vec<u8>>> {
@@ -299,6 +296,17 @@ mod tests {
                 }));
             }
         })
+    }
+
+    #[tokio::test]
+    async fn lines_hold_room_for_their_answers_however_small_they_are() {
+        let frame = b"{}\n".repeat(1_000);
+        let mut reader = reader(vec![frame]);
+        for most in [256, 256] {
+            let Lines { lines, held } = reader.next(most).await.expect("a whole body");
+            assert_eq!(lines.len(), most);
+            assert!(held.bytes() >= most * ANSWER_BYTES, "{}", held.bytes());
+        }
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use super::long_page::LongPage;
 use super::members::Members;
 use super::moment;
 use super::problem::{FieldError, Problem};
-use super::room;
+use super::room::{self, Outgoing};
 use super::wait::bad_query;
 
 const PAGE_SIZE_DEFAULT: usize = 50;
@@ -47,6 +47,7 @@ const PARAMETERS: [&str; 10] = [
 pub(super) async fn list(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
+    Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&PARAMETERS)?;
     let filter = filter(&query)?;
@@ -55,7 +56,7 @@ pub(super) async fn list(
     let below = query.get("page_token").map(|token| read_token(token, &print)).transpose()?;
     let members = Members::read(query.get("fields"))?;
     let (mut response, token) = if page_size <= PAGE_SIZE_DEFAULT {
-        let held = desk.outgoing(page_size * JOB_BYTES).await?;
+        let held = desk.room(&share, page_size * JOB_BYTES).await?;
         let page = desk.engine.list(&filter, below, page_size).await?;
         let token = page.next.map(|next| token(next, &print));
         let jobs = page.jobs.iter().map(|job| JobBody::of(job, View::Brief).only(members.as_ref()));
@@ -65,7 +66,7 @@ pub(super) async fn list(
         let page = desk.engine.places(&filter, below, page_size).await?;
         let token = page.next.map(|next| token(next, &print));
         let (engine, state) = (desk.engine.clone(), filter.state);
-        let page = LongPage { engine, places: page.places, state, members };
+        let page = LongPage { engine, share, places: page.places, state, members };
         let mut response = answer::json_text(StatusCode::OK, page.into_body(token.as_deref()));
         let uncached = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, uncached);

@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 
 use crate::domain::{Ordinal, State};
-use crate::engine::{Engine, Error, PORTION_BYTES, Portion, Portions};
+use crate::engine::{Engine, Error, PORTION_BYTES, Portion, Portions, Share};
 
 use super::answer::to_json;
 use super::job_body::{JobBody, View};
@@ -13,6 +13,7 @@ use super::members::Members;
 /// The jobs of a page that are still to be printed.
 pub(super) struct LongPage {
     pub(super) engine: Engine,
+    pub(super) share: Share,
     /// Where they stand, the newest first.
     pub(super) places: Vec<Ordinal>,
     /// The state that was asked for. A job may leave it before it is read.
@@ -48,9 +49,9 @@ impl LongPage {
 impl Printing {
     async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         self.rest.as_ref()?;
-        let LongPage { engine, places, state, members } = &self.page;
+        let LongPage { engine, share, places, state, members } = &self.page;
         let portion = &places[self.at..places.len().min(self.at + self.portions.next())];
-        let held = engine.outgoing().take(PORTION_BYTES).await;
+        let held = share.take(PORTION_BYTES).await;
         let mut text = String::from(if self.at == 0 { "{\"jobs\":[" } else { "" });
         let Portion { jobs, places: count } = match engine.jobs_at(portion).await {
             Ok(portion) => portion,

@@ -10,7 +10,9 @@ use axum::response::Response;
 use futures_util::stream;
 
 use crate::domain::{Clocks, Invalid, Json, Options, Priority, QueueName};
-use crate::engine::{BatchCall, Error, Happened, Map, NewJob, NewMap};
+use crate::engine::{
+    BatchCall, CALL_BYTES, Error, Happened, Held, Map, NewJob, NewMap, Share, Waiting,
+};
 
 use super::Desk;
 use super::batch_results::{end, line, order, streamed};
@@ -19,17 +21,19 @@ use super::beats::{SPACE, beating};
 use super::clocks::{retention_ms, timeout_ms};
 use super::extract::Query;
 use super::fields::{Fields, kind};
-use super::line_reader::{Line, LineReader, Lines, Origin, idle};
+use super::line_reader::{Line, LineReader, Lines, idle};
 use super::list::parameter;
+use super::origin::Origin;
 use super::problem::{Code, FieldError, Problem};
+use super::room::Outgoing;
 use super::strict;
 use super::submission;
 
 const BUFFERSIZE_DEFAULT: usize = 64;
-/// With what small results take, 8 MiB; larger ones are read when their turn comes.
 pub(super) const BUFFERSIZE_MAX: usize = 4_096;
-/// Lines that go to the store together.
+/// Lines that go to the store together, at most; and never more than this part of all room for answers lets wait.
 const PORTION_MAX: usize = 256;
+const PORTION_OF_ALL: usize = 16;
 const PARAMETERS: [&str; 11] = [
     "function",
     "buffersize",
@@ -50,20 +54,32 @@ pub(super) async fn map(
     query: Query,
     headers: HeaderMap,
     origin: Origin,
+    Outgoing(share): Outgoing,
     mut reader: LineReader,
 ) -> Result<Response, Problem> {
     let new = new_map(&query.only(&PARAMETERS)?)?;
-    let held = desk.outgoing(new.bytes()).await?;
-    let map = desk.engine.map(new, held).await?;
+    let map = desk.engine.map(new).await?;
     let location = HeaderValue::from_str(&format!("/v1/batches/{}", map.batch()));
     if headers.contains_key(header::EXPECT) {
         // A client that asks to be told to go on is told so when its body is first looked at, and by no answer.
-        reader.begin().await?;
+        reader.begin(&desk).await?;
     }
-    let mapping = Mapping { map, origin, reader, index: 0, input: Input::Comes, is_over: false };
+    let mapping = Mapping {
+        map,
+        origin,
+        reader,
+        share,
+        portion: (desk.config.limits.outgoing_bytes / PORTION_OF_ALL / CALL_BYTES)
+            .clamp(1, PORTION_MAX),
+        held: Held::default(),
+        waiting: None,
+        index: 0,
+        input: Input::Comes,
+        is_over: false,
+    };
     let lines = stream::unfold(mapping, |mut it| async move {
         let text = it.next().await.transpose()?;
-        Some((text.map(Bytes::from), it))
+        Some((text, it))
     });
     let mut response = streamed(beating(lines, SPACE));
     if let Ok(location) = location {
@@ -123,6 +139,13 @@ struct Mapping {
     map: Map,
     origin: Origin,
     reader: LineReader,
+    share: Share,
+    /// Lines that go to the store together.
+    portion: usize,
+    /// Room for the calls that are under way.
+    held: Held,
+    /// Lines that came, and wait for room for what they call.
+    waiting: Option<(Lines, Waiting)>,
     index: i64,
     input: Input,
     is_over: bool,
@@ -131,34 +154,54 @@ struct Mapping {
 impl Mapping {
     /// The next lines; none at the end. Nothing is read while there is no room, and nothing happens while nobody
     /// reads: so a slow reader holds the writer back, and at most `buffersize` calls are under way.
-    async fn next(&mut self) -> Result<Option<String>, Error> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.is_over {
-            let mut text = String::new();
-            let results = self.map.results().await?;
-            results.iter().for_each(|(index, job)| line(&mut text, *index, job));
-            if !text.is_empty() {
+            if let Some(text) = self.results().await? {
                 return Ok(Some(text));
             }
+            if !self.map.is_open() {
+                self.waiting = None;
+            }
             let is_over = self.input != Input::Comes || !self.map.is_open();
-            if is_over && self.map.is_answered() {
+            if is_over && self.map.is_answered() && self.waiting.is_none() {
                 self.close().await?;
                 if self.map.in_flight() == 0 {
-                    return Ok(Some(self.end()));
+                    return Ok(Some(self.end().into()));
                 }
             }
             let text = self.step().await?;
             if !text.is_empty() {
-                return Ok(Some(text));
+                let held = self.share.take(text.len()).await;
+                return Ok(Some(held.counted(text)));
             }
         }
         Ok(None)
     }
 
+    /// The results whose turn it is, once there is room for them.
+    async fn results(&mut self) -> Result<Option<Bytes>, Error> {
+        let bytes = self.map.bytes_to_give();
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let held = self.share.take(bytes).await;
+        let mut text = String::new();
+        let results = self.map.results().await?;
+        results.iter().for_each(|(index, job)| line(&mut text, *index, job));
+        self.keep_no_more();
+        Ok((!text.is_empty()).then(|| held.counted(text)))
+    }
+
+    /// Gives back the room of calls that are under way no more.
+    fn keep_no_more(&mut self) {
+        self.held.shrink_to(self.map.bytes_with(0));
+    }
+
     /// Waits for whatever comes first: the end of a job, more calls, the end of the server. Gives the answers to
     /// calls that cannot be taken.
     async fn step(&mut self) -> Result<String, Error> {
-        let room = self.map.room().min(PORTION_MAX);
-        let reads = self.input == Input::Comes && room > 0;
+        let room = self.map.room().min(self.portion);
+        let reads = self.input == Input::Comes && room > 0 && self.waiting.is_none();
         // Time in which jobs run does not count: the client may wait for them before it sends more.
         let is_idle = reads && self.map.in_flight() == 0;
         tokio::select! {
@@ -166,28 +209,43 @@ impl Mapping {
             happened = self.map.next() => match happened? {
                 Happened::Ended => Ok(String::new()),
                 Happened::Answered { refused } => {
+                    self.keep_no_more();
                     self.refuse_all(refused.into_iter().map(of_engine).collect()).await
                 }
                 Happened::Stops => Ok(self.end()),
             },
-            lines = self.reader.next(room), if reads => self.take(lines).await,
-            problem = idle(), if is_idle => self.take(Err(problem)).await,
+            held = has_room(&mut self.waiting), if self.waiting.is_some() => {
+                self.held.join(held);
+                match self.waiting.take() {
+                    Some((lines, _)) => self.take(lines).await,
+                    None => Ok(String::new()),
+                }
+            }
+            lines = self.reader.next(room), if reads => Ok(self.came(lines)),
+            problem = idle(), if is_idle => Ok(self.came(Err(problem))),
         }
     }
 
-    async fn take(&mut self, lines: Result<Lines, Problem>) -> Result<String, Error> {
+    /// Lines that came wait until there is room for their calls. They may be there for hours, so they pass nobody.
+    fn came(&mut self, lines: Result<Lines, Problem>) -> String {
         let mut text = String::new();
-        let Lines { lines, held } = match lines {
-            Ok(lines) => lines,
+        match lines {
+            Ok(lines) if lines.lines.is_empty() => self.input = Input::IsOver,
+            Ok(lines) => {
+                let bytes = self.map.bytes_with(lines.lines.len());
+                let more = self.share.more(&self.held, bytes, false);
+                self.waiting = Some((lines, more));
+            }
             Err(problem) => {
                 self.input = Input::IsOver;
                 self.refuse(&mut text, self.index, &problem);
-                return Ok(text);
             }
-        };
-        if lines.is_empty() {
-            self.input = Input::IsOver;
         }
+        text
+    }
+
+    /// Sends the calls of lines on.
+    async fn take(&mut self, Lines { lines, held }: Lines) -> Result<String, Error> {
         let mut calls = Vec::with_capacity(lines.len());
         let mut refused = Vec::new();
         for it in &lines {
@@ -198,6 +256,7 @@ impl Mapping {
             self.index += 1;
         }
         refused.extend(self.map.send(calls, held).await?.into_iter().map(of_engine));
+        self.keep_no_more();
         self.refuse_all(refused).await
     }
 
@@ -228,6 +287,14 @@ impl Mapping {
         self.is_over = true;
         let unfinished = i64::try_from(self.map.in_flight()).unwrap_or(i64::MAX);
         end(self.map.given(), unfinished, false)
+    }
+}
+
+/// Room for what waits for it.
+async fn has_room(waiting: &mut Option<(Lines, Waiting)>) -> Held {
+    match waiting {
+        Some((_, waiting)) => waiting.await,
+        None => std::future::pending().await,
     }
 }
 

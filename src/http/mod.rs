@@ -39,6 +39,7 @@ mod manual;
 mod map;
 mod members;
 mod moment;
+mod origin;
 mod preferences;
 mod print;
 mod problem;
@@ -100,6 +101,8 @@ struct Desk {
     live: Live,
     /// Room for what comes in.
     incoming: Budget,
+    /// Room for what is read for those who ask, until they have taken it.
+    outgoing: Budget,
     /// Turns of batches: each may have thousands of times what another request has in memory.
     batches: Semaphore,
 }
@@ -118,7 +121,8 @@ impl App {
         let batches = Semaphore::new(batches::AT_ONCE_MAX);
         let live = Live::new(&config);
         let incoming = Budget::new(config.limits.incoming_bytes);
-        let desk = Arc::new(Desk { engine, door, config, live, incoming, batches });
+        let outgoing = Budget::new(config.limits.outgoing_bytes);
+        let desk = Arc::new(Desk { engine, door, config, live, incoming, outgoing, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/wait", post(wait_many::wait))

@@ -31,7 +31,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Connections that may read much at once; whoever comes while they are there has small buffers, so that thousands that
 /// are idle do not keep large ones.
-const ROOMY_MAX: usize = 1_024;
+const ROOMY_MAX: usize = 256;
 /// Connections that wait in the kernel's own queue.
 const BACKLOG: u32 = 1_024;
 /// A peer that says nothing for so long is asked whether it is there, and again.
@@ -80,7 +80,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
         let roomy = places.roomy.is_some();
         connections.spawn(async move {
             let phase = Phase::default();
-            let stream = Timed::new(stream, phase.clone(), &app.desk, roomy);
+            let stream = Timed::new(stream, phase.clone(), &app.desk, (roomy, newcomer.clone()));
             let asked = gone.cancelled().map(|()| shutdown.is_cancelled());
             let requests = Requests { app, phase, peer: Peer(address), newcomer };
             connection(stream, requests, limits.idle, asked).await;

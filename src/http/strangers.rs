@@ -5,12 +5,13 @@
 //! address: behind a proxy all clients have one.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::engine::Who;
 
 /// All of them, by the order in which they came.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +37,7 @@ pub(super) struct Newcomer(Arc<Entry>);
 struct Entry {
     strangers: Strangers,
     number: u64,
-    is_known: AtomicBool,
+    known: OnceLock<Who>,
 }
 
 impl Strangers {
@@ -47,11 +48,7 @@ impl Strangers {
         let number = table.next;
         table.waiting.insert(number, Stranger { since: Instant::now(), gone });
         drop(table);
-        Newcomer(Arc::new(Entry {
-            strangers: self.clone(),
-            number,
-            is_known: AtomicBool::new(false),
-        }))
+        Newcomer(Arc::new(Entry { strangers: self.clone(), number, known: OnceLock::new() }))
     }
 
     /// Waits until the one that came first has had its time, and lets it go. Never ends if there is none.
@@ -78,12 +75,21 @@ impl Strangers {
 }
 
 impl Newcomer {
-    /// It has shown that it may be here.
-    pub(super) fn is_known(&self) {
-        if !self.0.is_known.load(Ordering::Relaxed) {
-            self.0.is_known.store(true, Ordering::Relaxed);
+    /// It has shown that it may be here, and as whom.
+    pub(super) fn is_known(&self, who: &Who) {
+        if self.0.known.get().is_none() && self.0.known.set(who.clone()).is_ok() {
             self.0.leave();
         }
+    }
+
+    /// Whoever it was when it was let in first. A header comes before anybody knows whose it is.
+    pub(super) fn who(&self) -> Who {
+        self.0.known.get().cloned().unwrap_or(Who::Strangers)
+    }
+
+    /// The name of the connection itself, where nobody needs a key.
+    pub(super) fn as_itself(&self) -> Who {
+        Who::Connection(self.0.number)
     }
 }
 
@@ -112,7 +118,9 @@ mod tests {
         let gone = || tokens.each_ref().map(CancellationToken::is_cancelled);
         let mut newcomers: Vec<Newcomer> =
             tokens.iter().map(|it| strangers.enter(it.clone())).collect();
-        newcomers[0].is_known();
+        assert_eq!(newcomers[0].who(), Who::Strangers);
+        newcomers[0].is_known(&newcomers[0].as_itself());
+        assert_eq!(newcomers[0].who(), Who::Connection(1));
         drop(newcomers.remove(1));
         let long = Duration::from_secs(3_600);
         assert!(strangers.make_room(long).now_or_never().is_none(), "it has time to speak");

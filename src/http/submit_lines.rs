@@ -17,7 +17,8 @@ use super::beats::{SPACE, beating};
 use super::extract::ManyLines;
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
-use super::line_reader::{Line, LineReader, Lines, Origin, idle};
+use super::line_reader::{Line, LineReader, Lines, idle};
+use super::origin::Origin;
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
 use super::strict;
@@ -79,7 +80,7 @@ pub(super) async fn submit(
         let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
         return Err(Problem::new(Code::InvalidValue, detail));
     }
-    reader.begin().await?;
+    reader.begin(&desk).await?;
     let submitting = Submitting {
         engine: desk.engine.clone(),
         owner,
@@ -148,8 +149,14 @@ impl Submitting {
         let (engine, origin, is_minimal) =
             (self.engine.clone(), self.origin.clone(), self.is_minimal);
         let answered = answer(engine, origin, (first, news), is_minimal);
-        self.portions
-            .push_back(Box::pin(async move { Answered { bytes, held, ..answered.await } }));
+        let (share, mut held) = (self.reader.share().clone(), held);
+        self.portions.push_back(Box::pin(async move {
+            let answered = answered.await;
+            held.shrink_to(answered.text.len());
+            // The answer about a job that was there before may be larger than its line.
+            share.grow(&mut held, answered.text.len()).await;
+            Answered { bytes, held, ..answered }
+        }));
     }
 
     fn new_job(&self, line: &Line) -> Result<NewJob, Problem> {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, Invalid, JobId};
-use crate::engine::{Ended, EndedJob, Engine, Error, PORTION_BYTES, Portions, ReturnWhen};
+use crate::engine::{Ended, EndedJob, Engine, Error, PORTION_BYTES, Portions, ReturnWhen, Share};
 
 use super::Desk;
 use super::answer::{self, to_json};
@@ -23,6 +23,7 @@ use super::job_body::{JobBody, View};
 use super::limits::SUBMISSION;
 use super::list::batch_id;
 use super::problem::{FieldError, Problem};
+use super::room::Outgoing;
 use super::wait::wait_of;
 
 /// Ids in one wait.
@@ -33,6 +34,7 @@ pub(super) const IDS_MAX: usize = 10_000;
 pub(super) async fn wait(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
+    Outgoing(share): Outgoing,
     body: JsonBody<SUBMISSION>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
@@ -53,7 +55,7 @@ pub(super) async fn wait(
     let rest = format!("],\"not_done\":{},\"timed_out\":{}", to_json(&not_done), waited.timed_out);
     let (engine, portions) = (desk.engine.clone(), Portions::default());
     let (done, gone, rest) = (waited.done, Vec::new(), Some(rest));
-    let pages = Pages { engine, done, at: 0, portions, has_begun: false, gone, rest };
+    let pages = Pages { engine, share, done, at: 0, portions, has_begun: false, gone, rest };
     let mut response = answer::json_text(StatusCode::OK, pages.into_body());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -136,6 +138,7 @@ pub(super) fn gone(ended: &Ended) -> String {
 /// The answer's text, read and printed page by page: ten thousand jobs are too many for memory.
 struct Pages {
     engine: Engine,
+    share: Share,
     done: Vec<Ended>,
     at: usize,
     portions: Portions,
@@ -158,7 +161,7 @@ impl Pages {
         self.rest.as_ref()?;
         let mut text = String::from(if self.at == 0 { "{\"done\":[" } else { "" });
         let page = &self.done[self.at..self.done.len().min(self.at + self.portions.next())];
-        let held = self.engine.outgoing().take(PORTION_BYTES).await;
+        let held = self.share.take(PORTION_BYTES).await;
         let count = match self.engine.ended_jobs(page).await {
             Ok((jobs, count)) => {
                 for job in &jobs {

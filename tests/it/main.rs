@@ -63,6 +63,7 @@ mod retries;
 mod scopes;
 mod secrets;
 mod server_info;
+mod shares;
 mod states;
 mod stop;
 mod stopped_reapers;

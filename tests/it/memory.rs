@@ -56,31 +56,6 @@ fn post(path: &str, kind: &str, length: Option<usize>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn g14_bodies_for_which_there_is_no_room_are_refused_and_taken_again_when_there_is() {
-    let limits = Limits { incoming_bytes: MIB, body_seconds: 0.2, ..Limits::default() };
-    let it = with(limits).await;
-    // A line without its end may become as large as a line may be.
-    let mut holds = deaf(it.server.address()).await;
-    let head = post("/v1/jobs", "application/x-ndjson", None);
-    let line = vec![b'x'; 64 * KIB];
-    let chunk = [format!("{:x}\r\n", line.len()).as_bytes(), &line, b"\r\n"].concat();
-    holds.write_all(&[head, chunk].concat()).await.expect("it is sent");
-    let refused = until("there is no room", async || {
-        let answer = it.post("/v1/jobs", &call(100 * KIB)).await;
-        (answer.status != 202).then_some(answer)
-    });
-    let refused = refused.await.expect(503);
-    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", Some("1")));
-    // What is small needs none.
-    it.post("/v1/jobs", &call(100)).await.expect(202);
-    drop(holds);
-    until("there is room", async || {
-        (it.post("/v1/jobs", &call(100 * KIB)).await.status == 202).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn g14_bodies_of_which_no_two_have_room_are_all_taken_one_after_the_other() {
     let it = with(Limits { incoming_bytes: MIB, ..Limits::default() }).await;
     let body = call(900 * KIB).to_string();
@@ -119,7 +94,7 @@ async fn g14_answers_for_which_there_is_no_room_are_refused_until_somebody_takes
     let mut holds = deaf(it.server.address()).await;
     holds.write_all(&get(result)).await.expect("it is sent");
     holds.readable().await.expect("the answer has begun");
-    for path in [result, job["urls"]["self"].as_str().expect("a path"), "/v1/jobs"] {
+    for path in [result, job["urls"]["self"].as_str().expect("a path")] {
         let refused = it.get(path).await.expect(503);
         assert_eq!(
             (refused.code().as_str(), refused.header("retry-after")),

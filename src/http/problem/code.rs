@@ -106,7 +106,7 @@ codes! {
     DatabaseBusy "database_busy" 503 "The database cannot be written now"
         "Another process has locked the database file, or memory is short. Nothing was written. What was accepted before is safe, and what runs goes on; its outcomes are recorded when the database is free. Try again."
     Overloaded "overloaded" 503 "The server is overloaded"
-        "Other requests hold all the memory that bodies and answers may have. Try again after `Retry-After`. Nothing was written. An operator sets `incoming_bytes` and `outgoing_bytes` in `[limits]`."
+        "Other requests hold all the memory that bodies and answers of this key may have. Try again after `Retry-After`. Nothing was written. An operator sets `incoming_bytes` and `outgoing_bytes` in `[limits]`."
     KeysUnreadable "keys_unreadable" 503 "The keys cannot be read"
         "While the file of keys cannot be read nobody is let in. Nothing was written. An operator mends it; the server recovers by itself."
     OutcomeUnknown "outcome_unknown" 503 "It is not known whether the write happened"

@@ -1,0 +1,229 @@
+//! Everybody has a share of what all requests together may hold, and what has come is counted, not what is announced.
+
+use std::net::SocketAddr;
+
+use futures_util::future::{join_all, select_all};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::process::{Home, Process, until};
+use crate::server::Answer;
+
+const KIB: usize = 1024;
+const LINES: &str = "application/x-ndjson";
+
+/// A server with little room, where everybody needs a key; and two of them.
+struct Two {
+    // Ends before its directory goes.
+    it: Process,
+    one: String,
+    other: String,
+    _home: Home,
+}
+
+async fn two() -> Two {
+    two_with(1).await
+}
+
+/// The same, where a body may take so many seconds.
+async fn two_with(body_seconds: u32) -> Two {
+    let home = Home::new();
+    let limits = format!(
+        "[limits]\nincoming_bytes = 1_048_576\noutgoing_bytes = 1_048_576\nbody_seconds = {body_seconds}\n"
+    );
+    std::fs::write(home.file("futurity.toml"), limits).expect("a file");
+    let key = async || {
+        let made = home.run(&["keys", "create"]).await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+        made.output.trim().to_owned()
+    };
+    let (one, other) = (key().await, key().await);
+    let it = home.start(&[]).await;
+    Two { it, one, other, _home: home }
+}
+
+impl Two {
+    async fn submit(&self, key: &str, bytes: usize) -> Answer {
+        let body = json!({"function": "echo", "args": ["x".repeat(bytes)]});
+        let request = self.it.request(Method::POST, "/v1/jobs").json(&body);
+        self.it.send(request.bearer_auth(key)).await
+    }
+
+    async fn get(&self, key: &str, path: &str) -> Answer {
+        self.it.send(self.it.request(Method::GET, path).bearer_auth(key)).await
+    }
+
+    /// A request of the first key as far as its header, with these fields besides.
+    fn head(&self, path: &str, kind: &str, fields: &str) -> Vec<u8> {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: {kind}\r\n{fields}\r\n\r\n",
+            self.one
+        )
+        .into_bytes()
+    }
+
+    /// A request that announces a body of so many bytes, and is told to go on: so the server awaits it.
+    async fn announced(&self, bytes: usize) -> TcpStream {
+        let fields = format!("Content-Length: {bytes}\r\nExpect: 100-continue");
+        let mut stream =
+            sent(self.it.address(), &self.head("/v1/jobs", "application/json", &fields)).await;
+        let mut told = [0; 25];
+        stream.read_exact(&mut told).await.expect("it may go on");
+        assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    }
+}
+
+/// A client whose own buffers are small, and what it sends at once.
+async fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut stream = socket.connect(address).await.expect("a connection");
+    // It may be refused before all of it is there.
+    stream.write_all(bytes).await.unwrap_or_default();
+    stream
+}
+
+/// Lines with long answers that nobody takes: the server holds them, and takes no more.
+async fn unread(it: &Two) -> impl Drop + use<> {
+    let line = json!({"function": "echo", "args": ["x".repeat(15 * KIB)]}).to_string() + "\n";
+    let lines = line.repeat(1_000);
+    let fields = format!("Content-Length: {}", lines.len());
+    let mut stream = sent(it.it.address(), &it.head("/v1/jobs", LINES, &fields)).await;
+    let task = tokio::spawn(async move {
+        stream.write_all(lines.as_bytes()).await.unwrap_or_default();
+        std::future::pending::<()>().await;
+    });
+    Aborted(task)
+}
+
+struct Aborted(tokio::task::JoinHandle<()>);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[tokio::test]
+async fn g14_bodies_that_are_announced_and_do_not_come_hold_nothing() {
+    let two = two_with(60).await;
+    let silent = join_all((0..100).map(|_| two.announced(1_000 * KIB))).await;
+    for key in [&two.other, &two.one] {
+        two.submit(key, 100 * KIB).await.expect(202);
+    }
+    drop(silent);
+}
+
+#[tokio::test]
+async fn g14_whoever_holds_its_share_is_refused_and_others_are_not_until_it_gives_back() {
+    let two = two().await;
+    let unread = unread(&two).await;
+    let refused = until("its share is full", async || {
+        let answer = two.submit(&two.one, 100 * KIB).await;
+        (answer.status != 202).then_some(answer)
+    });
+    let refused = refused.await.expect(503);
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", Some("1")));
+    two.submit(&two.other, 100 * KIB).await.expect(202);
+    // Lines that have not begun are refused as a body is.
+    let lines = two.it.request(Method::POST, "/v1/jobs").header("content-type", LINES);
+    let lines = lines.body("x".repeat(100 * KIB)).bearer_auth(&two.one);
+    assert_eq!(two.it.send(lines).await.expect(503).code(), "overloaded");
+    // What is small needs none.
+    two.submit(&two.one, 100).await.expect(202);
+    drop(unread);
+    until("it is given back", async || {
+        (two.submit(&two.one, 100 * KIB).await.status == 202).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g14_half_headers_without_a_key_leave_room_for_whoever_has_one() {
+    let two = two().await;
+    let head = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(31 * KIB));
+    let strangers = join_all((0..60).map(|_| sent(two.it.address(), head.as_bytes()))).await;
+    let closed = strangers.iter().map(|stream| {
+        Box::pin(async {
+            stream.readable().await.unwrap_or_default();
+        })
+    });
+    // There is no room for all of them.
+    select_all(closed).await;
+    two.submit(&two.other, 100 * KIB).await.expect(202);
+    drop(strangers);
+}
+
+#[tokio::test]
+async fn g14_maps_to_which_nothing_comes_hold_nothing() {
+    let two = two().await;
+    let head =
+        two.head("/v1/map?function=echo&buffersize=4096", LINES, "Transfer-Encoding: chunked");
+    let maps = join_all((0..30).map(|_| async {
+        let stream = sent(two.it.address(), &head).await;
+        stream.readable().await.expect("it is answered");
+        stream
+    }))
+    .await;
+    for key in [&two.other, &two.one] {
+        two.get(key, "/v1/jobs?page_size=5").await.expect(200);
+    }
+    drop(maps);
+}
+
+#[tokio::test]
+async fn g14_a_map_of_many_lines_comes_to_its_end_in_little_room() {
+    let two = two().await;
+    let lines: String = (0..2_000).map(|number| format!("[{number}]\n")).collect();
+    let map = async |lines: &str| {
+        let request = two.it.request(Method::POST, "/v1/map?function=echo&buffersize=4096");
+        let request = request.header("content-type", LINES).bearer_auth(&two.one);
+        two.it.send(request.body(lines.to_owned())).await.expect(200)
+    };
+    for answer in join_all((0..4).map(|_| map(&lines))).await {
+        let text = String::from_utf8(answer.body).expect("text");
+        let results: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(results.len(), 2_001);
+        assert_eq!(results[1_999]["result"], 1_999);
+        assert_eq!(results[2_000]["end"]["completed"], 2_000);
+    }
+}
+
+#[tokio::test]
+async fn g14_a_body_or_line_that_does_not_come_to_its_end_makes_room_for_others() {
+    // A body would have much time.
+    let two = two_with(60).await;
+    let part = vec![b' '; 900 * KIB];
+    let chunk = [format!("{:x}\r\n", part.len()).as_bytes(), &part].concat();
+    for (kind, begins) in [("application/json", "HTTP/1.1 503"), (LINES, "HTTP/1.1 200")] {
+        let head = two.head("/v1/jobs", kind, "Transfer-Encoding: chunked");
+        let mut stream = sent(two.it.address(), &[head, chunk.clone()].concat()).await;
+        let refused = async {
+            let (mut text, mut piece) = (String::new(), [0; 1_024]);
+            while !text.contains("\"overloaded\"") {
+                let count = stream.read(&mut piece).await.expect("an answer");
+                assert!(count > 0, "it says why: {text}");
+                text.push_str(std::str::from_utf8(&piece[..count]).expect("text"));
+            }
+            text
+        };
+        let others = async {
+            loop {
+                two.submit(&two.one, 100 * KIB).await;
+            }
+        };
+        let text = tokio::select! {
+            text = refused => text,
+            () = others => unreachable!("they go on"),
+        };
+        assert!(text.starts_with(begins), "{text}");
+        until("there is room", async || {
+            (two.submit(&two.one, 100 * KIB).await.status == 202).then_some(())
+        })
+        .await;
+    }
+}
