@@ -28,8 +28,7 @@ pub(super) async fn get(
     JobPath(id): JobPath,
     query: Query,
     preferences: Preferences,
-    known: Known,
-    Outgoing(share): Outgoing,
+    (known, Outgoing(share)): (Known, Outgoing),
 ) -> Result<Response, Problem> {
     let query = query.only(&["wait", "fields"])?;
     let members = Members::read(query.get("fields"))?;

@@ -330,7 +330,7 @@ impl FromRequest<Arc<Desk>> for LineReader {
 #[derive(Debug)]
 pub(super) enum OneOrLines {
     One(JsonBody<SUBMISSION>),
-    Lines(ManyLines),
+    Lines(Box<ManyLines>),
 }
 
 /// Submissions that come line by line, and whose they are.
@@ -360,7 +360,9 @@ impl FromRequest<Arc<Desk>> for OneOrLines {
 
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         if has_lines(request.headers()) {
-            return Box::pin(ManyLines::from_request(request, desk)).await.map(Self::Lines);
+            return Box::pin(ManyLines::from_request(request, desk))
+                .await
+                .map(|it| Self::Lines(Box::new(it)));
         }
         JsonBody::from_request(request, desk).await.map(Self::One)
     }

@@ -45,7 +45,7 @@ pub(super) async fn submit(
                 let detail = "lines wait for no job; leave it out".to_owned();
                 return Err(FieldError { pointer: "/wait".to_owned(), detail }.into());
             }
-            return Box::pin(submit_lines::submit(desk, preferences, lines)).await;
+            return Box::pin(submit_lines::submit(desk, preferences, *lines)).await;
         }
     };
     let wait = desk.wait(query, preferences)?;

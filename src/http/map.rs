@@ -52,9 +52,8 @@ const PARAMETERS: [&str; 11] = [
 pub(super) async fn map(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
-    headers: HeaderMap,
+    (headers, Outgoing(share)): (HeaderMap, Outgoing),
     origin: Origin,
-    Outgoing(share): Outgoing,
     mut reader: LineReader,
 ) -> Result<Response, Problem> {
     let new = new_map(&query.only(&PARAMETERS)?)?;
