@@ -4,8 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
 
+mod broken;
 mod readable;
 
+pub use broken::{explained, members};
 pub use readable::{Keys, check, mended};
 
 /// A valid JSON text. Cheap to clone; kept as it was written, so numbers lose no digit.

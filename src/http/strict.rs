@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::domain::json::{Keys, check};
+use crate::domain::json::{Keys, check, explained};
 
 /// Reads `body` as one JSON value and checks it strictly.
 ///
@@ -11,8 +11,8 @@ use crate::domain::json::{Keys, check};
 pub(super) fn parse(body: &[u8]) -> Result<&RawValue, String> {
     let text =
         std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
-    let raw: &RawValue =
-        serde_json::from_str(text).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let raw: &RawValue = serde_json::from_str(text)
+        .map_err(|error| format!("the body is not JSON: {}", explained(text, &error)))?;
     check(raw.get(), Keys::Once).map_err(|why| format!("the body {why}"))?;
     Ok(raw)
 }
@@ -30,8 +30,12 @@ mod tests {
         let bad = [
             (r#"{"a":1,"a":2}"#, "the key \"a\" twice"),
             (r#"{"a":"\u0000"}"#, "the body contains U+0000"),
-            (r#"{"a":"\ud800"}"#, "half of a surrogate pair"),
-            ("[1e400]", "beyond the range of a double"),
+            (r#"{"a":"\ud800"}"#, "half of a surrogate pair without the other at /a"),
+            ("[1e400]", "beyond the range of a double (IEEE 754) at /0"),
+            (
+                r#"{"args":[1,NaN]}"#,
+                "the body is not JSON: expected value at /args/1, near 'NaN]}'",
+            ),
             ("{} {}", "not JSON"),
             ("{", "not JSON"),
             ("", "not JSON"),

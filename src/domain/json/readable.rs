@@ -3,14 +3,24 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::broken::located;
+
 /// Deepest nesting.
 pub const DEPTH_MAX: usize = 64;
 /// So many characters a number may have without being looked at: none of them is beyond a double without an exponent.
 const SHORT_NUMBER: usize = 300;
 
+/// Why a value is refused that is valid JSON, and where that stands in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}{place}")]
+pub struct Unreadable {
+    why: Why,
+    place: String,
+}
+
 /// Why a value is refused that is valid JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+enum Why {
     /// Readers that descend call by call end there.
     #[error("is nested deeper than {DEPTH_MAX} levels")]
     TooDeep,
@@ -18,10 +28,10 @@ pub enum Unreadable {
     #[error("contains U+0000")]
     Nul,
     /// Half of a pair of UTF-16 is no character, and no text in UTF-8 can hold it.
-    #[error("contains {escape}, one half of a surrogate pair without the other")]
+    #[error("contains U+{code:04X}, one half of a surrogate pair without the other")]
     LoneSurrogate {
-        /// As it is written there.
-        escape: String,
+        /// Its number; its escape would be one more half in a text that others search for some.
+        code: u32,
     },
     /// Most readers make a double of a number, and this would be infinite.
     #[error("contains a number beyond the range of a double (IEEE 754)")]
@@ -69,6 +79,10 @@ impl<'t> Seen<'t> {
 /// Walks a text that is known to be valid JSON; so a string ends where the next bare quote stands, and
 /// a string is a key exactly if it follows `{` or, in an object, a comma.
 pub fn check(text: &str, keys: Keys) -> Result<(), Unreadable> {
+    checked(text, keys).map_err(|(at, why)| Unreadable { why, place: located(text, at) })
+}
+
+fn checked(text: &str, keys: Keys) -> Result<(), (usize, Why)> {
     let bytes = text.as_bytes();
     let mut open: Vec<Option<Seen<'_>>> = Vec::new();
     let (mut key_follows, mut at) = (false, 0);
@@ -78,7 +92,7 @@ pub fn check(text: &str, keys: Keys) -> Result<(), Unreadable> {
                 key_follows = byte == b'{' && keys == Keys::Once;
                 open.push(key_follows.then(Seen::default));
                 if open.len() > DEPTH_MAX {
-                    return Err(Unreadable::TooDeep);
+                    return Err((at, Why::TooDeep));
                 }
             }
             b'}' | b']' => drop(open.pop()),
@@ -86,21 +100,21 @@ pub fn check(text: &str, keys: Keys) -> Result<(), Unreadable> {
             b'"' => {
                 let (end, is_escaped) = string_end(bytes, at);
                 let string = &text[at..end];
-                if is_escaped && let Some((_, unreadable)) = bad_escape(string, 0) {
-                    return Err(unreadable);
+                if is_escaped && let Some((_, why)) = bad_escape(string, 0) {
+                    return Err((at, why));
                 }
                 if std::mem::take(&mut key_follows)
                     && let Some(Some(seen)) = open.last_mut()
                     && !seen.insert(unquoted(string, is_escaped))
                 {
                     let key = crate::domain::text::head(string, 256).into_owned();
-                    return Err(Unreadable::TwiceKey { key });
+                    return Err((at, Why::TwiceKey { key }));
                 }
                 at = end;
                 continue;
             }
             b'-' | b'0'..=b'9' => {
-                at = number_end(text, at)?;
+                at = number_end(text, at).map_err(|why| (at, why))?;
                 continue;
             }
             _ => {}
@@ -123,7 +137,7 @@ pub fn mended(text: &str) -> Cow<'_, str> {
 }
 
 /// Behind the closing quote of the string that begins at `start`, and whether there is an escape in it.
-fn string_end(bytes: &[u8], start: usize) -> (usize, bool) {
+pub(super) fn string_end(bytes: &[u8], start: usize) -> (usize, bool) {
     let (mut at, mut is_escaped) = (start + 1, false);
     while let Some(&byte) = bytes.get(at) {
         match byte {
@@ -139,7 +153,7 @@ fn string_end(bytes: &[u8], start: usize) -> (usize, bool) {
 }
 
 /// Behind the number that begins at `start`.
-fn number_end(text: &str, start: usize) -> Result<usize, Unreadable> {
+fn number_end(text: &str, start: usize) -> Result<usize, Why> {
     let rest = &text.as_bytes()[start..];
     let is_of_number =
         |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
@@ -147,7 +161,7 @@ fn number_end(text: &str, start: usize) -> Result<usize, Unreadable> {
     let number = &text[start..start + length];
     let may_be_too_large = length > SHORT_NUMBER || number.contains(['e', 'E']);
     if may_be_too_large && number.parse::<f64>().is_ok_and(f64::is_infinite) {
-        return Err(Unreadable::TooLargeNumber);
+        return Err(Why::TooLargeNumber);
     }
     Ok(start + length)
 }
@@ -156,28 +170,25 @@ fn number_end(text: &str, start: usize) -> Result<usize, Unreadable> {
 const ESCAPE_BYTES: usize = 6;
 
 /// The first escape behind `from` that is no character, and where it stands.
-fn bad_escape(text: &str, from: usize) -> Option<(usize, Unreadable)> {
+fn bad_escape(text: &str, from: usize) -> Option<(usize, Why)> {
     // Where half of a pair stands whose other half must follow at once.
     let mut half: Option<usize> = None;
     let mut at = from;
-    let lone = |at: usize| {
-        let escape = text.get(at..at + ESCAPE_BYTES).unwrap_or_default().to_owned();
-        Some((at, Unreadable::LoneSurrogate { escape }))
-    };
+    let code_at = |at: usize| u32::from_str_radix(text.get(at + 2..at + ESCAPE_BYTES)?, 16).ok();
+    let lone = |at: usize| Some((at, Why::LoneSurrogate { code: code_at(at).unwrap_or_default() }));
     while let Some(length) = text.get(at..).and_then(|rest| rest.find('\\')) {
         let place = at + length;
         if let Some(half) = half.filter(|_| length > 0) {
             return lone(half);
         }
-        let code = text.get(place + 2..place + ESCAPE_BYTES);
-        let code = code.filter(|_| text.as_bytes().get(place + 1) == Some(&b'u'));
-        let code = code.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let is_number = text.as_bytes().get(place + 1) == Some(&b'u');
+        let code = is_number.then(|| code_at(place)).flatten();
         match (half, code) {
             (Some(_), Some(0xdc00..=0xdfff)) => half = None,
             (Some(half), _) => return lone(half),
             (None, Some(0xdc00..=0xdfff)) => return lone(place),
             (None, Some(0xd800..=0xdbff)) => half = Some(place),
-            (None, Some(0)) => return Some((place, Unreadable::Nul)),
+            (None, Some(0)) => return Some((place, Why::Nul)),
             (None, _) => {}
         }
         // Behind the backslash and what it escapes, which is one byte or begins with `u`.
@@ -187,7 +198,7 @@ fn bad_escape(text: &str, from: usize) -> Option<(usize, Unreadable)> {
 }
 
 /// Two spellings of one key are the same key.
-fn unquoted(string: &str, is_escaped: bool) -> Cow<'_, str> {
+pub(super) fn unquoted(string: &str, is_escaped: bool) -> Cow<'_, str> {
     if is_escaped && let Ok(unescaped) = serde_json::from_str::<String>(string) {
         return Cow::Owned(unescaped);
     }
@@ -233,19 +244,22 @@ mod tests {
         let bad = [
             (r#"{"a":1,"a":2}"#.to_owned(), "twice"),
             (r#"{"a":1,"\u0061":2}"#.to_owned(), "twice"),
-            (r#"[{"x":{"b":[],"c":{},"b":0}}]"#.to_owned(), "twice"),
+            (r#"[{"x":{"b":[],"c":{},"b":0}}]"#.to_owned(), "twice in one object at /0/x"),
             (many_keys(40, 3), "twice"),
             (many_keys(40, 30), "twice"),
             (r#"{"a":"\u0000"}"#.to_owned(), "U+0000"),
             (r#"{"\u0000":1}"#.to_owned(), "U+0000"),
-            (r#"["x\ud800"]"#.to_owned(), "\\ud800"),
-            (r#"["\uD800\\ude00"]"#.to_owned(), "\\uD800"),
-            (r#"["\ud800\ud800\udc00"]"#.to_owned(), "\\ud800"),
-            (r#"["\ud800x\udc00"]"#.to_owned(), "\\ud800"),
-            (r#"["\udc00\ud800"]"#.to_owned(), "\\udc00"),
-            (r#"["\ud800","\udc00"]"#.to_owned(), "\\ud800"),
+            (
+                r#"["x\ud800"]"#.to_owned(),
+                "U+D800, one half of a surrogate pair without the other at /0",
+            ),
+            (r#"["\uD800\\ude00"]"#.to_owned(), "U+D800"),
+            (r#"["\ud800\ud800\udc00"]"#.to_owned(), "U+D800"),
+            (r#"["\ud800x\udc00"]"#.to_owned(), "U+D800"),
+            (r#"["\udc00\ud800"]"#.to_owned(), "U+DC00"),
+            (r#"["\ud800","\udc00"]"#.to_owned(), "U+D800"),
             ("[1e309]".to_owned(), "double"),
-            ("{\"a\":-1E+999}".to_owned(), "double"),
+            ("{\"a\":-1E+999}".to_owned(), "(IEEE 754) at /a"),
             (format!("1{}", "0".repeat(309)), "double"),
             (deep(DEPTH_MAX + 1), "deeper"),
             (deep(3_000_000), "deeper"),

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::domain::json::explained;
 use crate::domain::{ErrorType, JobError, Json, Outcome};
 use crate::runtime::process::{Ended, Exceeded, Refused};
 use crate::runtime::returned;
@@ -105,7 +106,8 @@ fn result(stdout: &Stdout, output: Vec<u8>) -> Result<Json, String> {
         Stdout::Json => {
             let text = text(output)?;
             Json::parse(&text).map_err(|error| {
-                format!("its output is not one JSON value: {error}; stdout = \"text\" takes what is not JSON")
+                let why = explained(&text, &error);
+                format!("its output is not one JSON value: {why}; stdout = \"text\" takes what is not JSON")
             })
         }
         Stdout::Text => Ok(Json::trusted(serde_json::Value::from(text(output)?).to_string())),

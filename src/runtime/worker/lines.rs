@@ -9,6 +9,10 @@ use crate::domain::Hidden;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// As much as is looked at of a line that is too long, to learn whose it is.
+const HEAD_BYTES: usize = 4 * 1024;
+/// As much of a line that is too long is read and thrown away.
+const SKIPPED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Reads lines. To give up waiting for one loses nothing.
 pub(super) struct Lines {
@@ -54,11 +58,39 @@ impl Lines {
             if self.read.len() > self.bytes_max {
                 return Err(NoLine::TooLong);
             }
-            self.read.reserve(READ_BYTES);
-            match self.from.read_buf(&mut self.read).await {
-                Ok(0) | Err(_) => return Err(NoLine::Closed),
-                Ok(_) => {}
+            self.read_more().await?;
+        }
+    }
+
+    /// The beginning of the line that is too long.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.read[..self.read.len().min(HEAD_BYTES)]
+    }
+
+    /// Throws the line away that is too long, up to its end.
+    pub(super) async fn skip(&mut self) -> Result<(), NoLine> {
+        let mut skipped = 0;
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                self.read.drain(..=end);
+                self.searched = 0;
+                return Ok(());
             }
+            skipped += self.read.len();
+            if skipped > SKIPPED_BYTES_MAX {
+                return Err(NoLine::TooLong);
+            }
+            self.read.clear();
+            self.searched = 0;
+            self.read_more().await?;
+        }
+    }
+
+    async fn read_more(&mut self) -> Result<(), NoLine> {
+        self.read.reserve(READ_BYTES);
+        match self.from.read_buf(&mut self.read).await {
+            Ok(0) | Err(_) => Err(NoLine::Closed),
+            Ok(_) => Ok(()),
         }
     }
 }

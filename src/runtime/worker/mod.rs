@@ -1,5 +1,6 @@
 //! Workers: processes that stay, and take one call after the other, as those of a `ProcessPoolExecutor` do.
 
+mod bad_line;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod lines;

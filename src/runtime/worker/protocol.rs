@@ -1,16 +1,17 @@
 //! What a worker and the server say to each other: JSON-RPC 2.0, one object a line (jsonrpc.org/specification).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::domain::json::{Keys, check, mended};
+use crate::domain::json::{Keys, check, explained, mended};
 use crate::domain::{ErrorType, FunctionName, JobError, Json, Parameter, text};
 use crate::runtime::Call;
 use crate::runtime::parameters::Parameters;
+
+use super::bad_line::BadLine;
 
 /// The id of the first request; calls are numbered from 1.
 pub(super) const INITIALIZE: u64 = 0;
@@ -66,8 +67,8 @@ pub(super) enum Said {
 /// The attempt that a notification is about.
 #[derive(Debug, Deserialize)]
 pub(super) struct Of {
-    job: String,
-    attempt: u32,
+    pub(super) job: String,
+    pub(super) attempt: u32,
 }
 
 impl Of {
@@ -114,18 +115,19 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>,
 }
 
 /// Reads a line of a worker.
-pub(super) fn said(line: &[u8]) -> Result<Said, String> {
-    let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-    match serde_json::from_str(text) {
+/// One that is none of the protocol may name a call all the same.
+pub(super) fn said(line: &[u8]) -> Result<Said, BadLine> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| BadLine::of(&String::from_utf8_lossy(line), error.to_string()))?;
+    let read = match serde_json::from_str(text) {
         Ok(message) => told(message),
         // Texts that it repeats may hold what no text may: half of a surrogate pair, as Python decodes file names.
-        Err(error) => match mended(text) {
-            Cow::Owned(mended) => {
-                told(serde_json::from_str(&mended).map_err(|_other| error.to_string())?)
-            }
-            Cow::Borrowed(_) => Err(error.to_string()),
+        Err(error) => match serde_json::from_str(&mended(text)) {
+            Ok(message) => told(message),
+            Err(_same) => Err(explained(text, &error)),
         },
-    }
+    };
+    read.map_err(|why| BadLine::of(text, why))
 }
 
 fn told(message: Message<'_>) -> Result<Said, String> {

@@ -13,6 +13,7 @@ use crate::runtime::stderr::{self, Pace, Tail};
 use crate::runtime::{Call, returned};
 
 use super::Worker;
+use super::bad_line::{About, BadLine, begins_answer};
 use super::lines::{Lines, NoLine};
 use super::protocol::{self, Announced, INITIALIZE, Said};
 
@@ -155,15 +156,16 @@ impl Session {
                 Ok(line) => line,
                 Err(why) => return Lost::no_line(why, self.line_bytes_max),
             };
-            match understood(&line) {
+            match protocol::said(&line) {
                 Ok(Said::Answer(id, _)) => return unasked(id),
                 // Of a call that is over.
-                Ok(Said::Progress { .. } | Said::Log { .. }) => {
+                Ok(Said::Progress { .. } | Said::Log { .. })
+                | Err(BadLine { about: About::Attempt(_), .. }) => {
                     if let Err(lost) = stray(&mut self.stray_bytes, line.len()) {
                         return lost;
                     }
                 }
-                Err(lost) => return lost,
+                Err(fault) => return not_understood(&fault, &line),
             }
         }
     }
@@ -209,20 +211,40 @@ impl Session {
         let mut pace = Pace::new();
         let (lines, stray_bytes) = (&mut self.lines, &mut self.stray_bytes);
         let (line_max, result_max) = (self.line_bytes_max, self.result_bytes_max);
+        let name = &self.name;
         let reading = async {
             loop {
-                let line = lines.next().await.map_err(|why| Lost::no_line(why, line_max))?;
-                match understood(&line)? {
-                    Said::Answer(answered, result) if answered == id => {
+                let line = match lines.next().await {
+                    Ok(line) => line,
+                    Err(NoLine::TooLong) if begins_answer(lines.head(), id) => {
+                        lines.skip().await.map_err(|why| Lost::no_line(why, line_max))?;
+                        return Ok(too_long(name, line_max, result_max));
+                    }
+                    Err(why) => return Err(Lost::no_line(why, line_max)),
+                };
+                match protocol::said(&line) {
+                    Ok(Said::Answer(answered, result)) if answered == id => {
                         *stray_bytes = 0;
                         return Ok(judged(result, result_max));
                     }
-                    Said::Answer(other, _) => return Err(unasked(other)),
-                    Said::Progress { fraction, message, of } if of.is(call) => {
+                    Ok(Said::Answer(other, _)) => return Err(unasked(other)),
+                    Ok(Said::Progress { fraction, message, of }) if of.is(call) => {
                         call.progress(fraction, message);
                     }
-                    Said::Log { line, of } if of.is(call) => call.log(&line),
-                    Said::Progress { .. } | Said::Log { .. } => stray(stray_bytes, line.len())?,
+                    Ok(Said::Log { line, of }) if of.is(call) => call.log(&line),
+                    Ok(Said::Progress { .. } | Said::Log { .. }) => stray(stray_bytes, line.len())?,
+                    Err(BadLine { why, about: About::Answer(answered) }) if answered == id => {
+                        return Ok(misspoken(name, &why));
+                    }
+                    Err(BadLine { why, about: About::Attempt(of) }) if of.is(call) => {
+                        call.log(&format!(
+                            "worker '{name}' told something that is none of the protocol: {why}"
+                        ));
+                    }
+                    Err(BadLine { about: About::Attempt(_), .. }) => {
+                        stray(stray_bytes, line.len())?
+                    }
+                    Err(fault) => return Err(not_understood(&fault, &line)),
                 }
                 pace.said(line.len()).await;
             }
@@ -314,7 +336,8 @@ impl Session {
 
     async fn said(&mut self) -> Result<Said, Lost> {
         let line = self.lines.next().await;
-        understood(&line.map_err(|why| Lost::no_line(why, self.line_bytes_max))?)
+        let line = line.map_err(|why| Lost::no_line(why, self.line_bytes_max))?;
+        protocol::said(&line).map_err(|fault| not_understood(&fault, &line))
     }
 }
 
@@ -333,13 +356,25 @@ fn unasked(id: u64) -> Lost {
     Lost::of(format!("it answered request {id}, which it was not asked"))
 }
 
-fn understood(line: &[u8]) -> Result<Said, Lost> {
-    protocol::said(line).map_err(|error| {
-        let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-        let lost = Lost::of("it wrote a line that is none of the protocol");
-        let error = text::head(&error, REASON_BYTES_MAX);
-        Lost { wrote: Some(format!("({error}): {shown}")), ..lost }
-    })
+/// It is out of step: what it wrote names no call that it has.
+fn not_understood(fault: &BadLine, line: &[u8]) -> Lost {
+    let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
+    let lost = Lost::of("it wrote a line that is none of the protocol");
+    let why = text::head(&fault.why, REASON_BYTES_MAX);
+    Lost { wrote: Some(format!("({why}): {shown}")), ..lost }
+}
+
+/// An answer that is none of the protocol costs its call: the process is not out of step.
+fn misspoken(worker: &str, why: &str) -> Outcome {
+    let text = format!("the answer of worker '{worker}' is none of the protocol: {why}");
+    Outcome::Raised(JobError::of(ErrorType::InvalidResult, text))
+}
+
+fn too_long(worker: &str, line_bytes_max: usize, result_bytes_max: usize) -> Outcome {
+    let text = format!(
+        "the answer of worker '{worker}' has more than {line_bytes_max} bytes; a result may have {result_bytes_max}"
+    );
+    Outcome::Raised(JobError::of(ErrorType::ResultTooLarge, text))
 }
 
 fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> Outcome {
