@@ -18,6 +18,7 @@ use super::access_log::Entry;
 use super::extract::has_lines;
 use super::leave::{Admitted, unauthenticated};
 use super::origin::RequestId;
+use super::own_origin;
 use super::problem::{Code, Problem, of_framework};
 use super::room;
 use super::strangers::Newcomer;
@@ -58,6 +59,7 @@ impl App {
                 if has_lines(request.headers()) {
                     request.extensions_mut().insert(RequestId(request_id.clone()));
                 }
+                own_origin::settle(&mut request, &self.desk.config.hosts);
                 let request = match &admitted {
                     Some(admitted) => admitted.follow(request),
                     None => request,

@@ -40,6 +40,7 @@ mod map;
 mod members;
 mod moment;
 mod origin;
+mod own_origin;
 mod preferences;
 mod print;
 mod problem;

@@ -342,7 +342,7 @@ pub(super) async fn no_route(uri: Uri) -> Problem {
 pub(super) fn cross_origin(why: ProtectionError) -> Response {
     let detail = match why.kind() {
         ProtectionErrorKind::CrossOriginRequestFromOldBrowser => {
-            "the Origin of the request is not the server that its Host names"
+            "the Origin of the request is neither what its Host names nor a name that an operator gave with --host"
         }
         _ => "the browser says that a page of another origin sent the request",
     };

@@ -100,6 +100,65 @@ async fn its_own_pages_and_programs_that_are_no_browsers_are_let_in() {
     server.send(read).await.expect(200);
 }
 
+/// `Host` and `Origin` of requests of one page, as browsers and proxies write them.
+const OWN: [(&str, &str); 8] = [
+    ("localhost:443", "https://localhost"),
+    ("localhost", "https://localhost:443"),
+    ("localhost:80", "http://localhost"),
+    ("localhost", "http://LOCALHOST:80"),
+    ("LocalHost:8080", "http://localhost:8080"),
+    ("Futurity.Example:443", "https://futurity.example"),
+    // A proxy that tells another Host than the browser does.
+    ("127.0.0.1:8080", "http://futurity.example"),
+    ("localhost", "https://FUTURITY.example:8443"),
+];
+
+/// The same of requests of two.
+const NOT_OWN: [(&str, &str); 10] = [
+    ("localhost:443", "http://localhost"),
+    ("localhost:80", "https://localhost"),
+    ("localhost", "http://localhost:8080"),
+    ("127.0.0.1:8080", "http://localhost:8080"),
+    ("localhost", "ftp://localhost"),
+    ("localhost", "null"),
+    ("localhost", "localhost"),
+    ("localhost", "http://futurity.example.evil.example"),
+    ("localhost", "http://futurity.example@evil.example"),
+    ("localhost", "ftp://futurity.example"),
+];
+
+#[tokio::test]
+async fn an_origin_is_the_servers_own_however_it_and_the_host_are_written() {
+    let home = Home::new();
+    let key = home.run(&["keys", "create"]).await;
+    let server = home.start(&["--host", "futurity.example"]).await;
+    let send = async |host: &str, origins: &[&str], site: Option<&str>| {
+        let mut request = server.request(Method::POST, "/v1/queues/default/resume");
+        request = request.bearer_auth(key.output.trim()).header("host", host);
+        for origin in origins {
+            request = request.header("origin", *origin);
+        }
+        if let Some(site) = site {
+            request = request.header("sec-fetch-site", site);
+        }
+        server.send(request).await.status
+    };
+    for (host, origin) in OWN {
+        assert_eq!(send(host, &[origin], None).await, StatusCode::OK, "{origin} to {host}");
+        // A browser that says that they differ is believed.
+        for site in ["cross-site", "same-site"] {
+            let status = send(host, &[origin], Some(site)).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{origin} to {host}, {site}");
+        }
+    }
+    for (host, origin) in NOT_OWN {
+        let status = send(host, &[origin], None).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{origin} to {host}");
+    }
+    let two = ["http://evil.example", "http://futurity.example"];
+    assert_eq!(send("localhost", &two, None).await, StatusCode::FORBIDDEN, "two origins");
+}
+
 #[tokio::test]
 async fn no_answer_is_taken_for_something_else_or_into_another_page() {
     let home = Home::new();
