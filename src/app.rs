@@ -179,7 +179,7 @@ impl Builder {
         config.data_dir.clone_from(&data_dir);
         close_to_others();
         let keys = Keys::new(&data_dir);
-        admission::settle(&config, &keys)?;
+        admission::settle(&config, &keys, wall.now())?;
         let connections = descriptors::connections(&config.limits);
         let listener = http::listen(config.listen, config.http().limits.stall)
             .map_err(cannot_listen(config.listen))?;

@@ -31,7 +31,7 @@ pub(super) enum KeysCommand {
         /// Its id, as `list` shows it
         id: String,
     },
-    /// Let everybody on this machine in without a key, where there is none
+    /// Let everybody on this machine in without a key, where there is none that works
     Open,
 }
 
@@ -77,7 +77,9 @@ impl From<Allowed> for Scope {
 pub(super) fn run(command: KeysCommand, config: &Config) -> Result<(), Failure> {
     prepare_data_dir(config)?;
     let keys = Keys::new(&config.data_dir);
-    let failure = |source| Failure::Io { context: "the keys cannot be changed".to_owned(), source };
+    let place = config.data_dir.display();
+    let failure =
+        |source| Failure::Io { context: format!("the keys in {place} cannot be changed"), source };
     match command {
         KeysCommand::Create(options) => {
             let (key, text) = keys.create(options.asked(), wall_clock()).map_err(failure)?;
@@ -99,8 +101,11 @@ pub(super) fn run(command: KeysCommand, config: &Config) -> Result<(), Failure> 
             }
         }
         KeysCommand::Open => {
-            keys.open().map_err(failure)?;
+            let spent = keys.open(wall_clock()).map_err(failure)?;
             let_servers_see();
+            if spent > 0 {
+                say_error(&format!("keys taken away that did not work any more: {spent}"));
+            }
             say_error(OPENED);
         }
     }

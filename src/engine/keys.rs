@@ -166,6 +166,11 @@ impl Key {
         }
     }
 
+    /// Whether anybody is let in by it: its time is not over, and it allows something.
+    fn works(&self) -> bool {
+        !self.has_expired && !self.scopes.is_empty()
+    }
+
     fn is_over(&self, now: Timestamp) -> bool {
         self.expires_at_ms.is_some_and(|at| at <= now.0)
     }
@@ -204,15 +209,33 @@ impl Table {
             (Standing::Locked, _) => tracing::warn!(
                 "there is no API key, so nobody is let in: make one with `futurity keys create`"
             ),
+            (Standing::NoneWorks, _) => tracing::warn!(
+                "no API key works: each has expired or allows nothing, so nobody is let in; make one with \
+                 `futurity keys create`"
+            ),
             (Standing::Open, Some(_)) => tracing::warn!("nobody on this machine needs an API key"),
             (Standing::Keyed, Some(_)) => tracing::info!("an API key is needed"),
             (Standing::Open | Standing::Keyed, None) => {}
         }
+        if let Some(until) = self.until()
+            && before.and_then(Self::until) != Some(until)
+        {
+            let until = jiff::Timestamp::from_millisecond(until).unwrap_or(jiff::Timestamp::MAX);
+            tracing::info!(%until, "every API key has an end: from then on nobody is let in, unless another is made");
+        }
     }
 
+    /// When the last of the keys that work ends; none if one of them never does, or none works.
+    fn until(&self) -> Option<i64> {
+        let mut ends = self.keys.iter().filter(|key| key.works()).map(|key| key.expires_at_ms);
+        ends.try_fold(None, |last, end| Some(last.max(Some(end?)))).flatten()
+    }
+
+    /// The one rule of who is let in, for starts, commands and requests.
     fn standing(&self) -> Standing {
         match (self.keys.is_empty(), self.open) {
-            (false, _) => Standing::Keyed,
+            (false, _) if self.keys.iter().any(Key::works) => Standing::Keyed,
+            (false, _) => Standing::NoneWorks,
             (true, true) => Standing::Open,
             (true, false) => Standing::Locked,
         }
@@ -222,8 +245,10 @@ impl Table {
 /// Who is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Who brings a key.
+    /// Who brings a key that works.
     Keyed,
+    /// Nobody: of the keys that there are each has expired, or allows nothing.
+    NoneWorks,
     /// Everybody who may reach a server that listens on loopback.
     Open,
     /// Nobody: there is no key, and nobody said that none is needed.
@@ -298,30 +323,32 @@ impl Keys {
         linked
     }
 
-    /// From now on nobody needs a key.
+    /// From now on nobody needs a key. Those that do not work any more are taken away: gives how many.
     ///
     /// # Errors
-    /// An I/O error; also that there are keys.
-    pub fn open(&self) -> io::Result<()> {
+    /// An I/O error; also that there are keys that work.
+    pub fn open(&self, now: Timestamp) -> io::Result<usize> {
         self.change(|table| {
-            if !table.keys.is_empty() {
-                let keys = table.keys.len();
+            *table = table.at(now).unwrap_or_else(|| table.clone());
+            if table.standing() == Standing::Keyed {
+                let keys = table.keys.iter().filter(|key| key.works()).count();
                 let keyed = format!(
-                    "there are {keys} keys, which would no longer be needed; revoke them first"
+                    "there are {keys} keys that work, and would no longer be needed; revoke them first"
                 );
                 return Err(io::Error::other(keyed));
             }
             table.open = true;
-            Ok(())
+            Ok(std::mem::take(&mut table.keys).len())
         })
     }
 
-    /// Who is let in.
+    /// Who is let in at this moment.
     ///
     /// # Errors
     /// An I/O error.
-    pub fn standing(&self) -> io::Result<Standing> {
-        Ok(self.table.load()?.standing())
+    pub fn standing(&self, now: Timestamp) -> io::Result<Standing> {
+        let table = self.table.load()?;
+        Ok(table.at(now).as_ref().unwrap_or(&table).standing())
     }
 
     /// The same keys, for a server that asks at each request.

@@ -177,7 +177,7 @@ impl Desk {
                 refused("a key is needed: send Authorization: Bearer fut_…")
             }
             Verdict::Locked => refused(
-                "there is no key, so nobody is let in: an operator makes one with `futurity keys create`, \
+                "there is no key that works, so nobody is let in: an operator makes one with `futurity keys create`, \
                  or lets everybody on this machine in with `futurity keys open`",
             ),
             Verdict::Unknown => refused("the key is not known, or was revoked"),

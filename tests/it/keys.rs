@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Home, Process, until};
 use crate::scopes::operations;
@@ -165,6 +165,47 @@ async fn a_server_that_others_reach_through_a_proxy_does_not_start_without_a_key
     refused(&server, "/v1/jobs", None).await;
     home.run(&["keys", "open"]).await;
     refused(&server, "/v1/jobs", None).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_none_for_a_start_a_command_and_a_request() {
+    let home = Home::new();
+    home.run(&["keys", "create", "--expires-in", "1000d"]).await;
+    let proxied = ["--listen", "127.0.0.1:0", "--host", "futurity.example"];
+    let server = home.start(&proxied[2..]).await;
+    assert!(home.log().contains("every API key has an end"), "{}", home.log());
+    let file = home.data().join("keys.json");
+    let mut text: Value =
+        serde_json::from_slice(&std::fs::read(&file).expect("keys")).expect("JSON");
+    text["keys"][0]["expires_at_ms"] = json!(1);
+    std::fs::write(&file, text.to_string()).expect("keys");
+    until("the server says it", async || {
+        let trouble = server.get("/readyz?verbose").await.json()["degraded"].to_string();
+        trouble.contains("no API key works: nobody is let in").then_some(())
+    })
+    .await;
+    refused(&server, "/v1/jobs", None).await;
+    server.stop().await;
+
+    let start = home.run(&proxied).await;
+    assert_eq!(start.code, Some(78), "{start:?}");
+    for words in ["no API key works", "expired", "futurity keys create"] {
+        assert!(start.errors.contains(words), "{start:?}");
+    }
+    // Where only this machine reaches it, it starts, and says that nobody is let in.
+    let server = home.start(&[]).await;
+    refused(&server, "/v1/jobs", None).await;
+    assert_eq!(
+        home.log().matches("no API key works: each has expired").count(),
+        2,
+        "{}",
+        home.log()
+    );
+    let opened = home.run(&["keys", "open"]).await;
+    assert_eq!(opened.code, Some(0), "{opened:?}");
+    assert!(opened.errors.contains("that did not work any more: 1"), "{opened:?}");
+    get(&server, "/v1/jobs", None).await.expect(200);
     server.stop().await;
 }
 

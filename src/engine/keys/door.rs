@@ -17,7 +17,7 @@ pub enum Verdict {
     Open,
     /// The key with this id allows it.
     Key(String),
-    /// There is no key, and nobody said that none is needed.
+    /// There is no key that works, and nobody said that none is needed.
     Locked,
     /// No key was given, and one is needed.
     Missing,
@@ -69,6 +69,7 @@ impl Door {
             Err(_unreadable) => Some("the file of keys cannot be read: nobody is let in"),
             Ok(table) => match table.standing() {
                 Standing::Locked => Some("there is no API key: nobody is let in"),
+                Standing::NoneWorks => Some("no API key works: nobody is let in"),
                 Standing::Keyed | Standing::Open => None,
             },
         }
@@ -83,12 +84,13 @@ impl Door {
 
 impl Table {
     fn verdict(&self, given: Option<&Digest>, needed: Need) -> Verdict {
-        match self.standing() {
+        let without_a_key = match self.standing() {
             Standing::Open => return Verdict::Open,
             Standing::Locked => return Verdict::Locked,
-            Standing::Keyed => {}
-        }
-        let Some(given) = given else { return Verdict::Missing };
+            Standing::NoneWorks => Verdict::Locked,
+            Standing::Keyed => Verdict::Missing,
+        };
+        let Some(given) = given else { return without_a_key };
         // The digest of what was given does not depend on any key, so its comparison tells nothing.
         let same = |key: &&Key| bool::from(key.sha256.0.ct_eq(&given.0));
         match self.keys.iter().find(same) {

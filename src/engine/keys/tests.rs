@@ -87,7 +87,7 @@ async fn a_file_that_cannot_be_read_opens_nothing() {
 async fn only_a_word_opens_and_the_first_key_takes_it_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let keys = Keys::new(directory.path());
-    let standing = || keys.standing().expect("a file");
+    let standing = || keys.standing(NOW).expect("a file");
     assert_eq!(standing(), Standing::Locked);
     keys.begin_open().expect("a word");
     assert_eq!(standing(), Standing::Open);
@@ -95,12 +95,36 @@ async fn only_a_word_opens_and_the_first_key_takes_it_back() {
     assert_eq!(standing(), Standing::Keyed);
     keys.begin_open().expect("nothing is to be done");
     assert_eq!(standing(), Standing::Keyed, "no file of keys is written over");
-    let refused = keys.open().expect_err("there is a key");
-    assert!(refused.to_string().contains("there are 1 keys"), "{refused}");
+    let refused = keys.open(NOW).expect_err("there is a key");
+    assert!(refused.to_string().contains("there are 1 keys that work"), "{refused}");
     assert_eq!(keys.revoke(&key.id).expect("a change"), Some(0));
     assert_eq!(standing(), Standing::Locked);
-    keys.open().expect("a word");
+    assert_eq!(keys.open(NOW).expect("a word"), 0);
     assert_eq!(standing(), Standing::Open);
+}
+
+#[test]
+fn a_key_counts_as_long_as_it_works_wherever_that_is_asked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keys = Keys::new(directory.path());
+    let at = |now: i64| keys.standing(Timestamp(now)).expect("a file");
+    keys.create(new(&[], None), NOW).expect("a key that allows nothing");
+    assert_eq!(at(1_000), Standing::NoneWorks);
+    keys.create(new(&[Scope::Read], Some(Timestamp(5_000))), NOW).expect("a key");
+    let until = |now: i64| {
+        let table = keys.table.load().expect("a file");
+        table.at(Timestamp(now)).unwrap_or(table).until()
+    };
+    assert_eq!((at(4_999), until(4_999)), (Standing::Keyed, Some(5_000)));
+    keys.open(Timestamp(4_999)).expect_err("one of them works");
+    assert_eq!((at(5_000), until(5_000)), (Standing::NoneWorks, None));
+    let (lasting, _) = keys.create(new(&[Scope::Read], None), NOW).expect("a key");
+    assert_eq!((at(5_000), until(4_999)), (Standing::Keyed, None), "one has no end");
+    keys.revoke(&lasting.id).expect("a change");
+    // That time goes by opens nothing: only the word does.
+    assert_eq!(at(i64::MAX), Standing::NoneWorks);
+    assert_eq!(keys.open(Timestamp(5_000)).expect("a word"), 2);
+    assert_eq!(at(4_999), Standing::Open, "they are gone");
 }
 
 #[tokio::test]
