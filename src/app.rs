@@ -349,6 +349,7 @@ async fn open_store(
         queues: config.queues(),
         queue_default: Config::queue_default(),
         manual_max: config.limits.manual_jobs,
+            patience: Config::lock_patience(),
         slots: config.slots(),
         pools: pools.collect(),
         delivery_wait_ms_max: deliverer.schedule.longest_wait_ms(),

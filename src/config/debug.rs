@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::{BUSY_TIMEOUT, Synchronous};
+use crate::store::{BUSY_TIMEOUT, LOCK_PATIENCE, Synchronous};
 
 use super::Config;
 
@@ -11,6 +11,12 @@ impl Config {
     pub(crate) fn busy_timeout() -> Duration {
         let asked = asked("FUTURITY_DEBUG_BUSY_TIMEOUT_MS").and_then(|asked| asked.parse().ok());
         asked.map_or(BUSY_TIMEOUT, Duration::from_millis)
+    }
+
+    /// How long a start waits for another process that has locked the database.
+    pub(crate) fn lock_patience() -> Duration {
+        let asked = asked("FUTURITY_DEBUG_LOCK_PATIENCE_MS").and_then(|asked| asked.parse().ok());
+        asked.map_or(LOCK_PATIENCE, Duration::from_millis)
     }
 
     /// How commits reach the disk. A test has it done wrongly: the durability test must fail then, or it proves nothing.

@@ -1,14 +1,16 @@
 //! Looks through a whole database that no server has open, and changes nothing: every invariant is computed anew.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sqlx::{Row as _, SqlitePool};
 
 use crate::domain::{CallbackId, Damage, Ordinal};
 
-use super::mark;
+use super::ledger::Ledger;
 use super::read::{self, View};
 use super::sqlite::{self, OpenError, rows};
+use super::{Config, DatabasePath, QueueSettings, mark, recovery};
 
 /// Jobs that are read at once.
 const PAGE: i64 = 500;
@@ -162,6 +164,12 @@ pub async fn fsck(
         Report { findings: mark::loss(database)?.into_iter().collect(), ..Report::default() };
     let pool = sqlite::open_reader_untouched(database).await?;
     sqlite::check_schema(&pool).await?;
+    match start_reads(database) {
+        Err(error @ (OpenError::Damaged(_) | OpenError::Settings { .. })) => {
+            report.findings.push(format!("no server starts on it: {error}"));
+        }
+        other => other?,
+    }
     // What is damaged may not even be looked through: then that is the last finding.
     match look(&pool, opens, &mut report).await {
         Err(OpenError::Damaged(what)) => report.findings.push(what),
@@ -169,6 +177,26 @@ pub async fn fsck(
     }
     pool.close().await;
     Ok(report)
+}
+
+/// Reads what a start reads, by the same functions, so that nothing stops it of which this says that it holds.
+fn start_reads(database: &Path) -> Result<(), OpenError> {
+    // Of a server that has neither functions nor settings.
+    let config = Config {
+        path: DatabasePath::from(database.to_owned()),
+        queues: BTreeMap::new(),
+        queue_default: QueueSettings { max_workers: 1, max_pending: usize::MAX },
+        manual_max: usize::MAX,
+        slots: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        delivery_wait_ms_max: 0,
+        accept_data_loss: false,
+    };
+    let connection = sqlite::open_untouched(database)?;
+    sqlite::check_made(&connection)?;
+    let mut ledger = Ledger::new(&config);
+    recovery::load_queues(&connection, &mut ledger)?;
+    recovery::load_waiting(&connection, &config, &mut ledger, false)
 }
 
 async fn look(

@@ -23,6 +23,7 @@ mod log_entry;
 mod logs;
 mod manual;
 mod mark;
+mod patience;
 mod payload;
 mod read;
 mod recovery;
@@ -68,7 +69,7 @@ pub use read::{
 };
 pub use redelivery::Redelivery;
 pub use removal::{Cleaned, Forgetting, Shrunk, Swept};
-pub use sqlite::{BUSY_TIMEOUT, OpenError};
+pub use sqlite::{BUSY_TIMEOUT, LOCK_PATIENCE, OpenError};
 
 use change::{Change, Reply};
 use health::Health;
@@ -113,11 +114,18 @@ pub struct DatabasePath {
     pub synchronous: Synchronous,
     /// How long the writer waits for another process that has locked the database, before it says so.
     pub busy_timeout: Duration,
+    /// How long a start waits for it.
+    pub patience: Duration,
 }
 
 impl From<PathBuf> for DatabasePath {
     fn from(file: PathBuf) -> Self {
-        Self { file, synchronous: Synchronous::Full, busy_timeout: BUSY_TIMEOUT }
+        Self {
+            file,
+            synchronous: Synchronous::Full,
+            busy_timeout: BUSY_TIMEOUT,
+            patience: LOCK_PATIENCE,
+        }
     }
 }
 

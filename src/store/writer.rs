@@ -25,7 +25,7 @@ use super::space::Space;
 use super::sqlite::checkpoint::{self, Checkpointer};
 use super::sqlite::write::{Held, Statements};
 use super::sqlite::{self, OpenError};
-use super::{Config, Error, Event, Opened, Store, mark, recovery};
+use super::{Config, Error, Event, Opened, Store, mark, patience, recovery};
 
 /// Changes that may wait for the writer before those who send more are held back.
 const WAITING_MAX: usize = 8_192;
@@ -103,8 +103,7 @@ async fn connected(config: &Config) -> Result<Connection, OpenError> {
     if let Some(lost) = loss.as_ref().filter(|_| !config.accept_data_loss) {
         return Err(OpenError::Lost(lost.clone()));
     }
-    sqlite::migrate(&config.path).await?;
-    let connection = sqlite::open_writer(&config.path)?;
+    let connection = patience::opened(&config.path).await?;
     if let Some(lost) = loss {
         tracing::warn!(lost, "going on without what is lost, as asked");
         sqlite::check_whole(&connection)?;

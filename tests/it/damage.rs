@@ -154,28 +154,6 @@ async fn the_order_of_the_ends_of_a_batch_that_was_altered_is_found() {
 }
 
 #[tokio::test]
-async fn an_end_without_its_call_and_a_call_without_its_end_are_found() {
-    for (altered, found) in [
-        ("delete from calls where ordinal = 1", "ends are of jobs that are not there"),
-        ("delete from ends where job = 2", "jobs are done and have no end"),
-        ("insert into unfinished (job) values (1)", "are among the unfinished, and are done"),
-        ("update calls set state = 'pending' where ordinal = 1", "does not follow from how far"),
-    ] {
-        let home = Home::new();
-        let server = home.start(&[]).await;
-        server.post("/v1/jobs?wait=10", &json!({"function": "echo"})).await.expect(200);
-        let raises = json!({"function": "raise", "args": ["ValueError", "no"]});
-        server.post("/v1/jobs?wait=10", &raises).await.expect(200);
-        server.stop().await;
-        assert_eq!(home.run(&["fsck"]).await.code, Some(0));
-        execute(&home.database(), altered).await;
-        let told = home.run(&["fsck"]).await;
-        assert_eq!(told.code, Some(65), "{told:?}");
-        assert!(told.errors.contains(found), "{altered}: {told:?}");
-    }
-}
-
-#[tokio::test]
 async fn g3_an_end_that_is_lost_or_stands_at_another_job_is_told_and_never_shown() {
     for altered in [
         &["update ends set job = -job", "update ends set job = 3 + job"][..],

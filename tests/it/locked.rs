@@ -98,3 +98,55 @@ async fn g21_a_stop_while_the_database_is_locked_ends_says_what_is_lost_and_blam
     assert_eq!(crashes, 0);
     assert_eq!(home.run(&["fsck"]).await.code, Some(0));
 }
+
+#[tokio::test]
+async fn g6_a_start_on_a_locked_database_says_so_and_waits_until_it_is_free() {
+    let home = Home::new();
+    home.start(&[]).await.stop().await;
+    let mut lock = Some(Lock::take(&home));
+    let mut command = home.command(&["--listen", "127.0.0.1:0"]);
+    let log = std::fs::File::create(home.file("log")).expect("a file");
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(log);
+    let server = home
+        .started_after(command, async |_pid| {
+            until("it says so", async || {
+                home.log().contains("the start waits up to 60 s until it lets go").then_some(())
+            })
+            .await;
+            lock.take().expect("a lock").let_go();
+        })
+        .await;
+    server.post("/v1/jobs?wait=60", &json!({"function": "echo"})).await.expect(200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn g6_a_start_waits_for_no_lock_for_ever_and_a_stop_ends_the_wait() {
+    let home = Home::new();
+    home.start(&[]).await.stop().await;
+    let lock = Lock::take(&home);
+    let start = |patience: &str| {
+        let mut command = home.command(&["--listen", "127.0.0.1:0"]);
+        command.env("FUTURITY_DEBUG_LOCK_PATIENCE_MS", patience);
+        let log = std::fs::File::create(home.file("log")).expect("a file");
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(log);
+        command.spawn().expect("a process")
+    };
+    let ended = async |mut server: std::process::Child| {
+        until("it ends", async || server.try_wait().expect("a child")).await.code()
+    };
+    assert_eq!(ended(start("100")).await, Some(74));
+    let log = home.log();
+    let file = home.database();
+    assert!(log.contains(&format!("has had {} locked", file.display())), "{log}");
+    assert!(log.contains("let it finish, or end it, and start again"), "{log}");
+
+    let server = start("600000");
+    until("it waits", async || home.log().contains("the start waits up to").then_some(())).await;
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a process");
+    assert_eq!(ended(server).await, Some(0));
+    assert!(home.log().contains("stopped before it served"), "{}", home.log());
+    lock.let_go();
+    home.start(&[]).await.stop().await;
+}

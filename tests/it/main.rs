@@ -27,6 +27,7 @@ mod durability;
 mod egress;
 mod events;
 mod forget;
+mod fsck;
 mod functions;
 mod hostile;
 mod http_request;

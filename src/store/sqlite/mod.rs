@@ -25,6 +25,8 @@ pub(super) use schema::{check_schema, migrate};
 
 /// Only another process, such as a backup, can hold the database; then we wait this long.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// So long a start waits for it, and says so.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 /// Readers at once. More only contend for two or four cores; waiters need none.
 pub(super) const READERS_MAX: u32 = 4;
 
@@ -47,6 +49,10 @@ const QUICK_CHECK: &str = "pragma quick_check(1)";
 const SELECT_PRAGMAS: &str = "select (select journal_mode from pragma_journal_mode),
     (select synchronous from pragma_synchronous), (select auto_vacuum from pragma_auto_vacuum),
     (select foreign_keys from pragma_foreign_keys), (select query_only from pragma_query_only)";
+
+const SELECT_AUTO_VACUUM: &str = "select auto_vacuum from pragma_auto_vacuum";
+/// Incremental.
+const AUTO_VACUUM: i64 = 2;
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +98,35 @@ pub enum OpenError {
     /// Rows that we wrote do not read back.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// Another process has locked it, and does not let go.
+    #[error(
+        "another process has had {file} locked for {seconds} s: `fuser {file}` shows which; let it finish, or end it, and start again"
+    )]
+    Locked {
+        /// How long it was waited for.
+        seconds: u64,
+        /// Which file.
+        file: String,
+    },
     /// Any other failure of the database or its disk.
     #[error("the database cannot be opened: {0}")]
     Sql(Cause),
     /// A thread for the database could not be had.
     #[error("the database cannot be served: {0}")]
     Thread(#[from] io::Error),
+}
+
+impl OpenError {
+    /// Whether another process has locked the database.
+    pub(super) fn is_lock(&self) -> bool {
+        match self {
+            Self::Sql(cause) => cause.is_lock(),
+            Self::Migration(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => code_of(error).is_some_and(is_lock),
+            _ => false,
+        }
+    }
 }
 
 impl From<Cause> for OpenError {
@@ -141,6 +170,23 @@ pub(super) fn open_writer(path: &DatabasePath) -> Result<Connection, OpenError> 
     })?;
     check_settings(found, path.synchronous, false)?;
     Ok(connection)
+}
+
+/// Fails if another process is writing at this moment.
+pub(super) fn is_free(connection: &Connection, path: &DatabasePath) -> Result<(), OpenError> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let free = connection.execute_batch("begin immediate; rollback");
+    connection.busy_timeout(path.busy_timeout)?;
+    Ok(free?)
+}
+
+/// Whether the file was made as ours are: what it does not have from the beginning it never gets.
+pub(super) fn check_made(connection: &Connection) -> Result<(), OpenError> {
+    let auto_vacuum: i64 = connection.query_row(SELECT_AUTO_VACUUM, (), |row| row.get(0))?;
+    if auto_vacuum == AUTO_VACUUM {
+        return Ok(());
+    }
+    Err(OpenError::Settings { found: format!("auto_vacuum={auto_vacuum}") })
 }
 
 /// Opens a connection that leaves no trace: it neither takes the log into the database nor removes it.
@@ -233,8 +279,7 @@ impl Cause {
 
     /// Whether another process has the database.
     pub(super) fn is_lock(&self) -> bool {
-        const LOCKS: [i32; 2] = [5, 6]; // BUSY, LOCKED
-        self.primary_code().is_some_and(|code| LOCKS.contains(&code))
+        self.code().is_some_and(is_lock)
     }
 
     /// The low byte of SQLite's code.
@@ -245,11 +290,20 @@ impl Cause {
     /// SQLite's code, if the database gave one.
     fn code(&self) -> Option<i32> {
         match self {
-            Self::Read(error) => error.as_database_error()?.code()?.parse().ok(),
+            Self::Read(error) => code_of(error),
             Self::Write(error) => Some(error.sqlite_error()?.extended_code),
             Self::Disagreement(_) => None,
         }
     }
+}
+
+fn code_of(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
+fn is_lock(code: i32) -> bool {
+    const LOCKS: [i32; 2] = [5, 6]; // BUSY, LOCKED
+    LOCKS.contains(&(code & 0xff))
 }
 
 fn options(path: &DatabasePath) -> SqliteConnectOptions {
@@ -288,7 +342,7 @@ fn check_settings(
     synchronous: Synchronous,
     query_only: bool,
 ) -> Result<(), OpenError> {
-    if found == ("wal".to_owned(), synchronous.number(), 2, 1, i64::from(query_only)) {
+    if found == ("wal".to_owned(), synchronous.number(), AUTO_VACUUM, 1, i64::from(query_only)) {
         return Ok(());
     }
     let (journal_mode, synchronous, auto_vacuum, foreign_keys, query_only) = found;
