@@ -35,7 +35,7 @@ pub(crate) use check::check;
 pub(crate) use listen::{Listen, Reaction, listen};
 pub(crate) use printed::{harmless, printed};
 pub(crate) use reload::Sources;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Signals, hold_hang_ups, take_hang_ups};
 pub(crate) use upkeep::{backup, fsck, restore};
 
 use signals::Asked;
@@ -162,8 +162,12 @@ impl Builder {
     /// [`Failure`].
     pub async fn serve(self) -> Result<(), Failure> {
         // Heard before anyone can reach the server: a stop that comes right after the start is one too.
-        let signals = Signals::heard()?;
-        self.start().await?.run_until(signals, None).await
+        let mut signals = Signals::heard()?;
+        let server = tokio::select! {
+            server = self.start() => server?,
+            () = signals.given_up() => return Ok(()),
+        };
+        server.run_until(signals, None).await
     }
 
     /// Starts: when this returns, the server accepts requests.
@@ -345,11 +349,11 @@ async fn open_store(
             file: config.data_dir.join(DATABASE_FILE),
             synchronous: Config::synchronous(),
             busy_timeout: Config::busy_timeout(),
+            patience: Config::lock_patience(),
         },
         queues: config.queues(),
         queue_default: Config::queue_default(),
         manual_max: config.limits.manual_jobs,
-            patience: Config::lock_patience(),
         slots: config.slots(),
         pools: pools.collect(),
         delivery_wait_ms_max: deliverer.schedule.longest_wait_ms(),

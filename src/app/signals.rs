@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _};
 
+use nix::sys::signal::{SigSet, Signal as Number};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -27,8 +28,37 @@ pub(super) enum Asked {
     InputClosed,
 }
 
+/// SIGHUP waits from now on: until it is known what this process is to be, nobody can say what it means.
+pub(crate) fn hold_hang_ups() {
+    hang_up().thread_block().unwrap_or_else(not_changed);
+}
+
+/// It comes, also one that has waited.
+pub(crate) fn take_hang_ups() {
+    hang_up().thread_unblock().unwrap_or_else(not_changed);
+}
+
+fn hang_up() -> SigSet {
+    SigSet::from_iter([Number::SIGHUP])
+}
+
+/// The kernel knows no reason.
+fn not_changed(error: nix::Error) {
+    tracing::warn!(%error, "the mask of signals cannot be changed");
+}
+
 impl Signals {
-    /// From now on they are heard, and end the process no more: SIGHUP not even when nobody asks what was heard.
+    /// From now on they are heard, and end the process no more: SIGHUP not even when nobody asks what was heard. No thread was
+    /// started for that, so that those which come later have nothing to hold back.
+    pub(crate) fn heard_first() -> Result<Self, Failure> {
+        let here = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let here = here.map_err(Failure::io("signals cannot be heard"))?;
+        let heard = here.block_on(async { Self::heard() })?;
+        take_hang_ups();
+        Ok(heard)
+    }
+
+    /// The same, in a runtime that there is.
     pub(crate) fn heard() -> Result<Self, Failure> {
         let heard = |kind| signal(kind).map_err(Failure::io("signals cannot be heard"));
         let (terminate, interrupt) =
@@ -62,9 +92,22 @@ impl Signals {
         }
     }
 
+    /// Ends when it is not to serve at all: asked to stop, or by the end of its input. A reload that is asked for meanwhile is there
+    /// for [`Self::next`].
+    pub(crate) async fn given_up(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = ended(&mut self.input) => {}
+        }
+    }
+
     /// Ends with a signal that asks for a stop. An input that is closed hurries nobody: it has no second time.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

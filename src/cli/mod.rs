@@ -12,9 +12,10 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::app::{Failure, harmless};
+use crate::app::{Failure, harmless, hold_hang_ups, take_hang_ups};
 use crate::config::{Config, Options, environment};
 use crate::engine::SEEN_WITHIN;
 use crate::telemetry::Writer;
@@ -66,7 +67,9 @@ enum Command {
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn run() -> ExitCode {
-    let known = environment::without_empty(Arguments::command());
+    hold_hang_ups();
+    let all = Arguments::command();
+    let known = environment::without_empty(all.clone());
     let parsed = known.clone().try_get_matches();
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     let Arguments { command, options } = match parsed {
@@ -74,9 +77,12 @@ pub fn run() -> ExitCode {
         Err(error) => return misunderstood(&known, &error),
     };
     if matches!(command, None | Some(Command::Serve(_) | Command::Config | Command::Check))
-        && let Some(unknown) = environment::unknown(&known)
+        && let Some(unknown) = environment::unknown(&all)
     {
         say_error(&unknown);
+    }
+    if !matches!(command, None | Some(Command::Serve(_))) {
+        take_hang_ups();
     }
     let asks_health = matches!(command, Some(Command::Health));
     let errors = Writer::stderr();
@@ -125,6 +131,10 @@ fn misunderstood(known: &clap::Command, error: &clap::Error) -> ExitCode {
     error.print().unwrap_or_default();
     if let Some(variable) = environment::variable_of(known, error) {
         say_error(&format!("the value is that of {variable} in the environment"));
+    }
+    if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(flag)) if flag == "--port")
+    {
+        say_error("the port is part of the address: --listen 127.0.0.1:8081");
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -254,12 +254,30 @@ impl Parameters {
     }
 }
 
+/// The types of JSON Schema (2020-12, section 6.1.1 of its validation).
+const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "null"];
+
+/// A type of values that nobody knows, such as that of a language.
+fn unknown_type(schema: &Value) -> Option<&str> {
+    let types = match schema.get("type")? {
+        Value::Array(types) => types.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    types.iter().filter_map(Value::as_str).find(|it| !TYPES.contains(it))
+}
+
 /// What checks values by `schema`; none if it lets everything pass.
 fn validator(schema: &Value) -> Result<Option<Validator>, String> {
     let asks_nothing = matches!(schema, Value::Bool(true) | Value::Null)
         || schema.as_object().is_some_and(serde_json::Map::is_empty);
     if asks_nothing {
         return Ok(None);
+    }
+    if let Some(unknown) = unknown_type(schema) {
+        return Err(format!(
+            "its schema: there is no type '{unknown}'; there are {}",
+            TYPES.join(", ")
+        ));
     }
     let made = jsonschema::options().with_draft(Draft::Draft202012).build(schema);
     made.map(Some).map_err(|error| format!("its schema: {error}"))

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::process::{Finished, Home};
+use crate::programs::configure;
 
 const LOOPBACK: [&str; 2] = ["--listen", "127.0.0.1:0"];
 /// G15 says one second; the rest is for a machine that is busy with other tests.
@@ -137,6 +138,7 @@ async fn what_an_operator_writes_is_taken_as_it_is_meant_or_the_message_says_wha
     let home = Home::new();
     for (arguments, code, words) in [
         (vec!["--listen", ":8081"], 2, vec!["127.0.0.1:8081", "0.0.0.0:8081"]),
+        (vec!["--port", "8081"], 2, vec!["part of the address: --listen 127.0.0.1:8081"]),
         (vec!["--host", "bad host"], 78, vec!["'bad host'", "without scheme"]),
         (vec!["--host", "https://x/"], 78, vec!["without scheme"]),
         (vec!["restore", "nope.bak"], 74, vec!["nope.bak cannot be read: No such file"]),
@@ -153,6 +155,14 @@ async fn what_an_operator_writes_is_taken_as_it_is_meant_or_the_message_says_wha
         expect(&config, 0, &[]);
         assert!(config.output.contains(shown), "{config:?}");
     }
+    configure(
+        &home,
+        "[functions.f]\nruntime = \"command\"\nargv = [\"/bin/true\"]\nparameters = [{ name = \"a\", type = \"str\" }]\n",
+    );
+    let words =
+        "parameter 'a': its schema: there is no type 'str'; there are string, integer, number";
+    expect(&home.run(&["check"]).await, 78, &[words]);
+    std::fs::remove_file(home.file("futurity.toml")).expect("a file");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     expect(&home.run(&["--listen", &address]).await, 74, &["choose another with --listen"]);
@@ -170,7 +180,8 @@ async fn a_variable_of_the_environment_that_is_empty_says_nothing_and_one_that_i
     let (code, output, _) = run("FUTURITY_ALLOW_LOOPBACK_EGRESS", "1");
     assert!(code == Some(0) && output.contains("allow_loopback = true"), "{output}");
     for name in ["FUTURITY_ALLOW_LOOPBACK_EGRESS", "FUTURITY_THREADS", "FUTURITY_LISTEN"] {
-        assert_eq!(run(name, "").0, Some(0), "{name}");
+        let (code, _, errors) = run(name, "");
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{name} is known");
     }
     let (code, _, errors) = run("FUTURITY_THREADS", "many");
     assert!(code == Some(2) && errors.contains("FUTURITY_THREADS"), "{errors}");

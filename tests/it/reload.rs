@@ -56,6 +56,33 @@ async fn which(server: &Process) -> Value {
     server.done(&job).await["result"].clone()
 }
 
+/// Becomes the program, with a SIGHUP that waits for it: one that comes before its first instruction.
+const HUNG_UP: &str = "
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+os.kill(os.getpid(), signal.SIGHUP)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[tokio::test]
+async fn a_hang_up_that_is_older_than_the_server_is_a_reload_and_holds_nothing_back() {
+    let home = Home::new();
+    let text = "[functions.mask]\nruntime = \"command\"\nstdin = \"none\"\nstdout = \"text\"\n\
+                argv = [\"/bin/sh\", \"-c\", \"grep SigBlk /proc/self/status\"]\n";
+    configure(&home, text);
+    let server = home.command(&["--listen", "127.0.0.1:0"]);
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", HUNG_UP]).arg(server.get_program()).args(server.get_args());
+    command.current_dir(home.data().parent().expect("a directory"));
+    let server = home.start_as(command).await;
+    until("it is reloaded", async || home.log().contains("reloaded").then_some(())).await;
+    let job = server.submit(&json!({"function": "mask"})).await;
+    assert_eq!(server.done(&job).await["result"], "SigBlk:\t0000000000000000\n");
+    hang_up(server.pid());
+    until("again", async || (home.log().matches("reloaded").count() == 2).then_some(())).await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_hang_up_ends_no_server_not_even_one_that_is_not_ready_yet() {
     let home = Home::new();

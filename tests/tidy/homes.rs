@@ -20,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("process_wrap", &["runtime"]),
     ("wasmtime", &["runtime"]),
     ("landlock", &["runtime"]),
-    ("nix", &["runtime"]),
+    ("nix", &["app", "runtime"]),
     ("clap", &["config", "cli"]),
     ("toml", &["config", "cli"]),
 ];
