@@ -90,7 +90,7 @@ fn builder(resolver: &Resolver, idle: usize) -> ClientBuilder {
         .connector_layer(Limit)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(idle)
-        // Bodies are decoded by `decoded`, which reads all of them.
+        // Bodies are decoded by `decoded`, which reads all of them, also where whoever uses this crate has turned these on.
         .no_gzip()
         .no_brotli()
         .no_deflate()
