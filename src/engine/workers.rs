@@ -36,6 +36,14 @@ impl Engine {
         self.shared.runtime.renew();
     }
 
+    /// The same of the worker of this name, if there is one.
+    pub fn renew_worker(&self, name: &str) -> Option<&Worker> {
+        let worker = self.workers().iter().find(|worker| worker.name() == name)?;
+        worker.renew();
+        tracing::info!(worker = name, "renewed: its processes give way, one after the other");
+        Some(worker)
+    }
+
     /// What bounds programs beside the look of their reapers, or why nothing does; none where there are none.
     #[must_use]
     pub fn cgroups(&self) -> Option<Result<&[String], &str>> {

@@ -221,7 +221,7 @@ fn needed(method: &Method, path: &str) -> Option<Need> {
 }
 
 /// The words of all routes.
-const ROUTE_WORDS: [&str; 25] = [
+const ROUTE_WORDS: [&str; 27] = [
     "v1",
     "server",
     "jobs",
@@ -243,6 +243,8 @@ const ROUTE_WORDS: [&str; 25] = [
     "pause",
     "resume",
     "shutdown",
+    "workers",
+    "restart",
     "livez",
     "readyz",
     "openapi.yaml",

@@ -56,6 +56,7 @@ mod submission;
 mod submit_lines;
 mod wait;
 mod wait_many;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,6 +157,7 @@ impl App {
             .route("/v1/queues/{name}/resume", post(queues::resume))
             .route("/v1/queues/{name}/shutdown", post(queues::shutdown))
             .route("/v1/server", get(server::get))
+            .route("/v1/workers/{name}/restart", post(workers::restart))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/openapi.yaml", get(health::openapi))

@@ -158,6 +158,11 @@ async fn every_operation_of_the_contract_reaches_a_handler() {
             continue;
         }
         let answer = it.send(request).await;
+        if template.starts_with("/v1/workers/") {
+            let detail = answer.json()["detail"].to_string();
+            assert!(detail.contains("there is no worker"), "this server has none: {detail}");
+            continue;
+        }
         assert!(
             ![404, 405].contains(&answer.status.as_u16()),
             "{method} {template}: {}",

@@ -221,3 +221,30 @@ async fn code_that_cannot_start_takes_one_process_and_leaves_the_others() {
     .await;
     assert_eq!(which(&server).await["version"], "three");
 }
+
+#[tokio::test]
+async fn an_operator_renews_the_code_of_one_worker_over_http() {
+    let home = Home::new();
+    code(&home, "one");
+    configure_worker(&home, 1);
+    let manage = home.run(&["keys", "create", "--scope", "manage"]).await.output;
+    let admin = home.run(&["keys", "create"]).await.output;
+    let server = home.start(&[]).await;
+    let ask = |path: &str, key: &str| server.request(Method::POST, path).bearer_auth(key.trim());
+    let which = async || {
+        let call = ask("/v1/jobs?wait=60", &admin).json(&json!({"function": "which"}));
+        server.send(call).await.expect(200).json()["result"].clone()
+    };
+    let before = which().await;
+    code(&home, "two");
+    let restart = "/v1/workers/w/restart";
+    server.send(ask(restart, &manage)).await.expect(403);
+    assert_eq!(which().await, before, "nothing has happened");
+    let worker = server.send(ask(restart, &admin)).await.expect(202).json();
+    assert_eq!((&worker["name"], &worker["processes"]), (&json!("w"), &json!(1)));
+    until("it has the new code", async || (which().await["version"] == "two").then_some(())).await;
+    assert!(home.log().contains("its processes give way"), "{}", home.log());
+    let missing = server.send(ask("/v1/workers/v/restart", &admin)).await.expect(404).json();
+    assert_eq!(missing["detail"], "there is no worker 'v'; /readyz?verbose lists them");
+    server.stop().await;
+}

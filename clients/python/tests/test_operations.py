@@ -100,6 +100,8 @@ def ask_everything(client: Client) -> None:
     assert not client.resume("mine").paused
     assert client.shut_down("mine").queue.shutdown
     assert client.queue("mine").name in [queue.name for queue in client.queues()]
+    with pytest.raises(Problem, match="there is no worker 'nobody'"):
+        client.restart_worker("nobody")
     assert next(client.events(after=0)).kind in ("state", "reset")
 
     assert client.server().limits["submission_bytes"] == 1024 * 1024

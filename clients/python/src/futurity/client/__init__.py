@@ -63,6 +63,7 @@ OPERATIONS = {
     "pauseQueue": "pause",
     "resumeQueue": "resume",
     "shutDownQueue": "shut_down",
+    "restartWorker": "restart_worker",
     "getServer": "server",
     "getLiveness": "is_alive",
     "getReadiness": "readiness",

@@ -1,13 +1,13 @@
-"""Queues and functions: where jobs wait, and what can be called."""
+"""Queues, functions and workers: where jobs wait, what can be called, and the processes that have it."""
 
 from __future__ import annotations
 
 from futurity.client.asking import Asking, given, segment
-from futurity.models import Function, Queue, QueueShutdown, read
+from futurity.models import Function, Queue, QueueShutdown, Worker, read
 
 
 class Queues(Asking):
-    """The operations on queues and functions."""
+    """The operations on queues, functions and workers."""
 
     def functions(self) -> list[Function]:
         """List what can be called."""
@@ -48,3 +48,7 @@ class Queues(Asking):
         """
         asked = {"cancel_futures": cancel_futures, "wait_seconds": wait}
         return read(QueueShutdown, self._send("POST", f"/v1/queues/{segment(name)}/shutdown", asked, wait=wait).json())
+
+    def restart_worker(self, name: str) -> Worker:
+        """Have a worker run the code that is there now: one process after the other gives way, between two calls."""
+        return read(Worker, self._ask("POST", f"/v1/workers/{segment(name)}/restart").json())
