@@ -48,7 +48,8 @@ MUTANTS = {
           "            () = ended(&mut self.input), if false => Asked::InputClosed,\n")]),
     "a closed input ends the grace": (
         "test(g21_a_closed_standard_input_hurries)",
-        [("src/app/signals.rs", "while self.next().await != Asked::Stop {}", "while self.next().await == Asked::Reload {}")]),
+        [("src/app/signals.rs", "    pub(super) async fn stop(&mut self) {\n        tokio::select! {\n",
+          "    pub(super) async fn stop(&mut self) {\n        tokio::select! {\n            () = ended(&mut self.input) => {}\n")]),
     "whoever comes is told what the server is": (
         "test(/server_info|every_operation_asks_for_its_scope/)",
         [("src/http/admit.rs", "        return Some(Need::AnyKey);\n", "        return None;\n")]),
@@ -87,6 +88,33 @@ MUTANTS = {
         "test(/origins::no_page_of_another_origin/)",
         [("src/http/mod.rs", "CsrfLayer::new().with_rejection_response(problem::cross_origin)",
           "CsrfLayer::new().with_insecure_bypass(|_, _| true).with_rejection_response(problem::cross_origin)")]),
+    "a page is another's if a port is written": (
+        "test(/origins::an_origin_is_the_servers_own/)",
+        [("src/http/own_origin.rs", "port_u16().unwrap_or(default_port)", "port_u16().unwrap_or(default_port - default_port)")]),
+    "every origin is the server's own": (
+        "test(/origins::an_origin_is_the_servers_own/)",
+        [("src/http/own_origin.rs", "(is_called || is_named)", "(is_called || is_named || true)")]),
+    "a key that has expired lets a server start": (
+        "test(/a_key_counts_as_long|a_key_that_has_expired_is_none/)",
+        [("src/engine/keys.rs", "!self.has_expired && !self.scopes.is_empty()", "!self.scopes.is_empty()")]),
+    "that the last key expires opens the server": (
+        "test(a_key_counts_as_long)",
+        [("src/engine/keys.rs", "(false, _) => Standing::NoneWorks,", "(false, _) => Standing::Open,")]),
+    "an answer that is not JSON costs the process": (
+        "test(e24_a_result_that_not_every_reader_takes)",
+        [("src/runtime/worker/bad_line.rs", "id.parse().map_or(About::Nothing, About::Answer)", "id.parse::<u64>().map_or(About::Nothing, |_| About::Nothing)")]),
+    "an answer that is too long costs the process": (
+        "test(e24_a_result_that_not_every_reader_takes)",
+        [("src/runtime/worker/session.rs", "if begins_answer(lines.head(), id)", "if begins_answer(lines.head(), id) && false")]),
+    "a start does not wait for a lock": (
+        "test(/locked::g6_/)",
+        [("src/store/patience.rs", "        if !error.is_lock() {", "        if !error.is_lock() || within.as_secs() > 0 {")]),
+    "fsck reads less than a start": (
+        "test(fsck_finds_whatever_no_server_starts_on)",
+        [("src/store/fsck.rs", "    match start_reads(database) {", "    drop(start_reads(database));\n    match Ok(()) {")]),
+    "a hang-up is held back for ever": (
+        "test(a_hang_up_that_is_older_than_the_server)",
+        [("src/app/signals.rs", "        take_hang_ups();\n        Ok(heard)", "        Ok(heard)")]),
     "whoever asks is told what is in the server": (
         "test(who_may_not_read_is_told)",
         [("src/http/health.rs", "        Err(_not_let_in) => None,", "        Err(_not_let_in) => Some(desk.inside().await?),")]),

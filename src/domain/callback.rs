@@ -204,6 +204,8 @@ pub struct Callback {
     pub owner: Owner,
     /// Where to POST.
     pub url: String,
+    /// Whether that is its beginning only: an older server took longer ones.
+    pub url_omitted: bool,
     /// When it was added.
     pub created_at: Timestamp,
     /// What it waits for, if it is a batch's; a job's waits for its end.

@@ -234,6 +234,12 @@ impl JobError {
         self.retryable
     }
 
+    /// The same, none where nobody has said so: such an error is followed by another attempt too.
+    #[must_use]
+    pub fn said_retryable(&self) -> Option<bool> {
+        (self.retryable || self.permanent).then_some(self.retryable)
+    }
+
     /// Whether the function said that no other attempt could: then none is made, however many are left.
     #[must_use]
     pub fn is_permanent(&self) -> bool {

@@ -81,7 +81,7 @@ pub(super) struct JobErrorBody<'a> {
     details: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     details_omitted: bool,
-    retryable: bool,
+    retryable: Option<bool>,
     attempt: u32,
 }
 
@@ -94,7 +94,7 @@ impl<'a> JobErrorBody<'a> {
             traceback: error.traceback(),
             details: error.details().map(Json::raw),
             details_omitted: error.details_omitted(),
-            retryable: error.is_retryable(),
+            retryable: error.said_retryable(),
             attempt: error.attempt(),
         }
     }

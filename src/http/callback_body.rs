@@ -15,6 +15,9 @@ pub(super) struct CallbackBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<String>,
     url: &'a str,
+    /// Nearly never so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    url_omitted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     when: Option<&'a str>,
     state: &'a str,
@@ -57,6 +60,7 @@ impl<'a> CallbackBody<'a> {
             job,
             batch,
             url: &callback.url,
+            url_omitted: callback.url_omitted,
             when: callback.when.map(When::as_str),
             state: callback.state().as_str(),
             created_at: At(callback.created_at),

@@ -340,7 +340,7 @@ async fn factorial_refuses_what_it_cannot_take_as_python_does() {
 async fn raise_fails_with_the_error_that_it_is_given() {
     let it = TestServer::start().await;
     let job = it.done(&json!({"function": "raise"})).await;
-    let error = json!({"type": "RuntimeError", "message": "", "retryable": false, "attempt": 1});
+    let error = json!({"type": "RuntimeError", "message": "", "retryable": null, "attempt": 1});
     assert_eq!(job["error"], error);
     let args = json!(["KeyError", "'k'", true]);
     let job = it.done(&json!({"function": "raise", "args": args})).await;

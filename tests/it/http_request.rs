@@ -125,7 +125,7 @@ async fn a_body_larger_than_asked_for_is_an_error() {
     let whole = answer(&it, json!({"url": url, "max_body_bytes": 10})).await;
     assert_eq!(whole["body"], "0123456789");
     let error = error(&it, json!({"url": url, "max_body_bytes": 9})).await;
-    assert_eq!((&error["type"], &error["retryable"]), (&json!("HTTPError"), &json!(false)));
+    assert_eq!((&error["type"], &error["retryable"]), (&json!("HTTPError"), &json!(null)));
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::process::{Home, Process, path_of, until};
 use crate::programs::{configure, script};
 use crate::receiver::{Receiver, Reply};
+use crate::refusal::execute;
 use crate::server::TestServer;
 
 /// More than any job may be where many are shown, in bytes.
@@ -158,6 +159,38 @@ async fn a_queue_has_no_name_that_paths_fold() {
     }
 }
 
+#[tokio::test]
+async fn a_url_that_an_older_server_took_is_cut_where_it_is_shown_and_says_so() {
+    let home = Home::new();
+    let it = home.start(&["--allow-loopback-egress"]).await;
+    let callbacks = json!([{"url": "http://127.0.0.1:9/a"}, {"url": "http://127.0.0.1:9/b"}]);
+    let job = it.submit(&json!({"function": "sleep", "args": [60], "callbacks": callbacks})).await;
+    it.stop_at_once().await;
+    execute(
+        &home.database(),
+        "update callbacks set url = url || hex(zeroblob(2000)) where url like '%/a'",
+    )
+    .await;
+    let it = home.start(&["--allow-loopback-egress"]).await;
+    for path in [job["urls"]["callbacks"].as_str().expect("a path"), "/v1/callbacks"] {
+        let listed = it.get(path).await.expect(200).json();
+        let (mut cut, mut whole) = (0, 0);
+        for callback in listed["callbacks"].as_array().expect("a list") {
+            let url = callback["url"].as_str().expect("a URL");
+            if url.ends_with("/b") {
+                assert_eq!(callback["url_omitted"], Value::Null, "{callback}");
+                whole += 1;
+            } else {
+                assert!(url.len() <= 2_048 && url.ends_with("bytes left out]"), "{url}");
+                assert_eq!(callback["url_omitted"], true, "{callback}");
+                cut += 1;
+            }
+        }
+        assert_eq!((cut, whole), (1, 1));
+    }
+    it.stop_at_once().await;
+}
+
 /// A worker that answers with whatever text it is given, and tells of itself at length.
 const LOUD: &str = r#"
 import json, sys
@@ -171,6 +204,14 @@ for line in sys.stdin:
         if how == "error":
             data = {"type": "T" * 900000, "traceback": "t" * 900000 + "the cause", "details": "d" * 900000}
             say(json.dumps({"jsonrpc": "2.0", "id": it["id"], "error": {"code": 1, "message": "\ud800" + "m" * 900000, "data": data}}))
+        elif how == "hints":
+            at = json.dumps(of)[1:-1]
+            for told in ('"progress","params":{%s,"fraction":NaN}', '"progress","params":{%s,"fraction":"half"}', '"shout","params":{%s}'):
+                say('{"jsonrpc":"2.0","method":' + told % at + '}')
+            say('{"jsonrpc":"2.0","method":"progress","params":{"job":"another","attempt":1,"fraction":NaN}}')
+            say('{"jsonrpc":"2.0","id":%d,"result":"whole"}' % it["id"])
+        elif how == "long":
+            say('{"jsonrpc":"2.0","id":%d,"result":"%s"}' % (it["id"], "x" * 20000000))
         elif how == "progress":
             say(json.dumps({"jsonrpc": "2.0", "method": "progress", "params": {**of, "message": "p" * 4000000}}))
         else:
@@ -209,11 +250,30 @@ async fn e24_a_result_that_not_every_reader_takes_costs_its_call_and_no_process(
         ("[1e999]", "double"),
         (r#"["\u0000"]"#, "U+0000"),
         (deep.as_str(), "deeper"),
+        (r#"{"rows":[{"price":1e999}]}"#, "at /rows/0/price"),
+        // None of these is an answer, and each says whose it is.
+        ("NaN", "worker 'loud' is none of the protocol: expected value at /result, near 'NaN}'"),
+        (r#"{"rows":[1,{"price":-Infinity}]}"#, "invalid number at /result/rows/1/price, near"),
+        ("{'a': None}", "key must be a string at /result"),
+        ("\"\t\"", "control character"),
+        (r#"1,"error":{"code":1,"message":"no"}"#, "neither an answer with a result or an error"),
+        (r#"1,"error":"no""#, "none of the protocol: invalid type: string"),
     ] {
         let job = called(&it, "loud", json!([result])).await;
         assert_eq!(job["error"]["type"], "invalid_result", "{result}");
         assert!(job["error"]["message"].as_str().expect("a text").contains(why), "{job}");
     }
+    assert_eq!(called(&it, "loud", json!(["long"])).await["error"]["type"], "result_too_large");
+    // What is told on the way costs nothing, and its line in the log says what is wrong.
+    let job = called(&it, "loud", json!(["hints"])).await;
+    assert_eq!((&job["result"], &job["progress"]), (&json!("whole"), &Value::Null), "{job}");
+    let log = it.get(job["urls"]["log"].as_str().expect("a path")).await.expect(200);
+    let log = String::from_utf8(log.body).expect("a text");
+    for why in ["at /params/fraction, near 'NaN", "invalid type: string", "no notification 'shout'"]
+    {
+        assert!(log.contains(why), "{log}");
+    }
+    assert_eq!(log.matches("none of the protocol").count(), 3, "{log}");
     assert_eq!(called(&it, "deep", json!([])).await["error"]["type"], "invalid_result");
     let job = called(&it, "loud", json!([r#"["\ud83d\ude00",1e308]"#])).await;
     assert_eq!(job["state"], "succeeded", "{job}");

@@ -106,7 +106,9 @@ fn a_callback_stands_where_its_delivery_stands() {
         });
         let (id, owner) = (CallbackId(Uuid::nil()), Owner::Job(JobId(Uuid::nil())));
         let url = String::new();
-        Callback { id, owner, url, created_at: NOW, when: None, delivery }.state().as_str()
+        Callback { id, owner, url, url_omitted: false, created_at: NOW, when: None, delivery }
+            .state()
+            .as_str()
     };
     assert_eq!(of(None), "waiting");
     for state in DeliveryState::ALL {

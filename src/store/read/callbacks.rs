@@ -249,10 +249,12 @@ fn callback(row: &SqliteRow, attempts: &[(i64, DeliveryAttempt)]) -> Result<Call
         }
         None => None,
     };
+    let url: &str = row.try_get(2)?;
     Ok(Callback {
         id: CallbackId(rows::uuid(row.try_get(1)?)?),
         owner: owner(row)?,
-        url: cut(row.try_get(2)?, NewCallback::URL_BYTES_MAX),
+        url: cut(url, NewCallback::URL_BYTES_MAX),
+        url_omitted: url.len() > NewCallback::URL_BYTES_MAX,
         created_at: Timestamp(row.try_get(3)?),
         when: row
             .try_get::<Option<&str>, _>(6)?

@@ -45,7 +45,7 @@ class JobError(Model):
 
     type: str
     message: str
-    retryable: bool
+    retryable: bool | None
     attempt: int
     traceback: str | None = None
     details: Any = None
@@ -223,6 +223,7 @@ class Callback(Model):
     job: str | None = None
     batch: str | None = None
     when: Literal["all_completed", "first_completed", "first_exception"] | None = None
+    url_omitted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
