@@ -12,9 +12,6 @@ use super::{EndedJob, Engine, Error, Held, PORTION_BYTES, Portions, Share};
 impl Engine {
     /// Gives the jobs of a batch that are done, and then each as its turn comes. `after` is the last call that
     /// was seen, or, in the order of their ends, the last change; `share` has the room for what is given.
-    ///
-    /// # Errors
-    /// [`Error::BatchNotFound`], [`Error::TooManyWaiters`].
     pub async fn batch_results(
         &self,
         id: BatchId,
@@ -65,9 +62,6 @@ pub enum BatchResult {
 
 impl BatchResults {
     /// The next results, or the end; none after the end.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn next(&mut self) -> Result<Option<BatchResult>, Error> {
         if self.is_over {
             return Ok(None);

@@ -163,9 +163,6 @@ impl Drop for Place {
 
 impl Engine {
     /// Follows the changes behind `after`, of the jobs that pass `filter`; without a place, from now on.
-    ///
-    /// # Errors
-    /// [`Error::TooManyWaiters`], or a failure of the database.
     pub async fn follow(
         &self,
         filter: Filter,
@@ -270,9 +267,6 @@ impl Engine {
 
 impl Following {
     /// What comes next; none after the end.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn next(&mut self) -> Result<Option<Followed>, Error> {
         loop {
             if let Some((turn, _)) = &self.held {

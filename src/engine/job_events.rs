@@ -65,9 +65,6 @@ pub struct JobEvents {
 
 impl Engine {
     /// Follows a job, from where somebody has followed it before; `share` has the room for what is told.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Expired`], [`Error::TooManyWaiters`].
     pub async fn follow_job(
         &self,
         id: JobId,
@@ -94,9 +91,6 @@ impl Engine {
 impl JobEvents {
     /// The next events, each with the place behind it, and the room for them; none after the end. Nothing is lost if
     /// nobody waits to the end.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn next(&mut self) -> Result<Option<(Vec<(JobPlace, JobEvent)>, Held)>, Error> {
         loop {
             if !self.ready.is_empty() {

@@ -84,9 +84,6 @@ struct Portion {
 
 impl Engine {
     /// Begins a map: an open batch, to which calls are added as they come.
-    ///
-    /// # Errors
-    /// [`Error`] that says what to change in the request, or that the server cannot take it now.
     pub async fn map(&self, new: NewMap) -> Result<Map, Error> {
         let NewMap { common, buffersize, order, on_error, on_disconnect } = new;
         let common = self.common(common, BatchId(Uuid::now_v7()), Ordinal(0))?;
@@ -162,9 +159,6 @@ impl Map {
     /// Sends calls on, each with its index, to be submitted in one commit; gives those that are refused at once,
     /// each for itself; room is held for them until then. What becomes of the others is told by [`Map::next`]. Nothing is taken any more once the
     /// batch was cancelled.
-    ///
-    /// # Errors
-    /// The store is closed: then none of them is there.
     pub async fn send(
         &mut self,
         calls: Vec<(i64, BatchCall)>,
@@ -230,9 +224,6 @@ impl Map {
     }
 
     /// Waits for what happens next. Nothing is lost if nobody waits to the end.
-    ///
-    /// # Errors
-    /// A failure of the disk: the calls of a portion are not there.
     pub async fn next(&mut self) -> Result<Happened, Error> {
         let job = tokio::select! {
             biased;
@@ -274,9 +265,6 @@ impl Map {
     }
 
     /// The results whose turn it is, as many as are printed at once.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn results(&mut self) -> Result<Vec<(i64, Arc<Job>)>, Error> {
         let turns = self.turns();
         self.given += i64::try_from(turns.len()).unwrap_or(i64::MAX);
@@ -323,9 +311,6 @@ impl Map {
     }
 
     /// A call could not be taken: cancels what is not done of it, if that is what a failure does (E8).
-    ///
-    /// # Errors
-    /// A failure of the disk.
     pub async fn fails(&mut self) -> Result<(), Error> {
         if self.batch.on_error == OnError::Cancel {
             self.is_open = false;
@@ -343,9 +328,6 @@ impl Map {
 
     /// No more calls come: of those that are not answered none need be taken. Whatever is submitted runs on, and is
     /// found by its batch.
-    ///
-    /// # Errors
-    /// A failure of the disk.
     pub async fn close(&mut self) -> Result<(), Error> {
         self.is_open = false;
         let now = self.engine.now();

@@ -89,9 +89,6 @@ impl EndedJob {
 impl Engine {
     /// Waits for `ids` until `when` is met, at most `wait`. The same id twice is one job (W1). Ending the
     /// wait cancels nothing.
-    ///
-    /// # Errors
-    /// [`Error::NoneOf`], [`Error::TooManyWaiters`], [`Error::TooManyWatched`].
     pub async fn wait_many(
         &self,
         ids: &[JobId],
@@ -123,9 +120,6 @@ impl Engine {
 
     /// The first of the jobs that have ended so, each of them, in this order, without large values: as many as are printed
     /// at once. Of how many these are all is told as well.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<(Vec<EndedJob>, usize), Error> {
         let mut found: HashMap<Ordinal, Arc<Job>> = HashMap::with_capacity(ended.len());
         found.extend(
@@ -149,9 +143,6 @@ impl Engine {
 
     /// Gives those of `ids` that are done, and then each as it is done, in the order of their ends (A1).
     /// Ends up to `after` were told before. Without a time it goes on until all are done. `share` has the room for them.
-    ///
-    /// # Errors
-    /// [`Error::NoneOf`], [`Error::TooManyWaiters`], [`Error::TooManyWatched`].
     pub async fn as_completed(
         &self,
         ids: &[JobId],
@@ -228,9 +219,6 @@ pub enum Completion {
 
 impl Completions {
     /// The next jobs, or the end; none after the end.
-    ///
-    /// # Errors
-    /// A failure of the database.
     pub async fn next(&mut self) -> Result<Option<Completion>, Error> {
         if self.is_over {
             return Ok(None);
