@@ -211,9 +211,12 @@ async fn g14_a_body_or_line_that_does_not_come_to_its_end_makes_room_for_others(
             }
             text
         };
+        // More than a share: whoever is past its share lets none of them come to its end.
+        let large = json!({"function": "echo", "args": ["x".repeat(300 * KIB)]});
         let others = async {
             loop {
-                two.submit(&two.one, 100 * KIB).await;
+                let request = two.it.request(Method::POST, "/v1/jobs").json(&large);
+                drop(request.bearer_auth(&two.one).send().await);
             }
         };
         let text = tokio::select! {
