@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress doc clean-data tools fmt lint tests test-python contract doctests
+.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies recipes doc clean-data tools fmt lint tests test-python contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -133,7 +133,8 @@ lint:
 	@echo "==> lints"
 	@cargo clippy --all-targets --locked -- -D warnings
 
-# Generated requests, valid and not, against the contract; in a network namespace without a route.
+# Generated requests, valid and not, against the contract, and clients that two generators make of it; in a network namespace
+# without a route.
 contract: tools
 	@echo "==> contract"
 	@if [ -e $(SCHEMATHESIS) ]; then \
@@ -145,6 +146,39 @@ contract: tools
 			*) exit 1 ;; \
 		esac; \
 	else echo "NOTE: schemathesis is missing; generated requests are SKIPPED"; fi
+	@echo "==> generated clients"
+	@python3 tests/clients/install.py $(CLIENTS)/brief brief; \
+	case $$? in \
+		0) cargo build --locked && python3 tests/clients/main_job.py target/debug/futurity $(CLIENTS)/brief openapi-python-client openapi-typescript ;; \
+		77) echo "NOTE: generators of clients cannot be had; generated clients are SKIPPED" ;; \
+		*) exit 1 ;; \
+	esac
+
+lab-proxies: ## nginx, HAProxy, Caddy and Apache before a server, as docs/proxies.md has them; takes them from Debian if they are missing
+	@echo "==> lab-proxies"
+	@cargo build --locked
+	@python3 tests/lab/proxies.py target/debug/futurity target/proxies $(PROXIES); \
+	case $$? in \
+		0) ;; \
+		77) echo "NOTE: no proxy is here and none can be downloaded; the lab of proxies is SKIPPED" ;; \
+		*) exit 1 ;; \
+	esac
+
+recipes: ## each block of docs/recipes.md prints what the page says; installs pandas, polars and DuckDB below target
+	@echo "==> recipes"
+	@cargo build --locked
+	@if ! cmp -s tests/recipes/requirements.txt target/recipes/requirements.txt; then \
+		python3 -m venv --clear target/recipes \
+			&& target/recipes/bin/pip install --quiet --disable-pip-version-check --requirement tests/recipes/requirements.txt \
+			&& cp tests/recipes/requirements.txt target/recipes/; \
+	fi
+	@python3 tests/recipes/run.py target/debug/futurity target/recipes/bin/python
+
+CLIENTS := target/clients
+clients: ## clients that seven generators make of openapi.yaml do the main job; needs npm and a JDK, and installs the rest below target
+	@echo "==> clients"
+	@cargo build --locked
+	@python3 tests/clients/install.py $(CLIENTS)/all all && python3 tests/clients/main_job.py target/debug/futurity $(CLIENTS)/all
 
 PYTHON := target/python/bin
 PYTHON_PINS := clients/python/requirements-test.txt

@@ -7,6 +7,7 @@ mod file;
 mod isolation;
 mod limits;
 mod programs;
+mod reached;
 mod reload;
 mod secrets;
 mod setting_error;
@@ -23,11 +24,12 @@ use crate::domain::{MAX_WORKERS_MAX, Pool, QueueName};
 use crate::engine::DelivererConfig;
 use crate::outbound::AllowEntry;
 use crate::store::QueueSettings;
-use crate::{http, outbound, runtime};
+use crate::{outbound, runtime};
 
 pub use isolation::Isolation;
 pub use limits::Limits;
 pub use programs::Programs;
+pub use reached::Proxies;
 pub use secrets::SecretTable;
 pub use webhooks::Webhooks;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub grace: Duration,
     /// Names that requests may call the server by, besides localhost and loopback addresses.
     pub hosts: Vec<String>,
+    /// What stands before the server.
+    pub proxies: Proxies,
     /// Exceptions of the egress policy: `"127.0.0.1:9000"`, `"10.1.2.0/24:443"`, `"hooks.corp.example:443"`.
     pub egress_allow: Vec<String>,
     /// Whether callbacks and `http.request` may reach this machine, for development.
@@ -111,9 +115,10 @@ impl Default for Config {
             threads: threads_default(),
             tasks: 1_024,
             commands: 64,
-            wait_max: Duration::from_secs(60),
+            wait_max: Duration::from_secs(45),
             grace: Duration::from_secs(30),
             hosts: Vec::new(),
+            proxies: Proxies::default(),
             egress_allow: Vec::new(),
             allow_loopback_egress: false,
             access_log: false,
@@ -233,6 +238,7 @@ impl Config {
             wait_max: seconds("max_wait_seconds", max_wait_seconds)?.unwrap_or(base.wait_max),
             grace: seconds("grace_seconds", grace_seconds)?.unwrap_or(base.grace),
             hosts: file.hosts.into_iter().chain(options.host.iter().cloned()).collect(),
+            proxies: Proxies { url_prefix: file.url_prefix, trusted: file.trusted_proxies },
             egress_allow: file.egress.allow,
             allow_loopback_egress: options.allow_loopback_egress || file.egress.allow_loopback,
             access_log: options.access_log || file.access_log,
@@ -277,6 +283,7 @@ impl Config {
             let text = format!("'{host}' must be a name or an address, without scheme and port");
             return Err(SettingError::of("hosts", text));
         }
+        self.proxies.read()?;
         for (name, queue) in &self.queues {
             let at = |error: SettingError| error.within(&["queues", name]);
             QueueName::new(name).map_err(|error| at(SettingError::of("", error.to_string())))?;
@@ -346,22 +353,6 @@ impl Config {
     fn deliverer_checked(&self) -> Result<DelivererConfig, SettingError> {
         self.webhooks.read().map_err(|error| error.within(&["webhooks"]))
     }
-
-    /// Whether nobody but this machine can reach the server. Another name is what a proxy before it goes by.
-    pub(crate) fn is_local(&self) -> bool {
-        self.listen.ip().is_loopback() && self.hosts.is_empty()
-    }
-
-    pub(crate) fn http(&self) -> http::Config {
-        let own = (!self.listen.ip().is_unspecified()).then(|| self.listen.ip().to_string());
-        http::Config {
-            wait_max: self.wait_max,
-            hosts: self.hosts.iter().cloned().chain(own).collect(),
-            open_without_keys: self.is_local(),
-            access_log: self.access_log,
-            limits: self.limits.http(),
-        }
-    }
 }
 
 fn settings(queue: &Queue) -> QueueSettings {
@@ -373,23 +364,4 @@ fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, InvalidCo
     Duration::try_from_secs_f64(value)
         .map(Some)
         .map_err(|error| InvalidConfig(format!("{name} = {value}: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn beyond_loopback_and_behind_a_proxy_nothing_is_open_without_a_key() {
-        let open = |listen: &str, hosts: &[&str]| {
-            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-            let config = Config { listen: listen.parse().unwrap(), hosts, ..Config::default() };
-            config.http().open_without_keys
-        };
-        assert!(!open("127.0.0.1:8080", &["futurity.example"]));
-        let listening = |listen: &str| open(listen, &[]);
-        assert!(listening("127.0.0.1:8080") && listening("[::1]:8080"));
-        assert!(!listening("0.0.0.0:8080") && !listening("[::]:8080"));
-        assert!(!listening("192.0.2.1:8080"));
-    }
 }

@@ -26,8 +26,8 @@ pub mod fuzz {
 
 pub use app::{Builder, Failure, Server};
 pub use config::{
-    Config, InvalidConfig, Isolation, Limits, LogFormat, Options, Programs, Queue, SecretTable,
-    Webhooks,
+    Config, InvalidConfig, Isolation, Limits, LogFormat, Options, Programs, Proxies, Queue,
+    SecretTable, Webhooks,
 };
 pub use domain::{
     Clocks, Defaults, ErrorType, FunctionName, Invalid, JobError, JobId, Json, OnInterrupt,

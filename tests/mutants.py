@@ -68,7 +68,16 @@ MUTANTS = {
           "            table.keys.retain(|key| key.id != id);\n            table.open = table.keys.is_empty();\n")]),
     "a server behind a proxy starts without a key": (
         "test(/behind_a_proxy|through_a_proxy/)",
-        [("src/config.rs", "self.listen.ip().is_loopback() && self.hosts.is_empty()", "self.listen.ip().is_loopback()")]),
+        [("src/config/reached.rs", "self.listen.ip().is_loopback() && self.hosts.is_empty()", "self.listen.ip().is_loopback()")]),
+    "anybody says for whom it asks": (
+        "test(/only_a_proxy_that_is_trusted/)",
+        [("src/http/proxies.rs", "        if !self.trusts(peer.ip()) {\n            return None;\n        }\n", "")]),
+    "a link leads past the prefix": (
+        "test(/under_a_path_every_address/)",
+        [("src/http/list.rs", "format!(\"<{}{path}?{}>; rel=\\\"next\\\"\", prefix(), next.finish())", "format!(\"<{path}?{}>; rel=\\\"next\\\"\", next.finish())")]),
+    "an empty list of ids beside filters cancels nothing": (
+        "test(/empty_ids_beside_filters/)",
+        [("src/http/cancel_many.rs", "(Some(ids), true) if ids.is_empty() => Meant::Filter(filter),", "(Some(ids), true) if ids.is_empty() => Meant::Jobs(ids),")]),
     "a stream outlasts its key": (
         "test(/leaves::/)",
         [("src/http/leave.rs", "        answer.map(|body| as_long_as(leave, body))", "        drop(leave);\n        answer")]),

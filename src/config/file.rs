@@ -33,6 +33,10 @@ pub(super) struct File {
     pub(super) work_dir: Option<PathBuf>,
     pub(super) access_log: bool,
     pub(super) hosts: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) url_prefix: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) trusted_proxies: Vec<String>,
     pub(super) egress: EgressTable,
     pub(super) webhooks: Webhooks,
     pub(super) limits: Limits,

@@ -46,6 +46,8 @@ impl Config {
             work_dir: self.work_dir.clone(),
             access_log: self.access_log,
             hosts: self.hosts.clone(),
+            url_prefix: self.proxies.url_prefix.clone(),
+            trusted_proxies: self.proxies.trusted.clone(),
             egress: EgressTable {
                 allow: self.egress_allow.clone(),
                 allow_loopback: self.allow_loopback_egress,

@@ -136,6 +136,8 @@ pub struct Options {
     /// By how much the wall clock was ahead of the server's own at the submission, in milliseconds. The times of the
     /// job are shown by it: by the wall clock as it stood then, and counted from there.
     pub wall_ahead_ms: i64,
+    /// When the job was to start, if it was not at once. It stays, whatever the job waits for later.
+    pub start_at: Option<RunAt>,
 }
 
 impl Options {
@@ -154,6 +156,7 @@ impl Default for Options {
             manual: false,
             retry_of: None,
             wall_ahead_ms: 0,
+            start_at: None,
         }
     }
 }

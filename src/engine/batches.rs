@@ -184,7 +184,9 @@ impl Engine {
         let bound = function
             .bind(&call.args, &call.kwargs)
             .map_err(|refusal| Error::InvalidCall { call: index, refusal })?;
-        let mut options = Options { wall_ahead_ms: *wall_ahead_ms, ..new.options };
+        let run_at = self.run_at(new.start, created_at);
+        let mut options =
+            Options { wall_ahead_ms: *wall_ahead_ms, start_at: run_at, ..new.options };
         // The time of the batch counts from its creation, whenever the call came (E6).
         let spent = created_at.millis_since(*since);
         let left = options.clocks.total_timeout_ms.map(|timeout| timeout.saturating_sub(spent));
@@ -207,7 +209,7 @@ impl Engine {
         Ok(Submission {
             spec: Arc::new(spec),
             pool: function.pool(),
-            run_at: self.run_at(new.start, created_at),
+            run_at,
             callbacks: Vec::new(),
             bound,
             identity: None,

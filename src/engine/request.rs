@@ -159,7 +159,11 @@ impl Engine {
             on_interrupt: new.on_interrupt.unwrap_or_default(),
             tags: new.tags,
             metadata: new.metadata,
-            options: Options { wall_ahead_ms: self.clock().wall_ahead_ms(), ..new.options },
+            options: Options {
+                wall_ahead_ms: self.clock().wall_ahead_ms(),
+                start_at: run_at,
+                ..new.options
+            },
             batch: None,
             created_at,
         };

@@ -1,6 +1,6 @@
 //! The access log: a line for each request at its end, if it is switched on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -10,6 +10,8 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
+
+use super::proxies::Proxies;
 
 /// Who sent a request. It travels with the request while the log is on.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Entry {
     method: Method,
     path: String,
     peer: Option<SocketAddr>,
+    /// For whom the peer asks, if it is a proxy that is trusted.
+    client: Option<IpAddr>,
     request_id: HeaderValue,
     key: Option<String>,
     /// None: the request broke off before it was answered.
@@ -32,12 +36,14 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Of a request that comes in.
-    pub(super) fn begin(request: &Request, request_id: &HeaderValue) -> Self {
+    pub(super) fn begin(request: &Request, request_id: &HeaderValue, proxies: &Proxies) -> Self {
+        let peer = request.extensions().get().map(|Peer(peer)| *peer);
         Self {
             since: Instant::now(),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            peer: request.extensions().get().map(|Peer(peer)| *peer),
+            peer,
+            client: peer.and_then(|peer| proxies.client(peer, request.headers())),
             request_id: request_id.clone(),
             key: None,
             status: None,
@@ -69,6 +75,7 @@ impl Drop for Entry {
             request.id = self.request_id.to_str().unwrap_or_default(),
             key.id = self.key,
             peer = self.peer.map(tracing::field::display),
+            client = self.client.map(tracing::field::display),
             "request"
         );
     }

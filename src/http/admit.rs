@@ -22,7 +22,7 @@ use super::own_origin;
 use super::problem::{Code, Problem, of_framework};
 use super::room;
 use super::strangers::Newcomer;
-use super::{App, Desk};
+use super::{App, Config, Desk};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -38,8 +38,10 @@ impl App {
     /// Admits a request, has it handled, and finishes its answer.
     pub(super) async fn answer(mut self, mut request: Request, newcomer: &Newcomer) -> Response {
         let request_id = request_id(request.headers());
-        let mut entry = self.desk.config.access_log.then(|| Entry::begin(&request, &request_id));
+        let Config { access_log, proxies, .. } = &self.desk.config;
+        let mut entry = access_log.then(|| Entry::begin(&request, &request_id, proxies));
         let instance = request.uri().path().to_owned();
+        proxies.take_prefix(&mut request);
         let method = request.method().clone();
         let needed = self.desk.check(&request);
         let mut who = Who::Strangers;
@@ -211,7 +213,7 @@ fn needed(method: &Method, path: &str) -> Option<Need> {
     }
     let scope = match (method.as_str(), parts) {
         ("GET" | "HEAD", _) | ("POST", ["jobs", "wait" | "as-completed", ""]) => Scope::Read,
-        ("POST", ["jobs" | "batches" | "map", "", ""]) => Scope::Submit,
+        ("POST", ["jobs" | "batches" | "map", "", ""] | ["jobs", "lines", ""]) => Scope::Submit,
         (_, ["jobs" | "batches" | "callbacks", ..])
         | ("POST", ["queues", _, "pause" | "resume"]) => Scope::Manage,
         // Also what a route of tomorrow needs, as long as nothing else is said here.
@@ -221,10 +223,11 @@ fn needed(method: &Method, path: &str) -> Option<Need> {
 }
 
 /// The words of all routes.
-const ROUTE_WORDS: [&str; 27] = [
+const ROUTE_WORDS: [&str; 28] = [
     "v1",
     "server",
     "jobs",
+    "lines",
     "wait",
     "as-completed",
     "cancel",

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::domain::{Job, RunAt};
 
 use super::job_body::{JobBody, View};
+use super::proxies::prefix;
 use super::room;
 use super::wait::Wait;
 
@@ -108,7 +109,7 @@ pub(super) fn replayed(mut response: Response, is_replay: bool) -> Response {
 pub(super) fn located(response: &mut Response, job: &Job) {
     let mut buffer = Uuid::encode_buffer();
     let id: &str = job.spec.id.0.hyphenated().encode_lower(&mut buffer);
-    insert(response.headers_mut(), header::LOCATION, &["/v1/jobs/", id].concat());
+    insert(response.headers_mut(), header::LOCATION, &[prefix(), "/v1/jobs/", id].concat());
 }
 
 /// Of a job that is to start later: not before then, or in a minute.

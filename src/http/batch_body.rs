@@ -10,6 +10,7 @@ use crate::engine::{BatchPage, batch_event_type};
 use super::answer::to_json;
 use super::body::At;
 use super::extract::Query;
+use super::proxies::prefix;
 
 /// A batch.
 #[derive(Serialize)]
@@ -50,8 +51,8 @@ struct UrlsBody {
 impl<'a> BatchBody<'a> {
     /// `batch` as it is shown.
     pub(super) fn of(batch: &'a Batch) -> Self {
-        let (id, counts) = (batch.id.to_string(), batch.counts);
-        let under = |rest: &str| format!("/v1/batches/{id}{rest}");
+        let (id, counts, below) = (batch.id.to_string(), batch.counts, prefix());
+        let under = |rest: &str| format!("{below}/v1/batches/{id}{rest}");
         let shown = |at| At(batch.shown(at));
         Self {
             function: batch.function.as_str(),
@@ -73,7 +74,7 @@ impl<'a> BatchBody<'a> {
             urls: UrlsBody {
                 this: under(""),
                 results: under("/results"),
-                jobs: format!("/v1/jobs?batch={id}"),
+                jobs: format!("{below}/v1/jobs?batch={id}"),
                 cancel: under("/cancel"),
                 callbacks: under("/callbacks"),
             },
@@ -105,7 +106,7 @@ impl<'a> BatchesBody<'a> {
             next.append_pair("page_size", size);
         }
         next.append_pair("page_token", token);
-        Some(format!("</v1/batches?{}>; rel=\"next\"", next.finish()))
+        Some(format!("<{}/v1/batches?{}>; rel=\"next\"", prefix(), next.finish()))
     }
 }
 

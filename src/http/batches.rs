@@ -15,12 +15,13 @@ use super::answer;
 use super::batch_body::{BatchBody, BatchesBody};
 use super::callback_body::CallbackBody;
 use super::extract::{BatchPath, JsonBody, Query};
-use super::fields::{Fields, kind};
+use super::fields::{Fields, is_empty_array, kind};
 use super::idempotency::Keyed;
 use super::limits::{BATCH, OTHER};
 use super::list::{page_size, read_plain_token};
 use super::preferences::Preferences;
 use super::problem::{Code, FieldError, Problem};
+use super::proxies::prefix;
 use super::submission;
 use super::wait::{Wait, wait_of};
 
@@ -30,7 +31,7 @@ pub(super) const CALLS_MAX: usize = 10_000;
 pub(super) const AT_ONCE_MAX: usize = 4;
 /// What to do with more of them.
 const MORE: &str =
-    "more go through POST /v1/map, or as lines of application/x-ndjson to POST /v1/jobs";
+    "more go through POST /v1/map, or as lines of application/x-ndjson to POST /v1/jobs/lines";
 
 /// `POST /v1/batches`: all of its calls, or none (E4).
 pub(super) async fn submit(
@@ -119,7 +120,8 @@ pub(super) async fn callback(
     let (asked, when) = submission::batch_callback(body.required()?)?;
     let callback = desk.engine.add_batch_callback(id, asked, when).await?;
     let mut response = answer::json(StatusCode::CREATED, &CallbackBody::of(&callback));
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/batches/{id}/callbacks")) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{}/v1/batches/{id}/callbacks", prefix()))
+    {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
@@ -134,7 +136,8 @@ fn answered(status: StatusCode, batch: &Batch, wait: &Wait) -> Response {
     }
     wait.applied(headers);
     if status != StatusCode::OK
-        && let Ok(location) = HeaderValue::from_str(&format!("/v1/batches/{}", batch.id))
+        && let Ok(location) =
+            HeaderValue::from_str(&format!("{}/v1/batches/{}", prefix(), batch.id))
     {
         headers.insert(header::LOCATION, location);
     }
@@ -189,7 +192,13 @@ impl Source {
 
 fn new_batch(body: &RawValue) -> Result<(NewBatch, Source), Problem> {
     let mut fields = Fields::of("", body)?;
-    let (calls, iterables) = (fields.raw("calls"), fields.raw("iterables"));
+    let (mut calls, mut iterables) = (fields.raw("calls"), fields.raw("iterables"));
+    // An empty one of the two is none.
+    match (calls.map(is_empty_array), iterables.map(is_empty_array)) {
+        (Some(true), Some(false)) => calls = None,
+        (Some(false), Some(true)) => iterables = None,
+        _ => {}
+    }
     let (calls, source) = match (calls, iterables) {
         (Some(list), None) => (listed(&mut fields, list), Source::Calls),
         (None, Some(lists)) => (zipped(&mut fields, lists), Source::Iterables),

@@ -21,6 +21,7 @@ use super::limits::OTHER;
 use super::list::{next_link, page_size, parameter, read_token, token};
 use super::moment;
 use super::problem::{Code, Problem};
+use super::proxies::prefix;
 use super::room::{self, Outgoing};
 use super::submission;
 
@@ -42,7 +43,7 @@ pub(super) async fn add(
     let asked = submission::callback(body.required()?)?;
     let callback = desk.engine.add_callback(id, asked).await?;
     let mut response = answer::json(StatusCode::CREATED, &CallbackBody::of(&callback));
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}/callbacks")) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{}/v1/jobs/{id}/callbacks", prefix())) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

@@ -67,6 +67,7 @@ fn cancel_many(body: &RawValue) -> Result<CancelMany, Problem> {
     let meant = match (ids, filters) {
         (Some(ids), false) => Meant::Jobs(ids),
         (None, true) => Meant::Filter(filter),
+        (Some(ids), true) if ids.is_empty() => Meant::Filter(filter),
         _ => return Err(not_one(names_ids)),
     };
     Ok(CancelMany { meant, mode: mode.unwrap_or_default(), dry_run: dry_run.unwrap_or_default() })

@@ -166,19 +166,24 @@ impl<const KIND: usize> JsonBody<KIND> {
         self.held
     }
 
-    /// The value; none for an empty body.
+    /// The value; none for an empty body, or for `null`, which clients send that must send something.
     pub(super) fn optional(&self) -> Result<Option<&RawValue>, Problem> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
-        let parsed = strict::parse(&self.bytes);
-        parsed.map(Some).map_err(|detail| Problem::new(Code::MalformedJson, detail))
+        self.parsed().map(|value| Some(value).filter(|value| value.get() != "null"))
     }
 
     /// The value, which must be given.
     pub(super) fn required(&self) -> Result<&RawValue, Problem> {
-        self.optional()?
-            .ok_or_else(|| Problem::new(Code::MalformedJson, "the body is empty; send JSON"))
+        if self.bytes.is_empty() {
+            return Err(Problem::new(Code::MalformedJson, "the body is empty; send JSON"));
+        }
+        self.parsed()
+    }
+
+    fn parsed(&self) -> Result<&RawValue, Problem> {
+        strict::parse(&self.bytes).map_err(|detail| Problem::new(Code::MalformedJson, detail))
     }
 }
 

@@ -176,6 +176,12 @@ pub(super) fn nothing_asked(query: Query, body: &JsonBody<OTHER>) -> Result<(), 
     }
 }
 
+/// Whether a value is a list with nothing in it: clients in some languages send one where nothing is meant.
+pub(super) fn is_empty_array(value: &RawValue) -> bool {
+    let inner = value.get().strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.trim().is_empty())
+}
+
 /// What kind of JSON value it is, in words.
 pub(super) fn kind(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {

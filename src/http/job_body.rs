@@ -10,6 +10,7 @@ use super::body::{FailedAttemptBody, JobErrorBody, MetadataBody, ProgressBody};
 use super::callback_body::StateCountsBody;
 use super::members::Members;
 use super::print::{Object, m};
+use super::proxies::prefix;
 
 /// What the members of a job take, about, beside its arguments and its result.
 const MEMBERS_BYTES: usize = 1_024;
@@ -165,7 +166,10 @@ fn call(it: &mut Object<'_>, spec: &Spec) {
 fn times(it: &mut Object<'_>, job: &Job) {
     let created_at = job.spec.created_at;
     let shown = |at: Timestamp| job.spec.shown(at);
-    let run_at = job.run_at.map(|at| match at {
+    // What it waits for now, or else what it was to wait for first; a manual job does not start.
+    let options = &job.spec.options;
+    let at_once = (!options.manual).then_some(RunAt::Counted(created_at));
+    let run_at = job.run_at.or(options.start_at).or(at_once).map(|at| match at {
         RunAt::Wall(at) => at,
         RunAt::Counted(at) => shown(at),
     });
@@ -183,13 +187,14 @@ fn times(it: &mut Object<'_>, job: &Job) {
 
 fn urls(it: &mut Object<'_>, id: &str) {
     const JOBS: &str = "/v1/jobs/";
+    let below = prefix();
     let mut urls = it.object(m!("urls"));
-    urls.word(m!("self"), &[JOBS, id]);
-    urls.word(m!("result"), &[JOBS, id, "/result"]);
-    urls.word(m!("exception"), &[JOBS, id, "/exception"]);
-    urls.word(m!("cancel"), &[JOBS, id, "/cancel"]);
-    urls.word(m!("callbacks"), &[JOBS, id, "/callbacks"]);
-    urls.word(m!("log"), &[JOBS, id, "/log"]);
-    urls.word(m!("events"), &[JOBS, id, "/events"]);
+    urls.word(m!("self"), &[below, JOBS, id]);
+    urls.word(m!("result"), &[below, JOBS, id, "/result"]);
+    urls.word(m!("exception"), &[below, JOBS, id, "/exception"]);
+    urls.word(m!("cancel"), &[below, JOBS, id, "/cancel"]);
+    urls.word(m!("callbacks"), &[below, JOBS, id, "/callbacks"]);
+    urls.word(m!("log"), &[below, JOBS, id, "/log"]);
+    urls.word(m!("events"), &[below, JOBS, id, "/events"]);
     urls.end();
 }

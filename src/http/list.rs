@@ -22,6 +22,7 @@ use super::long_page::LongPage;
 use super::members::Members;
 use super::moment;
 use super::problem::{FieldError, Problem};
+use super::proxies::prefix;
 use super::room::{self, Outgoing};
 use super::wait::bad_query;
 
@@ -178,5 +179,6 @@ pub(super) fn next_link(
         }
     }
     next.append_pair("page_token", token);
-    HeaderValue::from_str(&format!("<{path}?{}>; rel=\"next\"", next.finish())).ok()
+    let link = format!("<{}{path}?{}>; rel=\"next\"", prefix(), next.finish());
+    HeaderValue::from_str(&link).ok()
 }

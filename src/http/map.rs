@@ -25,6 +25,7 @@ use super::line_reader::{Line, LineReader, Lines, idle};
 use super::list::parameter;
 use super::origin::Origin;
 use super::problem::{Code, FieldError, Problem};
+use super::proxies::prefix;
 use super::room::Outgoing;
 use super::strict;
 use super::submission;
@@ -58,7 +59,7 @@ pub(super) async fn map(
 ) -> Result<Response, Problem> {
     let new = new_map(&query.only(&PARAMETERS)?)?;
     let map = desk.engine.map(new).await?;
-    let location = HeaderValue::from_str(&format!("/v1/batches/{}", map.batch()));
+    let location = HeaderValue::from_str(&format!("{}/v1/batches/{}", prefix(), map.batch()));
     if headers.contains_key(header::EXPECT) {
         // A client that asks to be told to go on is told so when its body is first looked at, and by no answer.
         reader.begin(&desk).await?;

@@ -44,6 +44,7 @@ mod own_origin;
 mod preferences;
 mod print;
 mod problem;
+mod proxies;
 mod queues;
 mod receiver;
 mod retry;
@@ -76,6 +77,7 @@ pub use events::change_event;
 use live::Live;
 
 pub use limits::Limits;
+pub use proxies::{InvalidProxies, Proxies};
 pub use receiver::{Arrival, Reaction, receive};
 pub use serve::{listen, serve};
 
@@ -90,6 +92,8 @@ pub struct Config {
     pub open_without_keys: bool,
     /// Whether each request is logged.
     pub access_log: bool,
+    /// What stands before the server.
+    pub proxies: Proxies,
     /// What connections and bodies may take.
     pub limits: Limits,
 }
@@ -120,6 +124,7 @@ impl App {
     /// All routes.
     #[must_use]
     pub fn new(engine: Engine, door: Door, config: Config) -> Self {
+        config.proxies.show();
         let batches = Semaphore::new(batches::AT_ONCE_MAX);
         let live = Live::new(&config);
         let incoming = Budget::new(config.limits.incoming_bytes);
@@ -127,6 +132,7 @@ impl App {
         let desk = Arc::new(Desk { engine, door, config, live, incoming, outgoing, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
+            .route("/v1/jobs/lines", post(submit_lines::lines))
             .route("/v1/jobs/wait", post(wait_many::wait))
             .route("/v1/jobs/as-completed", post(as_completed::as_completed))
             .route("/v1/jobs/cancel", post(cancel_many::cancel))

@@ -17,6 +17,7 @@ use crate::engine::{Caller, Error, Fault, Refusal};
 
 use super::answer;
 use super::body::JobErrorBody;
+use super::proxies::prefix;
 
 pub(super) use code::{Code, explain};
 
@@ -186,7 +187,7 @@ impl Problem {
         let job = job.as_ref();
         let raised = job.filter(|_| *code == Code::Raised);
         answer::to_json(&ProblemBody {
-            r#type: format!("/problems/{}", code.word()),
+            r#type: format!("{}/problems/{}", prefix(), code.word()),
             title: code.title(),
             status: code.status(),
             detail,

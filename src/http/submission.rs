@@ -108,10 +108,13 @@ pub(super) fn job_id(text: &str) -> Result<JobId, Invalid> {
     })
 }
 
-/// A manual job never runs, so what is about running means nothing to it.
+/// A manual job never runs, so what is about running means nothing to it. A default that is spelt out says nothing.
 fn refuse_what_runs(fields: &mut Fields<'_>) {
     for name in WHAT_RUNS {
-        if fields.raw(name).is_some() {
+        let is_default = |value: &&RawValue| {
+            matches!((name, value.get()), ("priority", "0") | ("on_interrupt", "\"rerun\""))
+        };
+        if fields.raw(name).filter(|value| !is_default(value)).is_some() {
             fields.refuse(
                 name,
                 "a manual job is in no queue and never runs; leave it out".to_owned(),

@@ -1,11 +1,13 @@
-//! `POST /v1/jobs` with `application/x-ndjson`: a submission a line, and an answer a line, in order, while the
-//! request still comes in.
+//! `POST /v1/jobs/lines`, and `POST /v1/jobs` with `application/x-ndjson`: a submission a line, and an answer a line, in
+//! order, while the request still comes in.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::State as Shared;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::stream::{self, FuturesOrdered, StreamExt as _};
 
@@ -14,7 +16,7 @@ use crate::engine::{Engine, Error, Held, NewJob, Submitted};
 use super::Desk;
 use super::batch_results::streamed;
 use super::beats::{SPACE, beating};
-use super::extract::ManyLines;
+use super::extract::{ManyLines, Query};
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
 use super::line_reader::{Line, LineReader, Lines, idle};
@@ -70,6 +72,17 @@ enum State {
     Over,
 }
 
+/// `POST /v1/jobs/lines`.
+pub(super) async fn lines(
+    Shared(desk): Shared<Arc<Desk>>,
+    query: Query,
+    preferences: Preferences,
+    lines: ManyLines,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    Box::pin(submit(desk, preferences, lines)).await
+}
+
 /// Submits line by line. It begins to answer when the first line is there.
 pub(super) async fn submit(
     desk: Arc<Desk>,
@@ -100,8 +113,9 @@ pub(super) async fn submit(
         Some((Ok::<_, std::convert::Infallible>(text), it))
     });
     let mut response = streamed(beating(answers, SPACE));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Prefer"));
     if is_minimal {
-        let applied = axum::http::HeaderValue::from_static("return=minimal");
+        let applied = HeaderValue::from_static("return=minimal");
         response.headers_mut().insert("preference-applied", applied);
     }
     Ok(response)

@@ -18,7 +18,7 @@ use crate::engine::{Ended, EndedJob, Engine, Error, PORTION_BYTES, Portions, Ret
 use super::Desk;
 use super::answer::{self, to_json};
 use super::extract::{JsonBody, Query};
-use super::fields::{Fields, kind};
+use super::fields::{Fields, is_empty_array, kind};
 use super::job_body::{JobBody, View};
 use super::limits::SUBMISSION;
 use super::list::batch_id;
@@ -75,7 +75,7 @@ pub(super) fn named(fields: &mut Fields<'_>) -> Named {
     match batch {
         None => Named::Ids(ids(fields).unwrap_or_default()),
         Some(batch) => {
-            if fields.raw("ids").is_some() {
+            if fields.raw("ids").is_some_and(|ids| !is_empty_array(ids)) {
                 fields.refuse("ids", "batch is given as well; give one of them".to_owned());
             }
             Named::Batch(batch)

@@ -1,9 +1,9 @@
-"""Runs Schemathesis on openapi.yaml against a server of its own, in a network namespace that has no route.
+"""Runs Schemathesis on openapi.yaml, with its strict parts, against a server of its own, in a network namespace that has no route.
 
     python3 tests/contract/run.py PROGRAM SCHEMATHESIS
 
 PROGRAM is a built `futurity`. Ends with 0 if nothing was found, 77 if such a namespace cannot be had here, else with
-what failed. Nothing but Python's own library is needed.
+what failed. Nothing but Python's own library is needed, and what Schemathesis has beside it.
 """
 
 import fcntl
@@ -22,6 +22,7 @@ START_SECONDS = 60
 STOP_SECONDS = 60
 HERE = pathlib.Path(__file__).resolve().parent
 CONTRACT = HERE.parent.parent / "openapi.yaml"
+OVERLAY = HERE / "strict.overlay.yaml"
 
 
 def main():
@@ -50,6 +51,10 @@ def inside(program, schemathesis):
     require_no_route()
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
+        strict = directory / "openapi.json"
+        with open(strict, "wb") as file:
+            python = pathlib.Path(schemathesis).parent / "python"
+            subprocess.run([python, HERE / "overlay.py", CONTRACT, OVERLAY], stdout=file, check=True)
         with open(directory / "log", "wb") as log:
             server = subprocess.Popen(
                 [program, "--config", HERE / "futurity.toml", "--data-dir", directory / "data",
@@ -60,7 +65,7 @@ def inside(program, schemathesis):
             address = listening(server, directory / "data" / "address")
             # What it generates, it generates the same way each time: no database of examples, no report.
             found = subprocess.run(
-                [schemathesis, "--config-file", HERE / "schemathesis.toml", "run", CONTRACT,
+                [schemathesis, "--config-file", HERE / "schemathesis.toml", "run", strict,
                  "--url", f"http://{address}"],
                 cwd=directory,
                 env={"PATH": os.environ["PATH"], "NO_COLOR": "1", "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1",

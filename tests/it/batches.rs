@@ -236,7 +236,7 @@ async fn w1_a1_one_waits_for_a_batch_as_for_the_ids_of_its_jobs() {
     assert_eq!(done, ids.iter().collect::<Vec<&Value>>());
     let lines = it.post("/v1/jobs/as-completed", &all).await.expect(200);
     assert_eq!(lines.body.iter().filter(|byte| **byte == b'\n').count(), 4);
-    let both = json!({"batch": batch["id"], "ids": []});
+    let both = json!({"batch": batch["id"], "ids": ids});
     let refused = it.post("/v1/jobs/wait", &both).await.expect(422).json();
     assert_eq!(refused["errors"][0]["pointer"], "/ids");
     let unknown = json!({"batch": "0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e6f"});

@@ -219,6 +219,23 @@ async fn a_job_that_was_due_while_no_server_ran_starts_with_the_next_one() {
 }
 
 #[tokio::test]
+async fn when_a_job_was_to_start_stays_to_be_seen_after_it_has() {
+    let server = TestServer::start().await;
+    let delayed = server.submit(&json!({"function": "echo", "delay_seconds": 0.05})).await;
+    assert_eq!(server.wait(&delayed).await["run_at"], delayed["run_at"]);
+    assert_ne!(delayed["run_at"], delayed["created_at"]);
+    let plain = server.done(&json!({"function": "echo"})).await;
+    assert_eq!(plain["run_at"], plain["created_at"], "from when it could start");
+    let batch = json!({"function": "echo", "calls": [{}], "delay_seconds": 0.05});
+    let batch = server.post("/v1/batches?wait=20", &batch).await.expect(200).json();
+    let url = format!("/v1/jobs?batch={}", batch["id"].as_str().expect("an id"));
+    let jobs = server.get(&url).await.expect(200).json();
+    assert_ne!(jobs["jobs"][0]["run_at"], jobs["jobs"][0]["created_at"]);
+    let manual = server.submit(&json!({"manual": true})).await;
+    assert_eq!(manual["run_at"], Value::Null, "it does not start");
+}
+
+#[tokio::test]
 async fn whoever_waits_for_a_change_hears_that_a_job_waits_for_a_slot_now() {
     let (server, _gate) = one_worker().await;
     server.submit(&json!({"function": "gate", "queue": "one"})).await;
@@ -227,7 +244,7 @@ async fn whoever_waits_for_a_change_hears_that_a_job_waits_for_a_slot_now() {
     let request = server.request(reqwest::Method::GET, &format!("{}?wait=30", path(&job)));
     let known = format!("\"{}\"", job["version"]);
     let now = server.send(request.header("if-none-match", known)).await.expect(200).json();
-    assert_eq!((&now["state"], &now["run_at"]), (&json!("pending"), &Value::Null));
+    assert_eq!((&now["state"], &now["run_at"]), (&json!("pending"), &job["run_at"]));
     assert_ne!(now["version"], job["version"]);
 }
 

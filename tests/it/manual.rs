@@ -236,8 +236,8 @@ async fn f21_a_label_and_arguments_are_kept_and_what_runs_is_refused() {
     assert_eq!((&echo["state"], &echo["manual"]), (&json!("pending"), &json!(true)));
     for (field, value) in [
         ("queue", json!("default")),
-        ("priority", json!(0)),
-        ("on_interrupt", json!("rerun")),
+        ("priority", json!(1)),
+        ("on_interrupt", json!("fail")),
         ("retry", json!({"max_attempts": 2})),
         ("run_at", json!("2030-01-01T00:00:00Z")),
         ("delay_seconds", json!(1)),

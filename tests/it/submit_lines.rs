@@ -1,4 +1,4 @@
-//! `POST /v1/jobs` with lines: a submission a line, and an answer a line, while the request still comes in.
+//! `POST /v1/jobs/lines`, and `POST /v1/jobs` with lines: a submission a line, and an answer a line, while the request still comes in.
 
 use futures_util::StreamExt as _;
 use reqwest::{Body, Method, RequestBuilder};
@@ -115,6 +115,35 @@ async fn g8_a_line_has_a_key_of_its_own_and_sent_again_it_is_the_same_job() {
     let both = request(&it, "/v1/jobs", text(&[line("d", 1)])).header("idempotency-key", "d");
     assert_eq!(it.send(both).await.expect(422).code(), "invalid_value");
     gate.open();
+}
+
+#[tokio::test]
+async fn lines_have_a_path_of_their_own() {
+    let it = TestServer::start().await;
+    let lines = [json!({"function": "echo", "args": [1]}), json!({"function": "nothing"})];
+    let own = "/v1/jobs/lines";
+    let answers = lines_of(&it.send(request(&it, own, text(&lines))).await.expect(200));
+    assert_eq!(answers[0]["job"]["function"], "echo");
+    assert_eq!(
+        (&answers[1]["problem"]["code"], &answers[1]["problem"]["instance"]),
+        (&json!("unknown_function"), &json!(own))
+    );
+    let waits = request(&it, "/v1/jobs/lines?wait=1", text(&lines));
+    assert_eq!(it.send(waits).await.expect(400).code(), "bad_request");
+    let one = it.post(own, &lines[0]).await.expect(415);
+    assert_eq!(one.code(), "unsupported_media_type");
+}
+
+#[tokio::test]
+async fn a_key_makes_one_job_on_either_path_of_lines() {
+    let it = TestServer::start().await;
+    let keyed = text(&[json!({"function": "echo", "idempotency_key": "k"})]);
+    let mut ids = Vec::new();
+    for path in ["/v1/jobs/lines", "/v1/jobs"] {
+        let answers = lines_of(&it.send(request(&it, path, keyed.clone())).await.expect(200));
+        ids.push(answers[0]["job"]["id"].clone());
+    }
+    assert_eq!(ids[0], ids[1]);
 }
 
 #[tokio::test]

@@ -211,6 +211,9 @@ struct OptionsText {
     retry_of: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wall_ahead_ms: Option<i64>,
+    /// The moment, and whether it is one of the wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_at: Option<(i64, bool)>,
 }
 
 /// Options as one text; none for a job that has only defaults.
@@ -218,7 +221,8 @@ pub(in crate::store) fn options(options: &Options) -> Option<String> {
     if *options == Options::default() {
         return None;
     }
-    let Options { retry, clocks, retention_ms, manual, retry_of, wall_ahead_ms } = *options;
+    let Options { retry, clocks, retention_ms, manual, retry_of, wall_ahead_ms, start_at } =
+        *options;
     let Retry { max_attempts, initial_ms, factor, max_ms, jitter } = retry;
     let text = OptionsText {
         retry: (retry != Retry::default()).then_some((
@@ -235,6 +239,7 @@ pub(in crate::store) fn options(options: &Options) -> Option<String> {
         manual,
         retry_of: retry_of.map(|id| id.0),
         wall_ahead_ms: (wall_ahead_ms != 0).then_some(wall_ahead_ms),
+        start_at: start_at.map(|it| (it.at().0, matches!(it, RunAt::Wall(_)))),
     };
     serde_json::to_string(&text).ok()
 }
@@ -259,6 +264,10 @@ pub(in crate::store) fn read_options(text: &str) -> Result<Options, Error> {
         manual: text.manual,
         retry_of: text.retry_of.map(JobId),
         wall_ahead_ms: text.wall_ahead_ms.unwrap_or_default(),
+        start_at: text.start_at.map(|(at, is_wall)| match is_wall {
+            true => RunAt::Wall(Timestamp(at)),
+            false => RunAt::Counted(Timestamp(at)),
+        }),
     })
 }
 

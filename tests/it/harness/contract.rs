@@ -1,7 +1,8 @@
-//! Holds every answer of the server against `openapi.yaml`.
+//! Holds every answer of the server against `openapi.yaml` with its strict parts.
 
 mod answer;
 mod compile;
+mod overlay;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -35,7 +36,8 @@ const WRONG_METHOD: [(u16, &str); 7] = [
 /// The contract that stands at the top of the repository.
 pub fn contract() -> &'static Contract {
     static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
-        Contract::parse(include_str!("../../../openapi.yaml")).expect("openapi.yaml is usable")
+        let strict = overlay::strict().expect("the overlay fits");
+        Contract::of(&strict).expect("openapi.yaml is usable")
     });
     &CONTRACT
 }
@@ -55,14 +57,16 @@ struct Route {
 }
 
 impl Contract {
-    pub fn parse(yaml: &str) -> Result<Self, String> {
-        let document: Value = serde_yaml_ng::from_str(yaml).map_err(|error| error.to_string())?;
-        let mut compiler = Compiler::new(&document);
+    fn of(document: &Value) -> Result<Self, String> {
+        let mut compiler = Compiler::new(document);
         Ok(Self {
             routes: compiler.routes()?,
             unrouted: compiler.shared(&UNROUTED)?,
             wrong_method: compiler.shared(&WRONG_METHOD)?,
-            webhooks: [compiler.webhook("jobDone")?, compiler.webhook("batchDone")?],
+            webhooks: [
+                compiler.callback("/v1/jobs/{id}/callbacks", "jobDone")?,
+                compiler.callback("/v1/batches/{id}/callbacks", "batchDone")?,
+            ],
         })
     }
 
@@ -152,12 +156,9 @@ mod tests {
     const JOB: &str = "/v1/jobs/0199a3c2-7d5e-7cc1-9d1a-2f5b3c4d5e6f";
     const JSON: Option<&str> = Some("application/json");
 
-    fn document() -> Value {
-        serde_yaml_ng::from_str(include_str!("../../../openapi.yaml")).expect("it is YAML")
-    }
-
     fn example(name: &str) -> Value {
-        document()["components"]["examples"][name]["value"].clone()
+        overlay::strict().expect("the overlay fits")["components"]["examples"][name]["value"]
+            .clone()
     }
 
     fn headers() -> Vec<(String, String)> {

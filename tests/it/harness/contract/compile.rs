@@ -27,8 +27,17 @@ impl<'a> Compiler<'a> {
         paths.iter().map(|(template, item)| self.route(template, item)).collect()
     }
 
-    pub(super) fn webhook(&mut self, name: &str) -> Result<Arc<Validator>, String> {
-        let body = format!("/webhooks/{name}/post/requestBody/content/application~1json/schema");
+    /// What is sent to the URL that an operation at `template` was given.
+    pub(super) fn callback(
+        &mut self,
+        template: &str,
+        name: &str,
+    ) -> Result<Arc<Validator>, String> {
+        let of = template.replace('/', "~1");
+        let to = "{$request.body#~1url}";
+        let body = format!(
+            "/paths/{of}/post/callbacks/{name}/{to}/post/requestBody/content/application~1json/schema"
+        );
         let schema = self.document.pointer(&body).ok_or_else(|| format!("nothing at {body}"))?;
         self.validator(schema)
     }
@@ -143,8 +152,7 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        let yaml = include_str!("../../../../openapi.yaml");
-        serde_yaml_ng::from_str(yaml).expect("it is YAML")
+        super::super::overlay::strict().expect("the overlay fits")
     }
 
     /// Every (schema, example) of the document, wherever the two stand side by side.

@@ -25,6 +25,7 @@ class Client(Jobs, Streams, Batches, Callbacks, Queues, OfServer):
 # The operation of openapi.yaml, and the method that is it.
 OPERATIONS = {
     "submitJob": "submit",
+    "submitLines": "submit_many",
     "listJobs": "jobs",
     "waitForJobs": "wait",
     "jobsAsCompleted": "as_completed",
@@ -49,7 +50,7 @@ OPERATIONS = {
     "cancelBatch": "cancel_batch",
     "addBatchCallback": "add_batch_callback",
     "listBatchCallbacks": "batch_callbacks",
-    "map": "map",
+    "mapLines": "map",
     "listAllCallbacks": "all_callbacks",
     "redeliverCallbacks": "redeliver_many",
     "deleteCallback": "remove_callback",

@@ -98,7 +98,7 @@ class Jobs(Asking):
     def _submit_lines(self, group: list[bytes]) -> Iterator[Job | Problem]:
         if not group:
             return
-        answer = self._ask("POST", "/v1/jobs", body=b"\n".join(group) + b"\n", headers=LINES_BODY)
+        answer = self._ask("POST", "/v1/jobs/lines", body=b"\n".join(group) + b"\n", headers=LINES_BODY)
         for line in answer.body.splitlines():
             if not line.strip():
                 continue
