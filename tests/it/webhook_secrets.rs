@@ -63,6 +63,17 @@ async fn f16_after_a_rotation_both_secrets_verify_and_after_one_at_once_only_the
 }
 
 #[tokio::test]
+async fn the_first_delivery_of_a_new_data_directory_is_signed() {
+    let mut receiver = Receiver::start(|_| Reply::Status(200)).await;
+    for _ in 0..3 {
+        let home = Home::new();
+        let server = home.start(&["--allow-loopback-egress"]).await;
+        let seen = delivered(&server, &mut receiver).await;
+        assert!(verifies(&seen, &secret(&home, &[]).await), "{:?}", seen.headers);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_holds_no_secret_is_told_by_its_name_and_never_repeated() {
     let home = Home::new();
     secret(&home, &[]).await;
