@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn operations_name_method_and_template() {
         let operations = contract().operations();
-        assert_eq!(operations.len(), 45, "{operations:?}");
+        assert_eq!(operations.len(), 46, "{operations:?}");
         assert!(operations.contains(&("HEAD".to_owned(), "/v1/jobs/{id}".to_owned())));
     }
 
