@@ -38,10 +38,9 @@ impl App {
     /// Admits a request, has it handled, and finishes its answer.
     pub(super) async fn answer(mut self, mut request: Request, newcomer: &Newcomer) -> Response {
         let request_id = request_id(request.headers());
-        let Config { access_log, proxies, .. } = &self.desk.config;
-        let mut entry = access_log.then(|| Entry::begin(&request, &request_id, proxies));
+        let mut entry = self.desk.entry(&request, &request_id);
         let instance = request.uri().path().to_owned();
-        proxies.take_prefix(&mut request);
+        self.desk.config.proxies.take_prefix(&mut request);
         let method = request.method().clone();
         let needed = self.desk.check(&request);
         let mut who = Who::Strangers;
@@ -116,6 +115,12 @@ fn finished(mut response: Response, request_id: HeaderValue, entry: Option<Entry
 }
 
 impl Desk {
+    /// What the access log is to tell of a request, if there is one.
+    fn entry(&self, request: &Request, request_id: &HeaderValue) -> Option<Entry> {
+        let Config { access_log, proxies, .. } = &self.config;
+        access_log.then(|| Entry::begin(request, request_id, proxies))
+    }
+
     /// What a key must allow for this request; none if it needs no leave.
     fn check(&self, request: &Request) -> Result<Option<Need>, Problem> {
         let uri = request.uri();
