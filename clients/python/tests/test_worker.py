@@ -94,8 +94,12 @@ def test_what_a_program_writes_that_a_function_starts_is_the_jobs_log_too(own: C
 
 def test_progress_is_seen_while_the_job_runs(own: Client) -> None:
     job = own.submit("sample.half_way")
-    seen = (event.data if event.kind == "progress" else event.data.get("progress") for event in own.follow(job.id))
-    assert next(filter(None, seen)) == {"fraction": 0.5, "message": "half way"}
+    seen: Any = None
+    for event in own.follow(job.id):
+        seen = event.data if event.kind == "progress" else event.data.get("progress")
+        if seen:
+            break
+    assert seen == {"fraction": 0.5, "message": "half way"}
     progress = own.progress(job.id)
     assert progress is not None
     assert (progress.fraction, progress.message) == (0.5, "half way")

@@ -95,6 +95,22 @@ class WorkerLost(FuturityError, BrokenProcessPool):
     """The process that ran the call has died; the message says by which exit code or signal."""
 
 
+class CallNotLoaded(FuturityError, BrokenProcessPool):
+    """The worker cannot load the call: it has no such module, or another version of it, or another Python."""
+
+
+class ResultNotLoaded(FuturityError, BrokenProcessPool):
+    """The result, or the exception, has come and cannot be loaded here."""
+
+
+class InitializerFailed(FuturityError, BrokenProcessPool):
+    """The executor's initializer raised in the worker. Later submissions are refused."""
+
+
+class NestedWaitWarning(RuntimeWarning):
+    """A job waits for another job, which may need the process that waits."""
+
+
 class Interrupted(FuturityError):
     """The server ended while the call ran, and the job was to run once at most."""
 

@@ -42,6 +42,7 @@ class Request:
         repeatable: Whether the same request twice does no more than once. Then it is sent again if a kept
             connection breaks.
         wait: Seconds for which the server was asked to hold the answer back.
+        patience: Seconds that the answer may take beside that; the transport's if left out.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     headers: Mapping[str, str] | None = None
     wait: float = 0
     repeatable: bool = True
+    patience: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Transport:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         # A client that is dropped leaves no open connection behind, and no warning of one.
-        weakref.finalize(self, _close_all, self._idle).atexit = False
+        weakref.finalize(self, _close_all, self._idle)
         _transports.add(self)
 
     def begin_anew(self) -> None:
@@ -115,7 +117,8 @@ class Transport:
             ServerLost: There is no connection to be had, or no answer in time.
             Problem: The server refused.
         """
-        deadline = time.monotonic() + self.timeout + max(request.wait, 0)
+        patience = self.timeout if request.patience is None else request.patience
+        deadline = time.monotonic() + patience + max(request.wait, 0)
         while True:
             connection = self._connection()
             connection.give_up_at(deadline)

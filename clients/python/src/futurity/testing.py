@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
-import subprocess
+import sys
 import tempfile
-import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from futurity.client import Client
-from futurity.errors import FuturityError
+from futurity.process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
-LISTENING = "futurity is listening on "
-# A start that takes longer is none: kill -9 with a million jobs takes a second.
-START_SECONDS = 30.0
-STOP_SECONDS = 60.0
 
-
-def binary_path() -> str:
-    """Find the server's program: `FUTURITY_BIN`, else `futurity` in `PATH`.
-
-    Raises:
-        FuturityError: There is none.
-    """
-    found = os.environ.get("FUTURITY_BIN") or shutil.which("futurity")
-    if not found:
-        raise FuturityError("there is no program `futurity` in PATH; name it by FUTURITY_BIN")
-    return found
-
-
-class Server:
+class Server(ServerProcess):
     """A server in a process of its own, on a free port of this machine. A context manager.
 
     Attributes:
@@ -63,97 +46,26 @@ class Server:
             environment: Variables beside those of this process.
             data_dir: A directory that is to outlive it; else one of its own.
         """
-        self._binary = binary or binary_path()
-        self._arguments = list(arguments)
-        # What configures this process is not meant for that server.
-        around = {name: value for name, value in os.environ.items() if not name.startswith("FUTURITY_")}
-        self._environment = around | dict(environment or {})
         self._home = Path(tempfile.mkdtemp(prefix="futurity-test-"))
-        self.data_dir = Path(data_dir) if data_dir else self._home / "data"
-        self._config = self._home / "futurity.toml"
-        self._config.write_text(config)
-        self._log = self._home / "log"
-        self._process: subprocess.Popen[str] | None = None
-        self.url = ""
+        data = Path(data_dir) if data_dir else self._home / "data"
+        if "work_dir" not in config:
+            (self._home / "work").mkdir(mode=0o700)
+            config = f"work_dir = {json.dumps(str(self._home / 'work'))}\n{config}"
+        super().__init__(binary, self._home, config=config, data_dir=data, arguments=arguments, environment=environment)
         self.start()
-
-    def start(self) -> None:
-        """Start it, where it was before.
-
-        Raises:
-            FuturityError: It did not come up; with what it has said.
-        """
-        listen = self.url.removeprefix("http://") or "127.0.0.1:0"
-        with self._log.open("a") as log:
-            self._process = process = subprocess.Popen(
-                self._command("serve", "--listen", listen, *self._arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=self._environment,
-                text=True,
-            )
-        late = threading.Timer(START_SECONDS, process.kill)
-        late.start()
-        assert process.stdout is not None  # noqa: S101 - for the types: it is a pipe
-        self.url = _address(process.stdout)
-        late.cancel()
-        if not self.url:
-            process.wait()
-            raise FuturityError(f"the server did not start (exit code {process.returncode}):\n{self.log}")
-
-    def _command(self, command: str, *more: str) -> list[str]:
-        return [self._binary, command, "--config", str(self._config), "--data-dir", str(self.data_dir), *more]
-
-    @property
-    def log(self) -> str:
-        """All that it has written to its standard error."""
-        return self._log.read_text()
-
-    @property
-    def pid(self) -> int:
-        """The process that runs.
-
-        Raises:
-            FuturityError: None does.
-        """
-        if self._process is None:
-            raise FuturityError("the server does not run")
-        return self._process.pid
-
-    def create_key(self, *scopes: str) -> str:
-        """Make an API key with these scopes; all of them if none is named."""
-        named = [word for scope in scopes for word in ("--scope", scope)]
-        made = subprocess.run(
-            self._command("keys", "create", *named), env=self._environment, check=True, capture_output=True, text=True
-        )
-        return made.stdout.split()[0]
 
     def kill(self) -> None:
         """Kill it with SIGKILL, as a crash of the machine would, and wait until it is gone."""
-        self._end(signal.SIGKILL)
+        self.end(signal.SIGKILL)
 
     def stop(self) -> None:
         """Stop it as an operator does, with SIGTERM, and wait."""
-        self._end(signal.SIGTERM)
+        self.end(signal.SIGTERM)
 
     def restart(self) -> None:
         """Kill it and start it again, on the same data, at the same address."""
         self.kill()
         self.start()
-
-    def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
 
     def client(self, *, key: str | None = None) -> Client:
         """Make a client of it."""
@@ -173,11 +85,22 @@ class Server:
         self.close()
 
 
-def _address(output: IO[str]) -> str:
-    for line in output:
-        if LISTENING in line:
-            return line.split(LISTENING, 1)[1].split()[0]
-    return ""
+def worker_config(processes: int = 2, *, secret: bool = False, more: str = "") -> str:
+    """Write the part of a configuration that lets this Python run pickled calls.
+
+    Args:
+        processes: How many of them.
+        secret: Whether calls must be sealed with `FUTURITY_PICKLE_SECRET` of the server's environment.
+        more: Lines for the same worker.
+    """
+    argv = [sys.executable, "-m", "futurity.worker", "--allow-pickle"]
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    return (
+        f"[workers.python]\nargv = {json.dumps(argv)}\nprocesses = {processes}\n"
+        f"directory = {json.dumps(str(Path.cwd()))}\nenv = {{ PYTHONPATH = {json.dumps(path)} }}\n"
+        + ('pass_env = ["FUTURITY_PICKLE_SECRET"]\n' if secret else "")
+        + more
+    )
 
 
 try:

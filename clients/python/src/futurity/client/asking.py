@@ -123,6 +123,11 @@ class Asking:
         """Tell the server, and never the key."""
         return f"<{type(self).__name__} {self.url}>"
 
+    @property
+    def transport(self) -> Transport:
+        """The connections, for what has needs of its own."""
+        return self._transport
+
     def _ask(self, method: str, path: str, **parts: Any) -> Answer:
         return self._transport.request(Request(method, path, **parts))
 

@@ -42,12 +42,16 @@ def converted(hint: Any, value: Any) -> Any:
         others = [one for one in arguments if one is not type(None)]
         return converted(others[0], value) if value is not None and len(others) == 1 else value
     if origin is list and isinstance(value, list):
-        return [converted(arguments[0], one) for one in typing.cast("list[Any]", value)]
+        return [converted(arguments[0], one) for one in _list(value)]
     if origin is dict and isinstance(value, dict):
         return {name: converted(arguments[1], one) for name, one in typing.cast("dict[str, Any]", value).items()}
     if (hint is tuple or origin is tuple) and isinstance(value, list):
-        return _tuple(arguments, typing.cast("list[Any]", value))
-    return _of_class(hint, value) if inspect.isclass(hint) else value
+        return _tuple(arguments, _list(value))
+    return _of_class(hint, value) if isinstance(hint, type) else value  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value)
 
 
 def _tuple(arguments: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
