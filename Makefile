@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies recipes doc clean-data tools fmt lint tests test-python contract doctests
+.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies recipes doc clean-data tools fmt lint tests test-python test-python-cpython contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -198,6 +198,13 @@ test-python: ## the package for Python: format, lints, types, tests against a re
 		cargo build --locked || exit 1; \
 		tests/python.sh target/debug/futurity $(PYTHON); \
 	fi
+
+CPYTHON ?= /usr/bin/python3.11
+test-python-cpython: ## CPython's own tests of concurrent.futures, run through the package; CPYTHON names an interpreter that has them
+	@echo "==> CPython's tests"
+	@cargo build --locked
+	@FUTURITY_BIN=$(CURDIR)/target/debug/futurity PYTHONPATH=clients/python/src:$$(echo target/python/lib/python3.*/site-packages) \
+		$(CPYTHON) clients/python/tests/cpython.py
 
 # The doctests have a step of their own: nextest does not run them.
 tests:

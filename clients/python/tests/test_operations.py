@@ -58,7 +58,9 @@ def was_asked(verb: str, path: str, asked: set[tuple[str, str]]) -> bool:
 def ask_everything(client: Client) -> None:
     url = "http://127.0.0.1:9/nobody"
     job = client.submit("math.factorial", [5], wait=10)
-    assert [one.function for one in client.submit_many([{"function": "echo"}]) if not isinstance(one, Problem)] == ["echo"]
+    assert [one.function for one in client.submit_many([{"function": "echo"}]) if not isinstance(one, Problem)] == [
+        "echo"
+    ]
     assert client.state(job.id).done
     assert client.result(job.id) == 120
     assert client.exception(job.id) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from futurity.testing import Server, worker_config
+
 if TYPE_CHECKING:
-    from futurity.testing import Server
+    from collections.abc import Iterator
 
 README = Path(__file__).parents[1] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", README.read_text(), re.DOTALL)
@@ -22,8 +25,31 @@ def test_the_readme_has_examples() -> None:
     assert len(EXAMPLES) >= 4
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Server]:
+    with Server(config=worker_config(2)) as server:
+        yield server
+
+
 @pytest.mark.parametrize(("program", "printed"), EXAMPLES)
-def test_an_example_prints_what_stands_below_it(server: Server, program: str, printed: str) -> None:
-    environment = {**os.environ, "FUTURITY_URL": server.url, "PYTHONWARNINGS": "error"}
-    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+def test_an_example_prints_what_stands_below_it(shared: Server, tmp_path: Path, program: str, printed: str) -> None:
+    file = tmp_path / "example.py"
+    file.write_text(program)
+    ran = run(file, shared)
     assert (ran.stdout, ran.stderr, ran.returncode) == (printed, "", 0)
+
+
+def run(file: Path, server: Server) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "FUTURITY_URL": server.url, "PYTHONWARNINGS": "error"}
+    return subprocess.run([sys.executable, file], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_function_of_ones_own_runs_as_it_stands(tmp_path: Path) -> None:
+    (module,) = re.findall(r"```python\n# images.py\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "images.py").write_text(module)
+    argv = json.dumps([sys.executable, "-m", "futurity.worker", "images"])
+    config = f"[workers.images]\nargv = {argv}\ndirectory = {json.dumps(str(tmp_path))}\n"
+    with Server(config=config) as server, server.client() as client:
+        job = client.submit("images.resize", ["a.png"], wait=60)
+        assert job.result == {"width": 200}
+        assert [line.line for line in client.log(job.id)] == ["a.png"]

@@ -384,6 +384,8 @@ class Engine:
         threads: list[Reader | Sender] = [*self._readers.values(), *([self._sender] if self._sender else [])]
         for thread in threads:
             thread.join()
+        if self.is_over():
+            self._readers, self._sender = {}, None
 
     def has_answered(self) -> None:
         """The server is there."""

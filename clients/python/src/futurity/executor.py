@@ -102,6 +102,11 @@ class Executor(concurrent.futures.Executor):
         return self._handle.engine
 
     @property
+    def _broken(self) -> bool:
+        """Whether the initializer has failed; some look here."""
+        return self._engine.broken is not None
+
+    @property
     def name(self) -> str:
         """What its jobs are found by."""
         return self._engine.name

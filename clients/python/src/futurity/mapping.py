@@ -44,11 +44,8 @@ class Mapped:
             self.futures.appendleft(future)
             raise
         del future
-        if not isinstance(value, Chunk):
-            yield value
-            return
-        values = value.values
-        failure = value.failure
+        values = value.values if isinstance(value, Chunk) else [value]
+        failure = value.failure if isinstance(value, Chunk) else None
         del value
         values.reverse()
         while values:

@@ -29,6 +29,7 @@ class RemoteTraceback(Exception):
     def __init__(self, text: str) -> None:
         """Keep the text."""
         super().__init__(text)
+        self.tb = text
 
 
 # Private, and known: code that prints tracebacks looks for it.

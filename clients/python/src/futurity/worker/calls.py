@@ -134,6 +134,11 @@ class PickledCalls:
     def _result(self, job: str, value: Any) -> dict[str, Any]:
         try:
             data = dump(value).data
+        except (
+            SystemExit,
+            KeyboardInterrupt,
+        ) as error:  # as in a standard pool, whoever exits while being pickled has exited
+            raise self._raised(job, error) from error
         except BaseException as error:
             message = f"the result, a {type(value).__qualname__}, cannot be sent: {error}"
             raise Failed("PicklingError", message, text_of(error)).but_not_again() from error
