@@ -60,6 +60,7 @@ class Loop:
         self._lines: deque[bytes] = deque()
         self._job: CurrentJob | None = None
         self._stop = False
+        self._is_looking = self._has_more = False
         self._watch()
 
     def _watch(self) -> None:
@@ -115,6 +116,18 @@ class Loop:
             interruption.interrupt()
 
     def _look(self) -> None:
+        """Take what has come. The signal may come in the middle of this: then all is looked at once more, by whoever is here."""
+        if self._is_looking:
+            self._has_more = True
+            return
+        while True:
+            self._is_looking, self._has_more = True, False
+            self._take_what_has_come()
+            self._is_looking = False
+            if not self._has_more:
+                return
+
+    def _take_what_has_come(self) -> None:
         poll = select.poll()
         poll.register(self._in, select.POLLIN)
         while poll.poll(0):
@@ -134,6 +147,8 @@ class Loop:
     def _is_stopped(self) -> bool:
         if not self._stop:
             self._look()
+        if self._stop and interruption.interrupt is not None:
+            interruption.interrupt()
         return self._stop
 
     def _call(self, id: int, params: dict[str, Any]) -> None:
