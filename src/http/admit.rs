@@ -79,10 +79,7 @@ impl App {
             None => response,
             Some(problem) => {
                 if problem.is_ours() {
-                    let id = request_id.to_str().unwrap_or_default();
-                    let (code, job) = problem.in_short();
-                    let (route, job) = (shape(&instance), job.map(tracing::field::display));
-                    tracing::error!(%method, route, request.id = id, code, job.id = job, "a request failed");
+                    tell(&problem, &method, &instance, &request_id);
                 }
                 let mut answered =
                     problem.respond(&instance, request_id.to_str().unwrap_or_default());
@@ -99,6 +96,14 @@ impl App {
         });
         finished(response, request_id, entry)
     }
+}
+
+/// Tells the log of a failure that is our own.
+fn tell(problem: &Problem, method: &Method, instance: &str, request_id: &HeaderValue) {
+    let id = request_id.to_str().unwrap_or_default();
+    let (code, job) = problem.in_short();
+    let (route, job) = (shape(instance), job.map(tracing::field::display));
+    tracing::error!(%method, route, request.id = id, code, job.id = job, "a request failed");
 }
 
 /// What every answer says, and the line of the log that goes with it.
