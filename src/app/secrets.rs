@@ -31,6 +31,6 @@ pub(super) async fn open(
         .map_err(Failure::io("the secrets cannot be kept"))
 }
 
-fn unread(error: store::Error) -> Failure {
+fn unread(error: store::Failure) -> Failure {
     Failure::io("the callbacks cannot be read")(std::io::Error::other(error))
 }

@@ -102,8 +102,8 @@ pub(crate) async fn restore(config: &Config, source: &Path) -> Result<[i64; 4], 
 }
 
 /// Puts all of the files into the directory, or none of them.
-fn place(directory: &Path, files: &[store::Kept]) -> io::Result<()> {
-    let write = |(name, content): &store::Kept| {
+fn place(directory: &Path, files: &[store::BackupFile]) -> io::Result<()> {
+    let write = |(name, content): &store::BackupFile| {
         secret::write_private(&directory.join(name), &String::from_utf8_lossy(content))
     };
     let mut known = files.iter().filter(|(name, _)| FILES.contains(&name.as_str()));

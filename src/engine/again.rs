@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::{Error, Store};
+use crate::store::{Error, Failure, Store};
 
 use super::Engine;
 
@@ -21,16 +21,16 @@ pub(super) fn failed(error: &Error, what: &'static str) {
 
 impl Engine {
     /// Does what nobody else would ask for again; none if the server ends before it is done.
-    pub(super) async fn until_done<T, F: Future<Output = Result<T, Error>>>(
+    pub(super) async fn until_done<T, E: Into<Error>, F: Future<Output = Result<T, E>>>(
         &self,
         what: &'static str,
         does: impl Fn(Store) -> F,
     ) -> Option<T> {
         let mut pause = PAUSE_MIN;
         loop {
-            match does(self.shared.store.clone()).await {
+            match does(self.shared.store.clone()).await.map_err(Into::into) {
                 Ok(done) => return Some(done),
-                Err(Error::Closed) => return None,
+                Err(Error::Failed(Failure::Closed)) => return None,
                 Err(error) => failed(&error, what),
             }
             tokio::select! {

@@ -12,7 +12,7 @@ use crate::domain::{
     QueueName, Spec, Timestamp, When,
 };
 use crate::runtime::Function;
-use crate::store::{self, BatchPage, Filter, Store, Submission};
+use crate::store::{self, BatchPage, Filter, Refusal, Store, Submission};
 
 use super::waiters::BatchWatch;
 use super::{CallbackRequest, Engine, Error, NewJob};
@@ -115,7 +115,9 @@ impl Engine {
         };
         match self.shared.store.submit_batch(batch).await {
             Ok(batch) => Ok(SubmittedBatch { batch, is_replay: false }),
-            Err(store::Error::Repeated(id)) => self.replay_batch(BatchId(id)).await,
+            Err(store::Error::Refused(Refusal::Repeated(id))) => {
+                self.replay_batch(BatchId(id)).await
+            }
             Err(error) => Err(error.into()),
         }
     }

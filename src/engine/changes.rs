@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Notify, Semaphore, broadcast};
 use tokio::time::Instant;
 
 use crate::domain::{Job, State};
-use crate::store::{self, Changes, Filter, JobChange, Left};
+use crate::store::{Changes, Failure, Filter, JobChange, Left};
 
 use super::{Engine, Error, Held, Share, waiters};
 
@@ -208,7 +208,7 @@ async fn read_for_all(engine: Engine, from: i64) {
         }
         let page = match engine.shared.store.changes(seq, READ_AT_ONCE).await {
             Ok(page) => page,
-            Err(store::Error::Closed) => return,
+            Err(Failure::Closed) => return,
             Err(error) => {
                 tracing::error!(%error, "the log of changes cannot be read; trying again");
                 tokio::time::sleep(READ_AGAIN).await;

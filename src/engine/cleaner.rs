@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::domain::{Job, Timestamp};
-use crate::store::{self, Shrunk, Swept};
+use crate::store::{self, Failure, Shrunk, Swept};
 
 use super::{Engine, again};
 
@@ -71,7 +71,7 @@ pub(super) async fn run(engine: Engine) {
     loop {
         let pause = match engine.pass(&mut keys).await {
             Ok(pause) => pause,
-            Err(store::Error::Closed) => return,
+            Err(store::Error::Failed(Failure::Closed)) => return,
             Err(error) => {
                 again::failed(&error, "what is over cannot be removed");
                 SLEEP_MIN_HELD

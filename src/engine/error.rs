@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::{BatchId, CallbackId, Invalid, Job, JobId, QueueName, State};
 use crate::runtime::Refusal;
-use crate::store;
+use crate::store::{self, Failure};
 
 /// Errors of the service; HTTP gives each its status and its words.
 #[derive(Debug, thiserror::Error)]
@@ -193,25 +193,35 @@ pub enum Caller {
 
 pub(super) fn of_store(error: store::Error) -> Error {
     match error {
-        store::Error::UnknownQueue(queue) => Error::UnknownQueue(queue),
-        store::Error::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
-        store::Error::TooManyManual(most) => Error::TooManyManual(most),
-        store::Error::QueueShutdown(queue) => Error::QueueShutdown(queue),
-        store::Error::TooManyQueues(count) => Error::TooManyQueues(count),
-        store::Error::TooManyCallbacks(count) => Error::TooManyCallbacks(count),
-        store::Error::Full => Error::StorageFull,
-        store::Error::NotNow(_) => Error::DatabaseBusy,
-        store::Error::OutcomeUnknown(_) => Error::OutcomeUnknown,
-        store::Error::Closed => Error::Draining,
-        store::Error::IdConflict => Error::IdConflict,
-        store::Error::KeyMismatch(id) => Error::KeyMismatch(id),
-        store::Error::Expired(id) => Error::Expired(id),
-        store::Error::BatchClosed => Error::BatchClosed,
-        store::Error::Damaged(what) => Error::Damaged(what),
+        store::Error::Refused(refusal) => of_refusal(refusal),
+        store::Error::Failed(failure) => of_failure(failure),
+    }
+}
+
+fn of_refusal(refusal: store::Refusal) -> Error {
+    match refusal {
+        store::Refusal::UnknownQueue(queue) => Error::UnknownQueue(queue),
+        store::Refusal::QueueFull { queue, max_pending } => Error::QueueFull { queue, max_pending },
+        store::Refusal::TooManyManual(most) => Error::TooManyManual(most),
+        store::Refusal::QueueShutdown(queue) => Error::QueueShutdown(queue),
+        store::Refusal::TooManyQueues(count) => Error::TooManyQueues(count),
+        store::Refusal::TooManyCallbacks(count) => Error::TooManyCallbacks(count),
+        store::Refusal::IdConflict => Error::IdConflict,
+        store::Refusal::KeyMismatch(id) => Error::KeyMismatch(id),
+        store::Refusal::Expired(id) => Error::Expired(id),
+        store::Refusal::BatchClosed => Error::BatchClosed,
         // Whoever submits looks for the job itself.
-        internal
-        @ (store::Error::Superseded | store::Error::Repeated(_) | store::Error::Sql(_)) => {
-            Error::Internal(internal)
-        }
+        store::Refusal::Superseded | store::Refusal::Repeated(_) => Error::Internal(refusal.into()),
+    }
+}
+
+pub(super) fn of_failure(failure: Failure) -> Error {
+    match failure {
+        Failure::Full => Error::StorageFull,
+        Failure::NotNow(_) => Error::DatabaseBusy,
+        Failure::OutcomeUnknown(_) => Error::OutcomeUnknown,
+        Failure::Closed => Error::Draining,
+        Failure::Damaged(what) => Error::Damaged(what),
+        Failure::Sql(_) => Error::Internal(failure.into()),
     }
 }

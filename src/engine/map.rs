@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
-use crate::store::{self, Answer, Ended, Many, Order, Store, Submission, Submitted};
+use crate::store::{self, Answer, Ended, Many, Order, Refusal, Store, Submission, Submitted};
 
 use super::batches::Common;
 use super::waiters::{Follow, Told};
@@ -204,7 +204,7 @@ impl Map {
                     }
                 }
             }
-            Err(store::Error::BatchClosed) => {
+            Err(store::Error::Refused(Refusal::BatchClosed)) => {
                 self.is_open = false;
                 sent.into_iter().for_each(|(index, id)| self.forget(index, id));
             }

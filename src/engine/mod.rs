@@ -347,3 +347,9 @@ impl From<store::Error> for Error {
         error::of_store(error)
     }
 }
+
+impl From<store::Failure> for Error {
+    fn from(failure: store::Failure) -> Self {
+        error::of_failure(failure)
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::QueueName;
-use crate::store::{self, Ordered, Queue, QueueChange, QueueOrder};
+use crate::store::{self, Ordered, Queue, QueueChange, QueueOrder, Refusal};
 
 use super::{Engine, Error};
 
@@ -126,7 +126,7 @@ impl Engine {
 /// A queue that is the subject of a request, and not a part of it, is found or not.
 fn of_queue(error: store::Error) -> Error {
     match error {
-        store::Error::UnknownQueue(name) => Error::QueueNotFound(name),
+        store::Error::Refused(Refusal::UnknownQueue(name)) => Error::QueueNotFound(name),
         other => other.into(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::{Identity, Job, JobId};
-use crate::store::{self, Many, Submission};
+use crate::store::{self, Failure, Many, Refusal, Submission};
 
 use super::{Engine, Error, Held, NewJob};
 
@@ -35,7 +35,9 @@ impl Engine {
         };
         match self.shared.store.submit(submission).await {
             Ok(job) => Ok(Submitted { job, is_replay: false }),
-            Err(store::Error::Repeated(id)) => self.replay(JobId(id), Duration::ZERO).await,
+            Err(store::Error::Refused(Refusal::Repeated(id))) => {
+                self.replay(JobId(id), Duration::ZERO).await
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -79,7 +81,7 @@ impl Engine {
                 Ok(Submitted { job, is_replay: false })
             }
             // Its job may have another id than the one that was subscribed to.
-            Err(store::Error::Repeated(id)) => {
+            Err(store::Error::Refused(Refusal::Repeated(id))) => {
                 self.replay(JobId(id), deadline.saturating_duration_since(Instant::now())).await
             }
             Err(error) => Err(error.into()),
@@ -112,11 +114,11 @@ impl Engine {
                 (None, Err(error)) => Err(error.clone().into()),
                 (None, Ok(next)) => match next.next() {
                     Some(Ok(job)) => Ok(Submitted { job, is_replay: false }),
-                    Some(Err(store::Error::Repeated(id))) => {
+                    Some(Err(store::Error::Refused(Refusal::Repeated(id)))) => {
                         self.replay(JobId(id), Duration::ZERO).await
                     }
                     Some(Err(error)) => Err(error.into()),
-                    None => Err(store::Error::Closed.into()),
+                    None => Err(Failure::Closed.into()),
                 },
             });
         }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::domain::clocks::{run_timeout, total_timeout};
 use crate::domain::{Job, JobError, Timestamp};
-use crate::store::{self, Alarm, Moment};
+use crate::store::{self, Alarm, Failure, Moment};
 
 use super::{Engine, again};
 
@@ -75,7 +75,7 @@ pub(super) async fn run(engine: Engine) {
                     shared.timer.set(next);
                     Duration::ZERO
                 }
-                Err(store::Error::Closed) => return,
+                Err(store::Error::Failed(Failure::Closed)) => return,
                 Err(error) => {
                     again::failed(&error, "what is due could not be done");
                     shared.timer.set(armed);

@@ -27,14 +27,21 @@ mod removals;
 mod repeats;
 mod values;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlx::SqlitePool;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::{
+    Job, JobError, Json, Ordinal, Outcome, Pool, Priority, QueueName, Spec, State, Timestamp,
+    example,
+};
 
 use super::{
-    Arc, BTreeMap, CancelOrder, Config, Error, Event, Job, Opened, Ordinal, Outcome, Pool,
-    QueueName, QueueSettings, Settlement, Spec, Store, Submission, Timestamp, mpsc,
+    CancelOrder, Config, Error, Event, Opened, QueueSettings, Settlement, Store, Submission,
 };
-use crate::domain::{JobError, Json, Priority, State, example};
 
 /// When everything that a test does not date happens.
 const NOW: Timestamp = Timestamp(3_000);
@@ -158,7 +165,13 @@ impl Shelf {
 
     /// One number of the database.
     async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.store.readers).await.expect("a number")
+        sqlx::query_scalar(query).fetch_one(self.readers()).await.expect("a number")
+    }
+
+    /// The connections of its readers.
+    fn readers(&self) -> &SqlitePool {
+        let Store::Sqlite(it) = &self.store;
+        &it.readers
     }
 }
 

@@ -1,16 +1,17 @@
 //! What the disk gives back, read without a database.
 
-use super::{log_entry, mark};
+use crate::store::codec::feed_entry;
+use crate::store::sqlite::durability::high_water;
 
 /// Entries of the log of changes: numbers until something is none.
 pub fn entries(bytes: &[u8]) {
     let mut rest = bytes;
-    while !rest.is_empty() && log_entry::read(&mut rest).is_some() {}
+    while !rest.is_empty() && feed_entry::read(&mut rest).is_some() {}
 }
 
 /// A high-water mark: what is taken for one has its sum.
 pub fn mark(bytes: &[u8]) {
-    assert!(mark::is_mark(bytes) <= (bytes.len() >= 40), "a mark has forty bytes");
+    assert!(high_water::is_mark(bytes) <= (bytes.len() >= 40), "a mark has forty bytes");
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::outbound::{
     CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
     Request, Response, Secret, sign,
 };
-use crate::store::{self, DueDelivery, Told};
+use crate::store::{self, DueDelivery, Failure, Told};
 
 /// This much of an answer is read, so that the connection can be used again.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -86,7 +86,7 @@ impl Engine {
         match self.prepare_post(due, bodies).await {
             Ok(prepared) => Ok(self.send(prepared, due).await),
             // Trying again does not mend it, but the schedule ends, and the log of the delivery says why.
-            Err(store::Error::Damaged(detail)) => {
+            Err(store::Error::Failed(Failure::Damaged(detail))) => {
                 Ok(Sent::failed(self.clock().wall_now(), &detail))
             }
             Err(error) => Err(error),
@@ -102,16 +102,15 @@ impl Engine {
     ) -> Result<Prepared, store::Error> {
         let confidence = match &due.sealed {
             Some(sealed) => self.shared.seal.open(due.id, sealed).ok_or_else(|| {
-                store::Error::Damaged("the seal key does not open a callback's secret".to_owned())
+                Failure::Damaged("the seal key does not open a callback's secret".to_owned())
             })?,
             None => CallbackSecrets::default(),
         };
         // Before anything is sent it is known that it is: if the server dies meanwhile, the next one counts that.
         let made = bodies.made.get_or_try_init(|| self.make_bodies(&bodies)).await?;
         let body = due.body.as_ref().or_else(|| made.get(&due.callback)).cloned();
-        let body = body.ok_or_else(|| {
-            store::Error::Damaged("a delivery tells of what is not there".to_owned())
-        })?;
+        let body = body
+            .ok_or_else(|| Failure::Damaged("a delivery tells of what is not there".to_owned()))?;
         let given = confidence.secret.as_deref().and_then(|secret| Secret::parse(secret).ok());
         let secrets = match given {
             Some(given) => vec![given],
@@ -120,7 +119,7 @@ impl Engine {
         if secrets.is_empty() {
             // An empty signature would be taken for one by a receiver that does not look closely.
             let detail = "there is no secret to sign with: the file of them cannot be read";
-            return Err(store::Error::Damaged(detail.to_owned()));
+            return Err(Failure::Damaged(detail.to_owned()).into());
         }
         Ok(Prepared { body, secrets, headers: confidence.headers })
     }

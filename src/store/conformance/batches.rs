@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::{
     Batch, BatchId, Counts, DeliveryState, Membership, NewCallback, OnError, When,
 };
-use crate::store::{DueDelivery, Many, NewBatch, Order, Place, Told};
+use crate::store::{DueDelivery, Many, NewBatch, Order, Place, Refusal, Told};
 
 use super::callbacks::{all_due, new};
 use super::{
@@ -54,7 +54,7 @@ impl Shelf {
     async fn recounted(&self, batch: Ordinal) -> Counts {
         let states: Vec<String> = sqlx::query_scalar("select state from jobs where batch = ?")
             .bind(batch.0)
-            .fetch_all(&self.store.readers)
+            .fetch_all(self.readers())
             .await
             .expect("they read");
         let mut counts = Counts::default();
@@ -102,7 +102,10 @@ async fn e4_a_batch_that_cannot_be_taken_whole_leaves_nothing() {
         ..batch(0)
     };
     let full = it.store.submit_batch(many).await;
-    assert!(matches!(full, Err(Error::QueueFull { max_pending: 1_000, .. })), "{full:?}");
+    assert!(
+        matches!(full, Err(Error::Refused(Refusal::QueueFull { max_pending: 1_000, .. }))),
+        "{full:?}"
+    );
     it.execute(
         "create trigger no before insert on calls when new.ordinal = 4
         begin select raise(abort, 'no'); end;",
@@ -158,7 +161,7 @@ async fn the_order_of_many_ends_is_kept_from_any_place_on() {
     assert!(it.batch().await.is_done());
     assert!(it.number("select count(*) from batch_ends").await < 500, "many stand in a row");
     let by_seq = sqlx::query_scalar("select ordinal from jobs order by finished_seq");
-    let in_order: Vec<i64> = by_seq.fetch_all(&it.store.readers).await.expect("they read");
+    let in_order: Vec<i64> = by_seq.fetch_all(it.readers()).await.expect("they read");
     for page in [1, 7, 129, 500] {
         let (mut ended, mut after) = (Vec::new(), 0);
         loop {
@@ -268,7 +271,7 @@ async fn a_batch_that_is_left_open_by_a_server_that_died_is_closed_at_the_next_s
     let batch = it.batch().await;
     assert!(batch.is_closed);
     let late = it.store.submit_many(many(vec![member(&made, 3, 2)])).await;
-    assert!(matches!(late, Err(Error::BatchClosed)), "{late:?}");
+    assert!(matches!(late, Err(Error::Refused(Refusal::BatchClosed))), "{late:?}");
     let second = it.job(jobs[1].as_ref().expect("a job")).await;
     assert_eq!((second.attempt, second.crashes), (2, 1), "it runs again");
     it.settle(&second, returned()).await.expect("a running job");
@@ -325,7 +328,7 @@ async fn many_that_are_submitted_together_are_refused_one_by_one() {
     let elsewhere = crate::domain::QueueName::new("nowhere").expect("a name");
     calls[1].spec = Arc::new(Spec { queue: elsewhere, ..example::spec(2) });
     let answers = it.store.submit_many(Many { calls, batch: None }).await.expect("answers");
-    let [Ok(first), Err(Error::UnknownQueue(_)), Ok(third)] = &answers[..] else {
+    let [Ok(first), Err(Error::Refused(Refusal::UnknownQueue(_))), Ok(third)] = &answers[..] else {
         panic!("{answers:?}");
     };
     assert_eq!((first.state, third.state), (State::Running, State::Pending));

@@ -34,7 +34,7 @@ impl Shelf {
         let rows: Vec<(i64, i64, String)> =
             sqlx::query_as("select seq, ordinal, state from jobs where seq > ? order by seq")
                 .bind(after)
-                .fetch_all(&self.store.readers)
+                .fetch_all(self.readers())
                 .await
                 .expect("they read");
         let seen = rows

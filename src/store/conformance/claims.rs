@@ -4,6 +4,7 @@ use super::{
     Arc, Error, Event, Job, Json, Outcome, Pool, QueueName, Settlement, Shelf, Spec, State,
     Submission, Timestamp, example, raised, returned, settlement, submission, urgent,
 };
+use crate::store::Refusal;
 
 #[tokio::test]
 async fn e1_a_job_that_finds_a_free_slot_is_inserted_as_running() {
@@ -127,7 +128,7 @@ async fn g6_an_attempt_is_settled_once_and_a_second_outcome_writes_nothing() {
     assert_eq!((settled.state, settled.version), (State::Succeeded, 2));
     for outcome in [raised(), returned(), Outcome::Stopped] {
         let refused = it.settle(&job, outcome).await;
-        assert!(matches!(refused, Err(Error::Superseded)), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Refused(Refusal::Superseded))), "{refused:?}");
         assert!(it.told().is_empty());
         assert_eq!(it.job(&job).await, settled);
     }
@@ -140,7 +141,7 @@ async fn g6_of_two_outcomes_in_one_commit_the_first_stands() {
     let (first, second) =
         tokio::join!(biased; it.settle(&job, returned()), it.settle(&job, raised()));
     assert!(first.is_ok());
-    assert!(matches!(second, Err(Error::Superseded)), "{second:?}");
+    assert!(matches!(second, Err(Error::Refused(Refusal::Superseded))), "{second:?}");
     let job = it.job(&job).await;
     assert_eq!((job.state, job.version), (State::Succeeded, 2));
 }
@@ -149,7 +150,7 @@ async fn g6_of_two_outcomes_in_one_commit_the_first_stands() {
 async fn s3_a_job_that_waits_cannot_be_settled() {
     let it = Shelf::of_workers(0).await;
     let job = it.submit(1).await;
-    assert!(matches!(it.settle(&job, returned()).await, Err(Error::Superseded)));
+    assert!(matches!(it.settle(&job, returned()).await, Err(Error::Refused(Refusal::Superseded))));
     assert_eq!(it.job(&job).await, job);
 }
 

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::domain::{Clocks, Options, RunAt};
-use crate::store::{Alarm, Moment, QueueChange, QueueOrder};
+use crate::store::{Alarm, Failure, Moment, QueueChange, QueueOrder};
 
 use super::{
     Error, Job, NOW, QueueSettings, Shelf, Spec, State, Submission, Timestamp, example, submission,
@@ -81,7 +81,7 @@ async fn g24_what_comes_due_in_a_group_that_fails_waits_as_before_and_comes_due_
         begin select raise(abort, 'no'); end",
     );
     let refused = it.store.come_due(at(LATER)).await;
-    assert!(matches!(refused, Err(Error::Sql(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Failed(Failure::Sql(_)))), "{refused:?}");
     for job in &jobs {
         assert_eq!(it.job(job).await, *job);
     }

@@ -1,6 +1,7 @@
 //! Jobs that end together, each in its way: every end is kept beside what was written before, once.
 
 use crate::domain::{Options, Retry};
+use crate::store::Refusal;
 
 use super::callbacks::{new, with_callbacks};
 use super::{
@@ -83,7 +84,7 @@ async fn a_job_that_has_ended_is_none_that_runs_to_whoever_comes_with_it() {
     );
     settled.expect("a running job");
     assert_eq!(asked.expect("an answer"), super::super::Cancellation::Done);
-    assert!(matches!(again, Err(Error::Superseded)), "{again:?}");
+    assert!(matches!(again, Err(Error::Refused(Refusal::Superseded))), "{again:?}");
     assert_eq!(it.state(&job).await, State::Succeeded);
     assert_eq!(it.number("select count(*) from ends").await, 1);
 }

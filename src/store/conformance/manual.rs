@@ -1,7 +1,7 @@
 //! Manual jobs: in no queue, run by nobody, completed once.
 
 use crate::domain::{JobError, Json, NewCallback, Options, QueueName};
-use crate::store::{CancelPortion, Cancellation, Completion, Config, Error, Many, Moment};
+use crate::store::{CancelPortion, Cancellation, Completion, Config, Error, Many, Moment, Refusal};
 
 use super::callbacks::all_due;
 use super::{
@@ -176,7 +176,7 @@ async fn fills(it: &Shelf, numbers: std::ops::Range<u64>) -> Vec<Job> {
         jobs.push(it.manual(number).await);
     }
     let refused = it.put(manual(one_more)).await;
-    assert!(matches!(refused, Err(Error::TooManyManual(2))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::TooManyManual(2)))), "{refused:?}");
     jobs
 }
 

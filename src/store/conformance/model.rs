@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     Clocks, FunctionName, JobError, OnInterrupt, Options, Priority, Retry, RunAt, State,
 };
-use crate::store::{Alarm, Filter, Moment, QueueChange, QueueOrder, Swept};
+use crate::store::{Alarm, Filter, Moment, QueueChange, QueueOrder, Refusal, Swept};
 
 use entry::View;
 use reference::{Reference, SLOTS, WORKERS};
@@ -205,7 +205,10 @@ impl Pair {
         if state.is_done() || *latest != attempt {
             let job = Job { attempt, ..self.submitted[number].clone() };
             let late = self.shelf.record(settlement(&job, returned())).await;
-            prop_assert!(matches!(late, Err(Error::Superseded)), "job {number}: {late:?}");
+            prop_assert!(
+                matches!(late, Err(Error::Refused(Refusal::Superseded))),
+                "job {number}: {late:?}"
+            );
         }
         Ok(())
     }
@@ -338,7 +341,7 @@ impl Shelf {
     async fn everything_so_far_is_committed(&self) {
         let nobody = Job::submitted(Arc::new(example::spec(0)), Ordinal(0));
         let refused = self.record(settlement(&nobody, returned())).await;
-        assert!(matches!(refused, Err(Error::Superseded)), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Refused(Refusal::Superseded))), "{refused:?}");
     }
 }
 

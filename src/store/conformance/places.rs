@@ -15,7 +15,8 @@ use super::{
 };
 use crate::domain::{BatchId, OnError, Options, RunAt};
 use crate::store::{
-    CancelPortion, Filter, Many, Mark, Moment, NewBatch, QueueChange, QueueOrder, Swept, fsck,
+    CancelPortion, Filter, Many, Mark, Moment, NewBatch, QueueChange, QueueOrder, Refusal, Swept,
+    fsck,
 };
 
 const MAX_PENDING: usize = 3;
@@ -42,13 +43,16 @@ async fn with_one_alone() -> Shelf {
 async fn g9_a_batch_that_comes_while_one_runs_alone_waits_or_is_refused_as_a_whole() {
     let it = with_one_alone().await;
     let refused = it.store.submit_batch(calls(4)).await;
-    assert!(matches!(refused, Err(Error::QueueFull { max_pending: 3, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Refused(Refusal::QueueFull { max_pending: 3, .. }))),
+        "{refused:?}"
+    );
     let left = "select (select count(*) from batches) + (select count(*) from jobs)";
     assert_eq!(it.number(left).await, 1, "nothing is there of it");
     let taken = it.store.submit_batch(calls(3)).await.expect("as many as may wait");
     assert_eq!((taken.counts.pending(), taken.counts.running), (3, 0));
     let one_more = it.put(submission(example::spec(2))).await;
-    assert!(matches!(one_more, Err(Error::QueueFull { .. })), "{one_more:?}");
+    assert!(matches!(one_more, Err(Error::Refused(Refusal::QueueFull { .. }))), "{one_more:?}");
 }
 
 #[tokio::test]
@@ -60,7 +64,10 @@ async fn g9_what_is_to_start_later_leaves_no_room_beside_one_that_runs_alone() {
         it.put(later).await.expect("a place");
     }
     let one_more = it.put(submission(example::spec(5))).await;
-    assert!(matches!(one_more, Err(Error::QueueFull { .. })), "it would not start: {one_more:?}");
+    assert!(
+        matches!(one_more, Err(Error::Refused(Refusal::QueueFull { .. }))),
+        "it would not start: {one_more:?}"
+    );
 }
 
 #[tokio::test]
@@ -205,10 +212,10 @@ impl Asked {
         };
         let is_refusal = matches!(
             error,
-            Error::QueueFull { .. }
-                | Error::QueueShutdown(_)
-                | Error::Superseded
-                | Error::BatchClosed
+            Error::Refused(Refusal::QueueFull { .. })
+                | Error::Refused(Refusal::QueueShutdown(_))
+                | Error::Refused(Refusal::Superseded)
+                | Error::Refused(Refusal::BatchClosed)
         );
         assert!(is_refusal, "{error:?}");
         None

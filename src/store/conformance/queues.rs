@@ -4,7 +4,7 @@ mod shutdowns;
 
 use futures_util::future::join_all;
 
-use crate::store::{Ordered, Queue, QueueChange, QueueOrder};
+use crate::store::{Ordered, Queue, QueueChange, QueueOrder, Refusal};
 
 use super::{
     Error, Job, NOW, Ordinal, Outcome, QueueName, QueueSettings, Shelf, Spec, State, Submission,
@@ -150,7 +150,7 @@ async fn a_queue_that_is_gone_holds_its_jobs_until_it_is_made_again() {
         it.asks("made", SHUT_DOWN).await.map(drop),
         it.put(of("made", 2)).await.map(drop),
     ] {
-        assert!(matches!(answer, Err(Error::UnknownQueue(_))), "{answer:?}");
+        assert!(matches!(answer, Err(Error::Refused(Refusal::UnknownQueue(_)))), "{answer:?}");
     }
     assert_eq!(it.state(&job).await, State::Pending);
     let made = it.asks("made", workers(1)).await.expect("a new queue").queue;
@@ -197,12 +197,15 @@ async fn max_pending_changes_while_jobs_wait() {
     it.ask(QueueChange::Pause).await;
     it.submit_many(2).await;
     let third = || it.put(submission(example::spec(3)));
-    assert!(matches!(third().await, Err(Error::QueueFull { max_pending: 2, .. })));
+    assert!(matches!(
+        third().await,
+        Err(Error::Refused(Refusal::QueueFull { max_pending: 2, .. }))
+    ));
     it.ask(QueueChange::Set { max_workers: None, max_pending: Some(3) }).await;
     assert_eq!(third().await.expect("a job").state, State::Pending);
     it.ask(QueueChange::Set { max_workers: None, max_pending: Some(1) }).await;
     let fourth = it.put(submission(example::spec(4))).await;
-    assert!(matches!(fourth, Err(Error::QueueFull { max_pending: 1, .. })));
+    assert!(matches!(fourth, Err(Error::Refused(Refusal::QueueFull { max_pending: 1, .. }))));
     assert_eq!(it.depth().await, (3, 0), "those that wait stay");
 }
 
@@ -214,7 +217,7 @@ async fn one_queue_too_many_is_refused() {
         made.expect("a new queue");
     }
     let refused = it.asks("more", workers(1)).await;
-    assert!(matches!(refused, Err(Error::TooManyQueues(1_000))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::TooManyQueues(1_000)))), "{refused:?}");
     it.asks("q7", workers(2)).await.expect("one that is there");
     assert_eq!(it.store.queues().await.expect("they are there").len(), 1_000);
 }

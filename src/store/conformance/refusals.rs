@@ -1,5 +1,6 @@
 //! What is refused fails alone, whatever else is in its group.
 
+use crate::store::{Failure, Refusal};
 use futures_util::future::join_all;
 
 use tokio::sync::oneshot;
@@ -27,8 +28,10 @@ async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
                 assert_eq!(it.job(&job).await, job);
                 states.push(job.state);
             }
-            Err(Error::UnknownQueue(queue)) => assert_eq!(queue.as_str(), "nowhere"),
-            Err(Error::QueueFull { max_pending, .. }) => {
+            Err(Error::Refused(Refusal::UnknownQueue(queue))) => {
+                assert_eq!(queue.as_str(), "nowhere")
+            }
+            Err(Error::Refused(Refusal::QueueFull { max_pending, .. })) => {
                 assert_eq!((max_pending, states.len()), (10, 11), "only when it is full");
                 assert!(it.store.job(spec.id).await.expect("it reads").is_none());
             }
@@ -47,7 +50,10 @@ async fn a_full_queue_has_room_again_when_a_job_has_started() {
     let first = it.submit(1).await;
     it.submit(2).await;
     let third = || it.put(submission(example::spec(3)));
-    assert!(matches!(third().await, Err(Error::QueueFull { max_pending: 1, .. })));
+    assert!(matches!(
+        third().await,
+        Err(Error::Refused(Refusal::QueueFull { max_pending: 1, .. }))
+    ));
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(third().await.expect("room").state, State::Pending);
 }
@@ -57,7 +63,7 @@ async fn a_queue_that_may_not_hold_any_still_starts_what_finds_a_slot() {
     let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
     assert_eq!(it.submit(1).await.state, State::Running);
     let second = it.put(submission(example::spec(2))).await;
-    assert!(matches!(second, Err(Error::QueueFull { max_pending: 0, .. })));
+    assert!(matches!(second, Err(Error::Refused(Refusal::QueueFull { max_pending: 0, .. }))));
 }
 
 #[tokio::test]
@@ -68,7 +74,7 @@ async fn a_closed_store_takes_nothing_more() {
     it.store.close().await;
     it.closed.await.expect("the writer ends");
     let late = store.submit(submission(example::spec(2))).await;
-    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    assert!(matches!(late, Err(Error::Failed(Failure::Closed))), "{late:?}");
     assert!(store.job(job.spec.id).await.is_err());
 }
 
@@ -81,7 +87,7 @@ async fn whoever_waits_for_more_than_the_answer_hears_that_nothing_came_of_it() 
     let sent = it.store.send_submission(submission(example::spec(2)), failed).await;
     heard.await.expect("it is called");
     let answer = sent.expect("it was sent").get().await;
-    assert!(matches!(answer, Err(Error::QueueFull { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(Error::Refused(Refusal::QueueFull { .. }))), "{answer:?}");
 }
 
 #[tokio::test]
@@ -98,5 +104,5 @@ async fn an_outcome_that_is_handed_over_is_recorded_and_one_that_cannot_be_is_to
     let (failed, heard) = oneshot::channel();
     let failed = move |error| failed.send(error).expect("someone listens");
     it.store.send_settlement(settlement(&small, returned()).into(), failed).await;
-    assert!(matches!(heard.await, Ok(Error::Superseded)));
+    assert!(matches!(heard.await, Ok(Error::Refused(Refusal::Superseded))));
 }

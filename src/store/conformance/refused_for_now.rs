@@ -11,7 +11,7 @@ use super::{
     submission,
 };
 use crate::domain::Json;
-use crate::store::{CancelPortion, Config, Mark, Moment};
+use crate::store::{CancelPortion, Config, Failure, Mark, Moment};
 
 /// Another process that has locked the database, as far as SQLite can tell.
 pub(super) struct Lock(Connection);
@@ -67,7 +67,10 @@ async fn g5_an_outcome_that_finds_the_database_locked_is_recorded_once_it_is_fre
     until_said(&it, "outcomes that wait to be recorded: 1").await;
     until_said(&it, "another process has locked the database").await;
     let refused = it.put(submission(example::spec(3))).await;
-    assert!(matches!(&refused, Err(error @ Error::NotNow(_)) if error.passes()), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(error @ Error::Failed(Failure::NotNow(_))) if error.passes()),
+        "{refused:?}"
+    );
     let text = Json::trusted(format!("\"{}\"", "x".repeat(600 * 1_024)));
     let (store, its_end) = (it.store.clone(), settlement(&large, Outcome::Returned(text)));
     let recorded = tokio::spawn(async move { store.settle(Arc::new(its_end)).await });
@@ -134,7 +137,7 @@ async fn no_slot_place_or_mark_is_lost_while_the_database_is_locked() {
         it.store.cancel_portion(portion).await.map(drop),
         it.store.come_due(Moment { now: NOW, wall: NOW }).await.map(drop),
     ] {
-        assert!(matches!(refused, Err(Error::NotNow(_))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Failed(Failure::NotNow(_)))), "{refused:?}");
     }
     lock.let_go();
     resized.await.expect("no panic").expect("an answer");
@@ -150,7 +153,7 @@ async fn g9_a_server_that_is_told_to_end_while_the_database_is_locked_ends_and_n
     let it = impatient(1).await;
     let job = it.submit(1).await;
     let lock = Lock::take(&it);
-    let lost = |error: Error| assert!(matches!(error, Error::Closed), "{error:?}");
+    let lost = |error: Error| assert!(matches!(error, Error::Failed(Failure::Closed)), "{error:?}");
     it.store.send_settlement(settlement(&job, returned()).into(), lost).await;
     until_said(&it, "outcomes that wait to be recorded: 1").await;
     it.store.stop_claiming().await.expect("it needs no database");
@@ -175,7 +178,7 @@ async fn g9_an_end_of_our_own_making_blames_no_job() {
         let broken = it.job(&broken).await;
         let running = Job { attempt: deaths, ..broken };
         let outcome = it.settle(&running, super::raised()).await;
-        assert!(matches!(outcome, Err(Error::OutcomeUnknown(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(Error::Failed(Failure::OutcomeUnknown(_)))), "{outcome:?}");
         it.execute("update calls set state = 'running' where ordinal = 2");
         it = it.reopened().await;
         assert_eq!(it.recovered, 2);

@@ -3,12 +3,16 @@
 use rusqlite::Connection;
 
 use crate::domain::{CallbackId, DeliveryState, Json, Options};
-use crate::store::change::{Change, Reply};
-use crate::store::group::{Counters, Group};
-use crate::store::ledger::Ledger;
-use crate::store::removal::DAY_MS;
-use crate::store::sqlite::open_writer;
-use crate::store::sqlite::write::{Held, Statements};
+use crate::store::contract::DAY_MS;
+use crate::store::sqlite::capacity::StopClaiming;
+use crate::store::sqlite::connection::open_writer;
+use crate::store::sqlite::counters::Counters;
+use crate::store::sqlite::durability::vacuum::Shrink;
+use crate::store::sqlite::group;
+use crate::store::sqlite::hot::statements::HotStatements;
+use crate::store::sqlite::slots::Slots;
+use crate::store::sqlite::statements::Statements;
+use crate::store::sqlite::write::{Reply, pending};
 use crate::store::{Cleaned, Forgetting, Shrunk, Submission, Swept};
 use uuid::Uuid;
 
@@ -70,18 +74,15 @@ impl Shelf {
     async fn shrink_among_others(&self, forced: bool) -> Shrunk {
         let connection = open_writer(&self.config.path).expect("a connection");
         let (shrunk, answer) = oneshot::channel();
-        let (stopped, _) = oneshot::channel();
-        let mut members = [
-            Change::Shrink { forced, reply: Reply::new(shrunk) },
-            Change::StopClaiming { reply: Reply::new(stopped) },
-        ];
+        let mut members =
+            [pending(Shrink { forced }, Reply::new(shrunk)), pending(StopClaiming, Reply::none())];
         let counters = Counters { epoch: 1, ..Counters::default() };
-        let mut ledger = Ledger::new(&self.config);
-        let held = Held::prepare(&connection).expect("statements");
-        let sql = Statements::new(&connection, &held);
-        let mut group = Group::begin(sql, &mut ledger, counters, NOW).expect("a group");
-        group.apply(&mut members).expect("applied");
-        group.commit(&mut counters.clone()).expect("a commit");
+        let mut slots = Slots::new(&self.config);
+        let hot = HotStatements::prepare(&connection).expect("statements");
+        let sql = Statements::new(&connection, &hot);
+        let mut txn = group::begin(sql, &mut slots, counters, NOW).expect("a group");
+        group::run(&mut txn, &mut members).expect("it runs");
+        group::commit(txn, &mut counters.clone()).expect("a commit");
         members.into_iter().for_each(|member| member.answer(None));
         answer.await.expect("an answer").expect("shrunk")
     }

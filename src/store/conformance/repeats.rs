@@ -1,5 +1,6 @@
 //! Requests that come again make one job (G8), decided in one transaction with it.
 
+use crate::store::Refusal;
 use futures_util::future::join_all;
 
 use crate::domain::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
@@ -46,7 +47,8 @@ impl Shelf {
 
     /// What the cleaner will do: the job goes, and leaves a trace of its id or none.
     fn loses(&self, job: &Job, leaves_a_tombstone: bool) {
-        let other = crate::store::sqlite::open_writer(&self.config.path).expect("a connection");
+        let other =
+            crate::store::sqlite::connection::open_writer(&self.config.path).expect("a connection");
         let id = job.spec.id.0.as_bytes();
         other.execute("delete from calls where id = ?", [id]).expect("it goes");
         if leaves_a_tombstone {
@@ -59,7 +61,10 @@ impl Shelf {
 
 #[track_caller]
 fn repeats(answer: &Result<Job, Error>, job: &Job) {
-    assert!(matches!(answer, Err(Error::Repeated(id)) if *id == job.spec.id.0), "{answer:?}");
+    assert!(
+        matches!(answer, Err(Error::Refused(Refusal::Repeated(id))) if *id == job.spec.id.0),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -95,7 +100,10 @@ async fn g8_a_key_with_another_body_is_refused_and_one_of_another_owner_is_anoth
     let it = Shelf::of_workers(3).await;
     let first = it.once(1, owned("a", "k", 1)).await.expect("a job");
     let other = it.once(2, owned("a", "k", 2)).await;
-    assert!(matches!(other, Err(Error::KeyMismatch(id)) if id == first.spec.id.0), "{other:?}");
+    assert!(
+        matches!(other, Err(Error::Refused(Refusal::KeyMismatch(id))) if id == first.spec.id.0),
+        "{other:?}"
+    );
     let second = it.once(3, owned("b", "k", 2)).await.expect("a job of its own");
     let third = it.once(4, owned("a", "K", 2)).await.expect("case tells keys apart");
     assert_ne!(second.ordinal, third.ordinal);
@@ -107,7 +115,7 @@ async fn g8_a_submission_that_is_refused_leaves_no_key() {
     let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
     let first = it.submit(1).await;
     let refused = it.once(2, both("k", 1)).await;
-    assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::QueueFull { .. }))), "{refused:?}");
     assert_eq!(it.number("select count(*) from idempotency_keys").await, 0);
     it.settle(&first, returned()).await.expect("a running job");
     // The same key may go to another request now.
@@ -123,9 +131,12 @@ async fn g8_the_key_of_a_job_that_is_gone_says_so() {
         let job = it.once(number, keyed(&text, 1)).await.expect("a job");
         it.loses(&job, leaves_a_tombstone);
         let late = it.once(9, keyed(&text, 1)).await;
-        assert!(matches!(late, Err(Error::Expired(id)) if id == job.spec.id.0), "{late:?}");
+        assert!(
+            matches!(late, Err(Error::Refused(Refusal::Expired(id))) if id == job.spec.id.0),
+            "{late:?}"
+        );
         let other = it.once(9, keyed(&text, 2)).await;
-        assert!(matches!(other, Err(Error::KeyMismatch(_))), "{other:?}");
+        assert!(matches!(other, Err(Error::Refused(Refusal::KeyMismatch(_)))), "{other:?}");
     }
     assert_eq!(it.number("select count(*) from jobs").await, 0);
 }
@@ -137,16 +148,19 @@ async fn g8_a_chosen_id_with_the_same_body_is_the_job_and_with_another_a_conflic
     it.told();
     repeats(&it.once(1, chosen(1)).await, &first);
     let other = it.once(1, chosen(2)).await;
-    assert!(matches!(other, Err(Error::IdConflict)), "{other:?}");
+    assert!(matches!(other, Err(Error::Refused(Refusal::IdConflict))), "{other:?}");
     assert!(it.told().is_empty(), "nothing is started for either");
     // An id that we drew was chosen by nobody.
     let ours = it.submit(2).await;
     let other = it.once(2, chosen(1)).await;
-    assert!(matches!(other, Err(Error::IdConflict)), "{other:?}");
+    assert!(matches!(other, Err(Error::Refused(Refusal::IdConflict))), "{other:?}");
     assert_eq!(it.job(&ours).await, ours);
     it.loses(&first, true);
     let late = it.once(1, chosen(1)).await;
-    assert!(matches!(late, Err(Error::Expired(id)) if id == first.spec.id.0), "{late:?}");
+    assert!(
+        matches!(late, Err(Error::Refused(Refusal::Expired(id))) if id == first.spec.id.0),
+        "{late:?}"
+    );
     it.loses(&ours, false);
     it.once(2, chosen(1)).await.expect("an id that was forgotten is free");
 }
@@ -157,15 +171,21 @@ async fn g8_a_key_is_asked_before_an_id_and_a_repeated_id_takes_a_new_key() {
     let first = it.once(1, both("k", 1)).await.expect("a job");
     repeats(&it.once(1, both("k", 1)).await, &first);
     let other = it.once(1, both("k", 2)).await;
-    assert!(matches!(other, Err(Error::KeyMismatch(_))), "the key, not the id: {other:?}");
+    assert!(
+        matches!(other, Err(Error::Refused(Refusal::KeyMismatch(_)))),
+        "the key, not the id: {other:?}"
+    );
     // The same request under a second key, and without any.
     repeats(&it.once(1, both("second", 1)).await, &first);
     repeats(&it.once(1, chosen(1)).await, &first);
     let other = it.once(2, keyed("second", 2)).await;
-    assert!(matches!(other, Err(Error::KeyMismatch(_))), "it is the first's now: {other:?}");
+    assert!(
+        matches!(other, Err(Error::Refused(Refusal::KeyMismatch(_)))),
+        "it is the first's now: {other:?}"
+    );
     // A conflict of ids gives the key to nobody.
     let other = it.once(1, both("third", 3)).await;
-    assert!(matches!(other, Err(Error::IdConflict)), "{other:?}");
+    assert!(matches!(other, Err(Error::Refused(Refusal::IdConflict))), "{other:?}");
     it.once(3, keyed("third", 3)).await.expect("a job");
     assert_eq!(it.number("select count(*) from jobs").await, 2);
 }
@@ -186,8 +206,8 @@ async fn g8_what_was_written_ahead_for_a_repetition_or_a_conflict_is_deleted() {
     );
     repeats(&again, &first);
     repeats(&twin, &first);
-    assert!(matches!(other, Err(Error::KeyMismatch(_))), "{other:?}");
-    assert!(matches!(id, Err(Error::IdConflict)), "{id:?}");
+    assert!(matches!(other, Err(Error::Refused(Refusal::KeyMismatch(_)))), "{other:?}");
+    assert!(matches!(id, Err(Error::Refused(Refusal::IdConflict))), "{id:?}");
     assert_eq!(it.number("select count(*) from chunks").await, chunks);
     assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
     assert_eq!(it.job(&first).await.spec.args, first.spec.args);
@@ -199,7 +219,7 @@ async fn a_chosen_id_that_conflicts_fails_alone_and_gives_its_slot_back() {
     let first = it.once(1, chosen(1)).await.expect("a job");
     it.told();
     let (twin, second) = tokio::join!(biased; it.once(1, chosen(2)), it.once(2, chosen(2)));
-    assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
+    assert!(matches!(twin, Err(Error::Refused(Refusal::IdConflict))), "{twin:?}");
     let second = second.expect("a job");
     assert_eq!(it.told(), [format!("started {}", second.ordinal.0)], "the twin never starts");
     assert_eq!(it.job(&first).await, first);
@@ -213,7 +233,7 @@ async fn g8_of_two_with_the_same_id_in_one_group_the_first_is_the_job() {
     let mut it = Shelf::of_workers(2).await;
     let (first, second) = tokio::join!(biased; it.once(1, chosen(1)), it.once(1, chosen(2)));
     assert_eq!(first.expect("a job").state, State::Running);
-    assert!(matches!(second, Err(Error::IdConflict)), "{second:?}");
+    assert!(matches!(second, Err(Error::Refused(Refusal::IdConflict))), "{second:?}");
     assert_eq!(it.told(), ["started 1"]);
     assert_eq!(it.submit(2).await.state, State::Running);
 }
@@ -223,7 +243,7 @@ async fn a_chosen_id_that_conflicts_takes_no_place_in_the_queue() {
     let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
     let first = it.once(1, chosen(1)).await.expect("a job");
     let twin = it.once(1, chosen(2)).await;
-    assert!(matches!(twin, Err(Error::IdConflict)), "{twin:?}");
+    assert!(matches!(twin, Err(Error::Refused(Refusal::IdConflict))), "{twin:?}");
     let second = it.submit(2).await;
     it.told();
     it.settle(&first, returned()).await.expect("a running job");

@@ -106,7 +106,7 @@ async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_st
     closed.await.expect("the writer ends");
 
     // What a server leaves that dies between a piece and the commit of its job.
-    let orphan = crate::store::sqlite::open_writer(&config.path).expect("a connection");
+    let orphan = crate::store::sqlite::connection::open_writer(&config.path).expect("a connection");
     let left = "insert into unlinked_payloads (payload) values (999);
         insert into chunks (payload, number, bytes) values (999, 0, x'00')";
     orphan.execute_batch(left).expect("an orphan");

@@ -5,25 +5,32 @@ mod batches;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::write::{ends, indexing, insert, together::Rows};
-use super::{migrate, open_writer};
+use crate::store::sqlite::connection::open_writer;
+use crate::store::sqlite::hot::multi_row_insert::Rows;
+use crate::store::sqlite::hot::{new_row, result_row, statements};
+use crate::store::sqlite::schema::migrate;
 
 /// The statements stand in the source as they are sent; only what is between quotes is SQL.
-const WRITE: &str = include_str!("write.rs");
-const JOBS: &str = include_str!("write/jobs.rs");
-const DOOMED: &str = include_str!("write/doomed.rs");
-const READ_QUEUES: &str = include_str!("../read/queues.rs");
-const READ: &str = include_str!("../read.rs");
-const CALLBACKS: &str = include_str!("../read/callbacks.rs");
-const OUTBOX: &str = include_str!("../read/outbox.rs");
-const WRITE_OUTBOX: &str = include_str!("write/outbox.rs");
-const REMOVAL: &str = include_str!("write/removal.rs");
-const CANCELS: &str = include_str!("write/cancel_many.rs");
-const FOUND: &str = include_str!("../cancel_many.rs");
-const IDEMPOTENCY: &str = include_str!("write/idempotency.rs");
-const MANUAL: &str = include_str!("write/manual.rs");
-const REPEATS: &str = include_str!("../read/repeats.rs");
-const RECOVERY: &str = include_str!("../recovery.rs");
+const ADD_CALLBACK: &str = include_str!("callbacks/add.rs");
+const ASK_TO_STOP: &str = include_str!("jobs/ask_to_stop.rs");
+const CANCEL_WAITING: &str = include_str!("jobs/cancel_waiting.rs");
+const CLAIM: &str = include_str!("jobs/claim.rs");
+const DELIVER: &str = include_str!("callbacks/deliver.rs");
+const DRAIN: &str = include_str!("queues/drain.rs");
+const DUE: &str = include_str!("callbacks/due.rs");
+const FILTER: &str = include_str!("jobs/filter.rs");
+const HOT: &str = include_str!("hot/statements.rs");
+const IDEMPOTENCY: &str = include_str!("jobs/idempotency.rs");
+const MANUAL: &str = include_str!("jobs/manual.rs");
+const OUTBOX: &str = include_str!("callbacks/outbox.rs");
+const PAGES: &str = include_str!("callbacks/pages.rs");
+const READ: &str = include_str!("jobs/read.rs");
+const RECOVERY: &str = include_str!("durability/recovery.rs");
+const REMOVE: &str = include_str!("jobs/remove.rs");
+const REPEATS: &str = include_str!("jobs/repeats.rs");
+const RETENTION: &str = include_str!("jobs/retention.rs");
+const UNFINISHED: &str = include_str!("jobs/unfinished.rs");
+const WAITING_SINCE: &str = include_str!("queues/waiting_since.rs");
 
 /// The one statement of `source` that begins so, up to its end.
 fn statement<'a>(source: &'a str, begin: &str) -> &'a str {
@@ -78,12 +85,12 @@ async fn searches(source: &str, begin: &str, expected: &[&str]) {
 
 #[tokio::test]
 async fn a_group_finds_its_jobs_by_their_place() {
-    const ENDS: &str = include_str!("write/ends.rs");
-    const INDEXING: &str = include_str!("write/indexing.rs");
+    const ENDS: &str = include_str!("jobs/end.rs");
+    const INDEXING: &str = include_str!("jobs/indexing.rs");
     let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(WRITE, "update calls set state = 'running'", &by_place).await;
-    searches(WRITE, "update calls set version = version + 1", &by_place).await;
-    searches(JOBS, "update calls set state = ?4", &by_place).await;
+    searches(CLAIM, "update calls set state = 'running'", &by_place).await;
+    searches(ASK_TO_STOP, "update calls set version = version + 1", &by_place).await;
+    searches(HOT, "update calls set state = ?4", &by_place).await;
     searches(ENDS, "insert into ends", &by_place).await;
     let by_job = ["SEARCH unfinished USING INTEGER PRIMARY KEY (rowid=?)"];
     searches(INDEXING, "delete from unfinished", &by_job).await;
@@ -92,8 +99,12 @@ async fn a_group_finds_its_jobs_by_their_place() {
         "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
     ];
     searches(INDEXING, "insert into unfinished (job)\nselect", &left).await;
-    searches(WRITE, "insert into callbacks", &["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"])
-        .await;
+    searches(
+        ADD_CALLBACK,
+        "insert into callbacks",
+        &["SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -102,10 +113,10 @@ async fn a_group_finds_deliveries_by_their_job_and_their_callback() {
         "SEARCH c USING INDEX callbacks_job (job=?)",
         "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
     ];
-    searches(WRITE, "insert into deliveries (", &by_job).await;
+    searches(DUE, "insert into deliveries (", &by_job).await;
     let by_callback = ["SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(WRITE_OUTBOX, "update deliveries set body", &by_callback).await;
-    searches(WRITE_OUTBOX, "update deliveries set attempts", &by_callback).await;
+    searches(DELIVER, "update deliveries set body", &by_callback).await;
+    searches(DELIVER, "update deliveries set attempts", &by_callback).await;
 }
 
 #[tokio::test]
@@ -114,9 +125,9 @@ async fn what_is_to_be_cancelled_is_found_among_what_is_not_done() {
         "SEARCH u USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
     ];
-    searches(DOOMED, "select c.ordinal, c.priority", &steps).await;
+    searches(DRAIN, "select c.ordinal, c.priority", &steps).await;
     let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(READ_QUEUES, "select ordinal, max", &by_place).await;
+    searches(WAITING_SINCE, "select ordinal, max", &by_place).await;
 }
 
 /// A table of its own for each run of a statement costs more than all the rest of it.
@@ -127,11 +138,12 @@ async fn no_write_of_a_job_fills_a_table_of_its_own() {
     migrate(&path).await.expect("a database");
     let connection = open_writer(&path).expect("a connection");
     let mut hot: Vec<_> =
-        JOBS.split('"').filter(|text| text.starts_with("update calls set")).collect();
+        HOT.split('"').filter(|text| text.starts_with("update calls set")).collect();
     assert_eq!(hot.len(), 1);
-    let together = [insert::INSERT, ends::INSERT, indexing::INSERT].map(Rows::statements);
+    let together =
+        [new_row::INSERT, result_row::INSERT, statements::INSERT_UNFINISHED].map(Rows::statements);
     hot.extend(together.as_flattened().iter().map(String::as_str));
-    hot.push(statement(WRITE, "update calls set state = 'running'"));
+    hot.push(statement(CLAIM, "update calls set state = 'running'"));
     for sql in hot {
         let explain = format!("explain {sql}");
         let mut explain = connection.prepare(&explain).expect("it is a statement");
@@ -199,7 +211,7 @@ async fn due_deliveries_are_found_by_their_receiver_and_their_time() {
     let next = ["SEARCH receivers USING INDEX receivers_turn (share=? AND turn_at>?)"];
     searches(OUTBOX, "select min(it.turn_at) from", &next).await;
     let kept = ["SEARCH receivers USING PRIMARY KEY (host=?)"];
-    searches(WRITE_OUTBOX, "update receivers set pace", &kept).await;
+    searches(DELIVER, "update receivers set pace", &kept).await;
     // What the trigger asks after each change of a delivery.
     let earliest =
         "select min(d.next_at) from deliveries as d where d.host = ? and d.state = 'pending'";
@@ -213,19 +225,19 @@ async fn failed_deliveries_are_found_among_all_others() {
         "SEARCH deliveries USING COVERING INDEX deliveries_failed (callback<?)",
         "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
     ];
-    searches(CALLBACKS, "select c.ordinal\nfrom (select callback", &steps).await;
+    searches(PAGES, "select c.ordinal\nfrom (select callback", &steps).await;
     let by_id = ["SEARCH callbacks USING COVERING INDEX sqlite_autoindex_callbacks_1 (id=?)"];
-    searches(CALLBACKS, "select ordinal from callbacks where id", &by_id).await;
+    searches(PAGES, "select ordinal from callbacks where id", &by_id).await;
     let of_job = ["SEARCH callbacks USING COVERING INDEX callbacks_job (job=? AND rowid>?)"];
-    searches(CALLBACKS, "select ordinal from callbacks where job", &of_job).await;
+    searches(PAGES, "select ordinal from callbacks where job", &of_job).await;
     let of_batch = ["SEARCH callbacks USING COVERING INDEX callbacks_batch (batch=? AND rowid>?)"];
-    searches(CALLBACKS, "select ordinal from callbacks where batch", &of_batch).await;
+    searches(PAGES, "select ordinal from callbacks where batch", &of_batch).await;
     let all = ["SEARCH callbacks USING COVERING INDEX callbacks_job (job=?)"];
-    searches(WRITE, "select count(*) >= ?2 from (select 1 from callbacks", &all).await;
+    searches(ADD_CALLBACK, "select count(*) >= ?2 from (select 1 from callbacks", &all).await;
     let states = ["SEARCH c USING COVERING INDEX callbacks_job (job=?)"];
-    searches(CALLBACKS, "select coalesce(d.state, 'waiting'), count(*)", &states).await;
+    searches(PAGES, "select coalesce(d.state, 'waiting'), count(*)", &states).await;
     let idle = ["SEARCH receivers USING INDEX receivers_idle (used_at<?)"];
-    searches(WRITE_OUTBOX, "delete from receivers where host in", &idle).await;
+    searches(RETENTION, "delete from receivers where host in", &idle).await;
 }
 
 #[tokio::test]
@@ -239,33 +251,32 @@ async fn g24_a_start_reads_only_what_is_not_done() {
 
 #[tokio::test]
 async fn w1_ten_thousand_jobs_are_found_by_their_ids_in_one_statement() {
-    const ENDS: &str = include_str!("../read/ends.rs");
+    const ENDS: &str = include_str!("jobs/standings.rs");
     let by_id =
         ["SEARCH c USING INDEX sqlite_autoindex_calls", "SEARCH e USING INTEGER PRIMARY KEY"];
     searches(ENDS, "select j.id, j.ordinal, j.state", &by_id).await;
 }
 
 /// Statements that are put together stand in pieces between quotes.
-fn joined(source: &str, begin: &str, pieces: &[&str]) -> String {
-    let mut text = statement(source, begin).to_owned();
-    pieces.iter().for_each(|piece| text.push_str(statement(source, piece)));
-    text
+fn joined(pieces: &[(&str, &str)]) -> String {
+    pieces.iter().map(|(source, begin)| statement(source, begin)).collect()
 }
 
 #[tokio::test]
 async fn g20_a_job_that_is_over_is_found_by_its_time_its_place_or_its_id() {
     let columns = "select j.ordinal, j.id, e.job is not null";
     let open = "SEARCH d USING INDEX deliveries_job (job=?)";
-    for (condition, step) in [
+    for (source, condition, step) in [
         (
+            RETENTION,
             "where e.indexed = 1 and e.expires_at <= ?1",
             "SEARCH e USING INDEX ends_expiry (expires_at>? AND expires_at<?)",
         ),
-        ("where e.job > ?1", "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        ("where j.ordinal = ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
-        ("where j.id = ?1", "SEARCH j USING INDEX sqlite_autoindex_calls"),
+        (RETENTION, "where e.job > ?1", "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (REMOVE, "where j.ordinal = ?1", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
+        (REMOVE, "where j.id = ?1", "SEARCH j USING INDEX sqlite_autoindex_calls"),
     ] {
-        let plan = plan(&joined(REMOVAL, columns, &[condition])).await;
+        let plan = plan(&joined(&[(REMOVE, columns), (source, condition)])).await;
         for step in [step, open] {
             assert!(plan.iter().any(|line| line.starts_with(step)), "no {step:?} in {plan:#?}");
         }
@@ -322,15 +333,15 @@ async fn g20_what_belongs_to_a_job_is_found_by_it_and_what_is_left_of_it_by_its_
             &["SEARCH idempotency_keys USING COVERING INDEX idempotency_keys_age (created_at>?)"],
         ),
     ] {
-        searches(REMOVAL, begin, steps).await;
+        let source = if REMOVE.contains(begin) { REMOVE } else { RETENTION };
+        searches(source, begin, steps).await;
     }
 }
 
 #[tokio::test]
 async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_done() {
     let by_place = ["SEARCH calls USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(CANCELS, "update calls set state = 'done'", &by_place).await;
-    searches(CANCELS, "update calls set version = version + 1", &by_place).await;
+    searches(CANCEL_WAITING, "update calls set state = 'done'", &by_place).await;
     let range = "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
     for (begin, pieces, examines, table) in [
         (
@@ -346,15 +357,17 @@ async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_do
             ["c", "c"],
         ),
     ] {
-        let found = plan(&joined(FOUND, begin, &pieces)).await;
-        let examined = plan(statement(FOUND, examines)).await;
+        let found =
+            plan(&joined(&[(UNFINISHED, begin), (FILTER, pieces[0]), (UNFINISHED, pieces[1])]))
+                .await;
+        let examined = plan(statement(UNFINISHED, examines)).await;
         for (plan, table) in [&found, &examined].into_iter().zip(table) {
             let step = format!("SEARCH {table} {range}");
             assert!(plan.contains(&step), "no {step} in {plan:#?}");
         }
         assert!(!found.iter().any(|line| line.contains("TEMP B-TREE")), "{found:#?}");
     }
-    let by_id = plan(statement(FOUND, "select ordinal, state from jobs\nwhere id in")).await;
+    let by_id = plan(statement(UNFINISHED, "select ordinal, state from jobs\nwhere id in")).await;
     assert!(
         by_id.iter().any(|line| line.starts_with("SEARCH c USING INDEX sqlite_autoindex_calls")),
         "{by_id:#?}"
@@ -363,7 +376,7 @@ async fn many_are_cancelled_by_their_place_and_found_among_those_that_are_not_do
 
 #[tokio::test]
 async fn g19_what_is_due_is_found_by_its_time_however_many_jobs_wait() {
-    const CLOCKS: &str = include_str!("write/clocks.rs");
+    const CLOCKS: &str = include_str!("jobs/timers.rs");
     let due = CLOCKS.split('"').filter(|text| text.starts_with("select ordinal, id, function"));
     let due: Vec<&str> = due.collect();
     let indexes = ["calls_deadline (deadline_at<?)", "calls_wall (run_at<?)"];

@@ -1,19 +1,17 @@
 //! The schema: made at the first start, brought up to date at a later one.
 
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use std::cmp::Ordering;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection as _, SqliteConnection, SqlitePool};
-
-use crate::store::DatabasePath;
-use crate::store::files::{log_of, new_private, part_of, remove_if_there, rename_for_good};
-
-use super::OpenError;
-
-/// SQLite before this can corrupt a database when two connections reset its WAL at once.
-pub(super) const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+use crate::store::contract::DatabasePath;
+use crate::store::sqlite::connection;
+use crate::store::sqlite::durability::files::{
+    new_private, part_of, remove_if_there, rename_for_good, wal_path,
+};
+use crate::store::sqlite::error::{OpenError, VERSION_MIN};
 
 const MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -27,12 +25,12 @@ const FORGET_STATISTICS: &str =
 const SELECT_STRAYS: &str = "select 1 from pragma_foreign_key_check limit 1000";
 
 /// Makes the database if need be, and brings its schema up to date.
-pub(in crate::store) async fn migrate(path: &DatabasePath) -> Result<(), OpenError> {
+pub async fn migrate(path: &DatabasePath) -> Result<(), OpenError> {
     if is_to_be_made(&path.file)? {
         return make(path).await;
     }
     // A table that is made anew is dropped for a moment, with rows elsewhere that name its own.
-    let options = super::options(path).pragma("foreign_keys", "off");
+    let options = connection::options(path).pragma("foreign_keys", "off");
     let mut connection = SqliteConnection::connect_with(&options).await?;
     bring_up_to_date(&mut connection).await?;
     sqlx::query(FORGET_STATISTICS).execute(&mut connection).await?;
@@ -49,11 +47,11 @@ async fn make(path: &DatabasePath) -> Result<(), OpenError> {
     let part = part_of(&path.file);
     // A server that was killed meanwhile may have left one, with its log. And what is left of a database that is gone, or is
     // empty, is nothing to SQLite: to a new one it would be its log.
-    for stray in [log_of(&part), log_of(&path.file)] {
+    for stray in [wal_path(&part), wal_path(&path.file)] {
         remove_if_there(&stray)?;
     }
     new_private(&part)?;
-    let options = super::options(&DatabasePath { file: part.clone(), ..path.clone() })
+    let options = connection::options(&DatabasePath { file: part.clone(), ..path.clone() })
         .pragma("journal_mode", "off")
         .pragma("synchronous", "off")
         .pragma("foreign_keys", "off")
@@ -84,7 +82,7 @@ async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), OpenE
 }
 
 /// Whether the database has the schema of this program.
-pub(in crate::store) async fn check_schema(pool: &SqlitePool) -> Result<(), OpenError> {
+pub async fn check_schema(pool: &SqlitePool) -> Result<(), OpenError> {
     let found: i64 = sqlx::query_scalar(SELECT_SCHEMA).fetch_one(pool).await?;
     let ours = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0);
     match found.cmp(&ours) {
@@ -105,7 +103,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::{open_checkpointer, open_readers, open_writer};
+    use crate::store::sqlite::connection::{open_checkpointer, open_readers, open_writer};
 
     #[tokio::test]
     async fn what_a_killed_start_and_a_lost_database_have_left_is_not_taken_into_a_new_one() {
@@ -116,13 +114,13 @@ mod tests {
         let writer = open_writer(&another).expect("its writer");
         writer.execute("update counters set epoch = 77", ()).expect("a commit in its log");
         let part = part_of(&path.file);
-        for log in [log_of(&path.file), log_of(&part)] {
-            std::fs::copy(log_of(&another.file), log).expect("a stray log");
+        for log in [wal_path(&path.file), wal_path(&part)] {
+            std::fs::copy(wal_path(&another.file), log).expect("a stray log");
         }
         std::fs::write(&part, "half of a database").expect("a part");
         std::fs::write(&path.file, "").expect("an empty file");
         migrate(&path).await.expect("a database");
-        assert!(!part.exists() && !log_of(&part).exists(), "nothing of the part is left");
+        assert!(!part.exists() && !wal_path(&part).exists(), "nothing of the part is left");
         let writer = open_writer(&path).expect("a database with all its settings");
         let epoch: i64 = writer
             .query_row("select epoch from counters", (), |row| row.get(0))
@@ -135,7 +133,7 @@ mod tests {
     async fn older(path: &DatabasePath, version: i64, change: &'static str) {
         let first = MIGRATIONS.iter().filter(|it| it.version <= version).cloned().collect();
         let first = Migrator { migrations: first, ..Migrator::DEFAULT };
-        let options = super::super::options(path)
+        let options = connection::options(path)
             .pragma("foreign_keys", "off")
             .pragma("auto_vacuum", "incremental");
         let pool =
@@ -243,7 +241,7 @@ from (select * from jobs order by ordinal)";
         migrate(&path).await.expect("a database");
         let writer = open_writer(&path).expect("a writer");
         writer.execute("update counters set epoch = 1", ()).expect("a commit");
-        let log = || std::fs::metadata(log_of(&path.file)).expect("a log").len();
+        let log = || std::fs::metadata(wal_path(&path.file)).expect("a log").len();
         let before = log();
         let readers = open_readers(&path).await.expect("readers");
         let checkpointer = open_checkpointer(&path).expect("a checkpointer");

@@ -1,195 +1,224 @@
-//! Every statement that the writer sends: each states what it assumes of the row that it changes.
+//! What the writer can be asked: a write, and the way back to whoever asked.
 
-pub(in crate::store) mod batch_removal;
-pub(in crate::store) mod batches;
-pub(in crate::store) mod cancel_many;
-mod changes;
-pub(in crate::store) mod clocks;
-pub(in crate::store) mod doomed;
-pub(in crate::store) mod ends;
-mod idempotency;
-pub(in crate::store) mod indexing;
-pub(in crate::store) mod insert;
-pub(in crate::store) mod jobs;
-pub(in crate::store) mod logs;
-mod manual;
-mod outbox;
-mod queues;
-mod redelivery;
-pub(in crate::store) mod removal;
-pub(in crate::store) mod together;
+use std::borrow::Cow;
+use std::fmt::Debug;
 
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension as _, Params, Result, ToSql, params,
-};
+use tokio::sync::oneshot;
 
-use crate::domain::{NewCallback, Ordinal, Timestamp};
-use crate::store::group::Counters;
+use crate::domain::JobId;
+use crate::store::contract::{Error, Failure, Refusal};
+use crate::store::sqlite::slots::Slots;
+use crate::store::sqlite::txn::Txn;
 
-pub(in crate::store) use jobs::Held;
+/// What a row is taken for that brings no value of its own.
+pub const ROW_BYTES: usize = 256;
 
-const BEGIN: &str = "begin immediate";
-const COMMIT: &str = "commit";
-const ROLL_BACK: &str = "rollback";
-const KEEP_COUNTERS: &str =
-    "update counters set ordinal = ?, seq = ?, payload = ? where only_row = 1";
-const KEEP_QUIET: &str = "update counters set quiet = ? where only_row = 1";
+/// What came of a write: what it was to find out, or why it was refused; or why nothing could be written.
+pub type Ran<T> = Result<Result<T, Refusal>, Failure>;
 
-const CLAIM_JOB: &str =
-    "update calls set state = 'running', attempt = attempt + 1, version = version + 1, seq = ?2, epoch = ?3,
-    started_at = max(?4, created_at), deadline_at = null
-where ordinal = ?1 and state = 'pending'
-returning attempt, batch, version";
-const REQUEST_CANCEL: &str =
-    "update calls set version = version + 1, seq = ?2, cancel_requested_at = ?3
-where ordinal = ?1 and state = 'running' and cancel_requested_at is null
-    and not exists (select 1 from ends as e where e.job = ?1)";
-/// A callback reaches only a job that is there.
-const INSERT_CALLBACK: &str = "insert into callbacks (id, job, url, host, sealed, created_at)
-select ?2, j.ordinal, ?3, ?4, ?5, ?6 from calls as j where j.ordinal = ?1";
-const HAS_ALL_CALLBACKS: &str =
-    "select count(*) >= ?2 from (select 1 from callbacks where job = ?1 limit ?2)";
-/// As SQLite counts them.
-pub(in crate::store) const CALLBACKS_MAX: i64 = NewCallback::COUNT_MAX as i64;
-/// The outbox: a row for each callback of a job that is done and has none yet.
-const MAKE_DUE: &str = "insert into deliveries (callback, job, host, state, next_at)
-select c.ordinal, c.job, c.host, 'pending', ?2
-from callbacks as c join ends as e on e.job = c.job
-where c.job = ?1
-order by c.ordinal
-on conflict (callback) do nothing";
-const INSERT_CHUNK: &str = "insert into chunks (payload, number, bytes) values (?, ?, ?)";
-const INSERT_UNLINKED: &str =
-    "insert into unlinked_payloads (payload) values (?) on conflict do nothing";
-const DELETE_UNLINKED: &str = "delete from unlinked_payloads where payload = ?";
-const DELETE_CHUNKS: &str = "delete from chunks where payload = ?";
-
-/// [`Held`], but for how long the statements live: what uses them need not be tied to it.
-trait Hot: std::fmt::Debug {
-    fn insert(&self, arrivals: &[insert::Arrival]) -> Result<()>;
-    fn insert_ends(&self, ends: &[ends::EndOfVersion]) -> Result<()>;
-    fn insert_unfinished(&self, jobs: &[Ordinal]) -> Result<()>;
-    fn leave(&self, values: &[&dyn ToSql]) -> Result<usize>;
+/// When a write runs among those of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It ends what runs, and looks at nothing that another member of its group may have written.
+    End,
+    /// It may look at any row, so what has ended before it is there.
+    Change,
+    /// It brings what nobody has accepted yet. It comes after all others, since slots that become free in its group are its
+    /// own if nobody waited before; and it is refused while there is little room on the disk.
+    Submission,
+    /// It clears away, after all others too.
+    Upkeep,
 }
 
-/// The writer's statements, prepared once for its connection.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Statements<'a> {
-    connection: &'a Connection,
-    hot: &'a dyn Hot,
+/// What becomes of a write that the database has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfRefused {
+    /// Whoever asked hears of it, and may ask again.
+    Answer,
+    /// It is tried again if the reason passes: whoever asked would not ask again.
+    RetryIfItPasses,
+    /// It is tried again.
+    Retry,
 }
 
-impl<'a> Statements<'a> {
-    pub(in crate::store) fn new(connection: &'a Connection, held: &'a Held<'_>) -> Self {
-        Self { connection, hot: held }
+/// One write. The writer runs it in its transaction, and answers after the commit.
+pub trait Write: Debug + Send {
+    /// What whoever asked is told.
+    type Output: Send;
+
+    /// Does it, as a part of the transaction. A refusal has written nothing.
+    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Self::Output>;
+
+    /// About how many bytes it writes.
+    fn bytes(&self) -> usize {
+        ROW_BYTES
     }
 
-    pub(in crate::store) fn connection(self) -> &'a Connection {
-        self.connection
+    /// Its value, if that is so large that it may be written ahead, in pieces.
+    fn large_value(&self) -> Option<Cow<'_, str>> {
+        None
     }
 
-    pub(in crate::store) fn begin(self) -> Result<()> {
-        self.run(BEGIN, ()).map(drop)
+    fn phase(&self) -> Phase {
+        Phase::Change
     }
 
-    /// Durable when this returns.
-    pub(in crate::store) fn commit(self) -> Result<()> {
-        self.run(COMMIT, ()).map(drop)
+    fn if_refused(&self) -> IfRefused {
+        IfRefused::Answer
     }
 
-    /// Takes back what is open; SQLite may have done so by itself.
-    pub(in crate::store) fn roll_back(self) {
-        if self.connection.is_autocommit() {
-            return;
-        }
-        if let Err(error) = self.run(ROLL_BACK, ()) {
-            tracing::error!(%error, "a transaction could not be rolled back");
-        }
+    /// The job of which it brings the outcome.
+    fn job_of_outcome(&self) -> Option<JobId> {
+        None
     }
 
-    /// Keeps the counters that never go back.
-    pub(in crate::store) fn keep(self, counters: Counters) -> Result<()> {
-        let Counters { ordinal, seq, payload, .. } = counters;
-        self.run(KEEP_COUNTERS, params![ordinal, seq, payload]).map(drop)
+    /// What it does where nothing can be written; none if it needs the database.
+    fn run_on_slots(&mut self, _slots: &mut Slots) -> Option<Self::Output> {
+        None
+    }
+}
+
+/// What is called when nothing comes of a write, on the thread that found out: it must not block.
+pub type Failed = Box<dyn FnOnce(Error) + Send>;
+
+/// The way back to whoever asked. The effect is decided while the group is assembled, and told only after its commit.
+pub struct Reply<T> {
+    sender: Option<oneshot::Sender<Result<T, Error>>>,
+    failed: Option<Failed>,
+    effect: Option<Result<T, Refusal>>,
+}
+
+impl<T> Reply<T> {
+    pub fn new(sender: oneshot::Sender<Result<T, Error>>) -> Self {
+        Self { sender: Some(sender), failed: None, effect: None }
     }
 
-    /// Keeps how many commits have changed no job.
-    pub(in crate::store) fn keep_quiet(self, quiet: i64) -> Result<()> {
-        self.run(KEEP_QUIET, [quiet]).map(drop)
+    /// To nobody.
+    pub fn none() -> Self {
+        Self { sender: None, failed: None, effect: None }
     }
 
-    /// The attempt that the claim begins, the job's batch and its version; none if the job does not wait.
-    pub(in crate::store) fn claim_job(
-        self,
-        ordinal: Ordinal,
-        seq: i64,
-        epoch: i64,
-        now: Timestamp,
-    ) -> Result<Option<(u32, Option<Ordinal>, i64)>> {
-        let mut statement = self.prepared(CLAIM_JOB)?;
-        let claimed = |row: &rusqlite::Row<'_>| {
-            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Ordinal), row.get(2)?))
+    /// To whoever waits for something else, and hears only of a failure.
+    pub fn of_failure(failed: Failed) -> Self {
+        Self { failed: Some(failed), ..Self::none() }
+    }
+
+    /// Calls `failed` too, after the answer.
+    pub fn and_failed(self, failed: Failed) -> Self {
+        Self { failed: Some(failed), ..self }
+    }
+
+    fn set(&mut self, effect: Result<T, Refusal>) {
+        self.effect = Some(effect);
+    }
+
+    fn send(self, failure: Option<&Failure>) {
+        let effect = match failure {
+            Some(failure) => Err(Error::Failed(failure.clone())),
+            None => self
+                .effect
+                .map_or(Err(Error::Failed(Failure::Closed)), |it| it.map_err(Error::Refused)),
         };
-        statement.query_row([ordinal.0, seq, epoch, now.0], claimed).optional()
+        let error = self.failed.is_some().then(|| effect.as_ref().err().cloned()).flatten();
+        if let Some(sender) = self.sender {
+            // Whoever asked may be gone; the write stands all the same.
+            drop(sender.send(effect));
+        }
+        if let (Some(failed), Some(error)) = (self.failed, error) {
+            failed(error);
+        }
+    }
+}
+
+/// A write on its way, whatever it is.
+pub trait Pending: Debug + Send {
+    fn phase(&self) -> Phase;
+    fn bytes(&self) -> usize;
+    fn if_refused(&self) -> IfRefused;
+    fn job_of_outcome(&self) -> Option<JobId>;
+
+    /// Its value, if that is larger than so many bytes and not written yet.
+    fn large_value(&self, bytes_max: usize) -> Option<String>;
+
+    /// Its value is written, in that payload.
+    fn is_written_ahead(&mut self, payload: i64);
+
+    /// The payload that holds its value already.
+    fn written_ahead(&self) -> Option<i64>;
+
+    /// Does it, and keeps what is to be answered.
+    fn run(&mut self, txn: &mut Txn<'_>) -> Result<(), Failure>;
+
+    /// The same where nothing can be written; false if it needs the database.
+    fn run_on_slots(&mut self, slots: &mut Slots) -> bool;
+
+    /// Tells whoever asked: what was decided, or that the commit failed.
+    fn answer(self: Box<Self>, failure: Option<&Failure>);
+}
+
+/// A write and whom to answer.
+struct Asked<W: Write> {
+    write: W,
+    reply: Reply<W::Output>,
+    written_ahead: Option<i64>,
+}
+
+/// A write on its way.
+pub fn pending<W: Write + 'static>(write: W, reply: Reply<W::Output>) -> Box<dyn Pending> {
+    Box::new(Asked { write, reply, written_ahead: None })
+}
+
+impl<W: Write> Debug for Asked<W> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.write.fmt(formatter)
+    }
+}
+
+impl<W: Write> Pending for Asked<W> {
+    fn phase(&self) -> Phase {
+        self.write.phase()
     }
 
-    /// Whether the job runs and had not been asked before.
-    pub(in crate::store) fn request_cancel(
-        self,
-        ordinal: Ordinal,
-        seq: i64,
-        now: Timestamp,
-    ) -> Result<bool> {
-        self.run(REQUEST_CANCEL, [ordinal.0, seq, now.0]).map(|rows| rows == 1)
+    fn bytes(&self) -> usize {
+        self.write.bytes()
     }
 
-    pub(in crate::store) fn add_callback(self, job: Ordinal, it: &NewCallback) -> Result<()> {
-        let id = it.id.0.as_bytes();
-        let values = params![job.0, id, it.url, it.host, it.sealed, it.created_at.0];
-        self.run(INSERT_CALLBACK, values).map(drop)
+    fn if_refused(&self) -> IfRefused {
+        self.write.if_refused()
     }
 
-    /// Whether a job has as many callbacks as it may have.
-    pub(in crate::store) fn has_all_callbacks(self, job: Ordinal) -> Result<bool> {
-        self.prepared(HAS_ALL_CALLBACKS)?.query_row(params![job.0, CALLBACKS_MAX], |row| row.get(0))
+    fn job_of_outcome(&self) -> Option<JobId> {
+        self.write.job_of_outcome()
     }
 
-    /// Makes the deliveries of a job due, if it is done; whether there are any.
-    pub(in crate::store) fn make_due(self, job: Ordinal, at: Timestamp) -> Result<bool> {
-        self.run(MAKE_DUE, [job.0, at.0]).map(|rows| rows > 0)
+    fn large_value(&self, bytes_max: usize) -> Option<String> {
+        if self.written_ahead.is_some() {
+            return None;
+        }
+        self.write.large_value().filter(|it| it.len() > bytes_max).map(Cow::into_owned)
     }
 
-    pub(in crate::store) fn insert_chunk(
-        self,
-        payload: i64,
-        number: usize,
-        bytes: &[u8],
-    ) -> Result<()> {
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        self.run(INSERT_CHUNK, params![payload, number, bytes]).map(drop)
+    fn is_written_ahead(&mut self, payload: i64) {
+        self.written_ahead = Some(payload);
     }
 
-    /// Notes that a payload has no owner yet.
-    pub(in crate::store) fn mark_unlinked(self, payload: i64) -> Result<()> {
-        self.run(INSERT_UNLINKED, [payload]).map(drop)
+    fn written_ahead(&self) -> Option<i64> {
+        self.written_ahead
     }
 
-    /// The payload has an owner now.
-    pub(in crate::store) fn link(self, payload: i64) -> Result<()> {
-        self.run(DELETE_UNLINKED, [payload]).map(drop)
+    fn run(&mut self, txn: &mut Txn<'_>) -> Result<(), Failure> {
+        txn.written_ahead = self.written_ahead;
+        self.reply.set(self.write.run(txn)?);
+        Ok(())
     }
 
-    /// Deletes a payload that nobody will own.
-    pub(in crate::store) fn delete_payload(self, payload: i64) -> Result<()> {
-        self.run(DELETE_CHUNKS, [payload])?;
-        self.run(DELETE_UNLINKED, [payload]).map(drop)
+    fn run_on_slots(&mut self, slots: &mut Slots) -> bool {
+        let Some(output) = self.write.run_on_slots(slots) else { return false };
+        self.reply.set(Ok(output));
+        true
     }
 
-    fn run(self, sql: &'static str, values: impl Params) -> Result<usize> {
-        self.prepared(sql)?.execute(values)
-    }
-
-    fn prepared(self, sql: &'static str) -> Result<CachedStatement<'a>> {
-        self.connection.prepare_cached(sql)
+    fn answer(self: Box<Self>, failure: Option<&Failure>) {
+        self.reply.send(failure);
     }
 }

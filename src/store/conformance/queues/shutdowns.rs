@@ -1,6 +1,6 @@
 //! Shutdowns of queues: what still runs, what is cancelled, and who hears of it.
 
-use crate::store::{Cancellation, QueueChange};
+use crate::store::{Cancellation, QueueChange, Refusal};
 
 use super::{
     Error, NOW, Ordinal, Outcome, QueueSettings, SHUT_DOWN, Shelf, State, cancel, example, of,
@@ -54,7 +54,7 @@ async fn e3_a_queue_that_is_shut_down_takes_nothing_and_another_does() {
     let shut = it.ask(SHUT_DOWN).await;
     assert_eq!((shut.queue.shutdown, shut.cancelled, shut.queue.running), (true, 0, 1));
     let refused = it.put(of("default", 2)).await;
-    assert!(matches!(refused, Err(Error::QueueShutdown(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::QueueShutdown(_)))), "{refused:?}");
     assert_eq!(it.number("select count(*) from jobs").await, 1, "nothing was written");
     it.asks("other", workers(1)).await.expect("a new queue");
     it.put(of("other", 3)).await.expect("a job");
@@ -166,7 +166,7 @@ async fn e14_a_queue_that_is_opened_again_runs_what_comes_later_and_cancels_what
     assert_eq!(new.expect("a job").state, State::Running);
     it.ask(CANCEL).await;
     let refused = it.put(submission(example::spec(MANY + 2))).await;
-    assert!(matches!(refused, Err(Error::QueueShutdown(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::QueueShutdown(_)))), "{refused:?}");
     it.until_nothing_waits().await;
     let started = it.number("select count(*) from jobs where attempt > 0").await;
     assert_eq!(started, 1, "of the others none has started");

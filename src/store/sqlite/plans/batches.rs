@@ -2,22 +2,28 @@
 
 use tempfile::TempDir;
 
-use super::{joined, migrate, open_writer, plan, searches, statement};
+use crate::store::sqlite::connection::open_writer;
+use crate::store::sqlite::schema::migrate;
 
-const WRITE: &str = include_str!("../write/batches.rs");
-const READ: &str = include_str!("../../read/batches.rs");
-const REMOVAL: &str = include_str!("../write/batch_removal.rs");
+use super::{joined, plan, searches, statement};
+
+const CANCEL_REST: &str = include_str!("../batches/cancel_rest.rs");
+const CLOSE: &str = include_str!("../batches/close.rs");
+const COUNTS: &str = include_str!("../batches/counts.rs");
+const CREATE: &str = include_str!("../batches/create.rs");
+const PAGES: &str = include_str!("../batches/pages.rs");
+const RETENTION: &str = include_str!("../batches/retention.rs");
 
 #[tokio::test]
 async fn the_counts_of_a_batch_move_by_its_place() {
     let by_place = ["SEARCH batches USING INTEGER PRIMARY KEY (rowid=?)"];
-    searches(WRITE, "update batches set total", &by_place).await;
-    searches(WRITE, "update batches set finished_at", &by_place).await;
-    searches(WRITE, "select on_error = 'cancel'", &by_place).await;
+    searches(COUNTS, "update batches set total", &by_place).await;
+    searches(COUNTS, "update batches set finished_at", &by_place).await;
+    searches(CANCEL_REST, "select on_error = 'cancel'", &by_place).await;
     let by_batch = ["SEARCH c USING INDEX callbacks_batch (batch=?)"];
-    searches(WRITE, "insert into deliveries (callback, batch", &by_batch).await;
+    searches(COUNTS, "insert into deliveries (callback, batch", &by_batch).await;
     let last_run = ["SEARCH batch_runs USING PRIMARY KEY (batch=? AND index_from=?)"];
-    searches(WRITE, "update batch_runs set count", &last_run).await;
+    searches(CREATE, "update batch_runs set count", &last_run).await;
 }
 
 #[tokio::test]
@@ -28,7 +34,7 @@ async fn g20_the_end_of_a_batch_looks_through_no_table_of_jobs() {
     let connection = open_writer(&path).expect("a connection");
     let jobs = "select rootpage from sqlite_schema where name = 'calls'";
     let jobs: i64 = connection.query_row(jobs, (), |row| row.get(0)).expect("a table");
-    let explain = format!("explain {}", statement(REMOVAL, "delete from batches"));
+    let explain = format!("explain {}", statement(RETENTION, "delete from batches"));
     let mut explain = connection.prepare(&explain).expect("a statement");
     let steps = explain.raw_query().mapped(|row| Ok((row.get("opcode")?, row.get("p2")?)));
     let steps: Vec<(String, i64)> = steps.map(|step| step.expect("a step")).collect();
@@ -39,7 +45,7 @@ async fn g20_the_end_of_a_batch_looks_through_no_table_of_jobs() {
 #[tokio::test]
 async fn e5_the_jobs_of_a_batch_are_found_in_either_order_without_those_of_others() {
     let in_order = plan(statement(
-        READ,
+        PAGES,
         "select j.id, j.ordinal, j.state, j.finished_seq, j.batch_index\nfrom batch_runs",
     ))
     .await;
@@ -54,7 +60,7 @@ async fn e5_the_jobs_of_a_batch_are_found_in_either_order_without_those_of_other
     assert!(!in_order.iter().any(|line| line.contains("TEMP B-TREE")), "{in_order:#?}");
     let completed =
         "select j.id, j.ordinal, j.state, j.finished_seq, j.batch_index\nfrom batch_ends";
-    let completed = plan(statement(READ, completed)).await;
+    let completed = plan(statement(PAGES, completed)).await;
     let steps = [
         "SEARCH e USING PRIMARY KEY (batch=? AND seq>?)",
         "SCALAR SUBQUERY 1",
@@ -68,13 +74,15 @@ async fn e5_the_jobs_of_a_batch_are_found_in_either_order_without_those_of_other
 
 #[tokio::test]
 async fn g20_a_batch_that_is_over_is_found_by_its_age_and_its_jobs_in_their_runs() {
-    let pieces =
-        ["(exists (select 1 from deliveries as d where d.batch", ") order by b.expires_at limit 1"];
-    let over = joined(REMOVAL, "select b.ordinal, b.id, b.going", &pieces);
+    let over = joined(&[
+        (RETENTION, "select b.ordinal, b.id, b.going"),
+        (RETENTION, "(exists (select 1 from deliveries as d where d.batch"),
+        (RETENTION, ") order by b.expires_at limit 1"),
+    ]);
     let over = plan(&over).await;
     assert!(over[0].starts_with("SEARCH b USING INDEX batches_expiry (expires_at<?)"), "{over:#?}");
     let unfinished =
-        plan(statement(WRITE, "select ordinal from batches where finished_at is null and closed"))
+        plan(statement(CLOSE, "select ordinal from batches where finished_at is null and closed"))
             .await;
     assert!(unfinished[0].contains("INDEX batches_unfinished"), "{unfinished:#?}");
 }

@@ -1,0 +1,4 @@
+//! The order of all changes.
+
+pub mod append;
+pub mod read;

@@ -1,0 +1,4 @@
+//! The logs of jobs.
+
+pub mod keep;
+pub mod read;

@@ -1,0 +1,4 @@
+//! Values that are too large for a row.
+
+pub mod chunks;
+pub mod stored;
