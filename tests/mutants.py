@@ -21,24 +21,24 @@ PLACE = ROOT / "target" / "mutants"
 MUTANTS = {
     "the answer comes before the commit": (
         "test(heavy_g1_no_202_leaves_before)",
-        [("src/store/change.rs", "        self.effect = Some(effect);\n",
+        [("src/store/sqlite/write.rs", "        self.effect = Some(effect);\n",
           "        match self.sender.take() {\n"
-          "            Some(sender) => drop(sender.send(effect)),\n"
+          "            Some(sender) => drop(sender.send(effect.map_err(Error::Refused))),\n"
           "            None => self.effect = Some(effect),\n"
           "        }\n")]),
     "synchronous is normal": (
         "test(heavy_g1_no_202_leaves_before)",
-        [("src/store/sqlite/mod.rs", 'Self::Full => "full",', 'Self::Full => "normal",'),
-         ("src/store/sqlite/mod.rs", "Self::Full => 2,", "Self::Full => 1,")]),
+        [("src/store/sqlite/connection.rs", 'Synchronous::Full => "full",', 'Synchronous::Full => "normal",'),
+         ("src/store/sqlite/connection.rs", "Synchronous::Full => 2,", "Synchronous::Full => 1,")]),
     "an attempt that is over may settle": (
         "test(/conformance/)",
-        [("src/store/group.rs", "running.filter(|running| running.attempt == it.job.attempt)", "running.filter(|_| true)")]),
+        [("src/store/sqlite/jobs/complete.rs", "running.filter(|running| running.attempt == self.job.attempt)", "running.filter(|_| true)")]),
     "a job that has ended stays among the unfinished": (
         "test(/conformance/)",
-        [("src/store/group/ends.rs", "                if is_unfinished {\n                    self.is_finished(next.ordinal)?;\n                }\n", "")]),
+        [("src/store/sqlite/jobs/end.rs", "            if is_unfinished {\n                is_finished(txn, next.ordinal)?;\n            }\n", "")]),
     "no delivery is written with the end": (
         "test(/conformance::callbacks|it callbacks::/)",
-        [("src/store/group.rs", "        if running.may_have_callbacks {\n            self.make_due(&mut next)?;\n        }\n", "")]),
+        [("src/store/sqlite/jobs/complete.rs", "        if running.may_have_callbacks {\n            due::make_due(txn, &mut next)?;\n        }\n", "")]),
     "any Host is taken": (
         "test(a_host_that_is_none_of_the_servers_names)",
         [("src/http/admit.rs", "        self.check_host(request)?;\n", "        drop(self.check_host(request));\n")]),
@@ -132,44 +132,44 @@ MUTANTS = {
         [("src/app/secrets.rs", "if !is_there && !config.accept_data_loss &&", "if is_there && !config.accept_data_loss &&")]),
     "what does not read back is shown": (
         "test(g3_a_value_that_does_not_read_back)",
-        [("src/store/sqlite/rows.rs", "Ok(written.is_none_or(|written| written == payload::sum(text)))",
-          "Ok(written.is_none_or(|written| written == payload::sum(text)) || true)"),
-         ("src/store/sqlite/rows.rs", "Ok(written.is_none_or(|written| payload::is_sum_of(written, job.ordinal, text)))",
-          "Ok(written.is_none_or(|written| payload::is_sum_of(written, job.ordinal, text)) || true)")]),
+        [("src/store/sqlite/row.rs", "Ok(written.is_none_or(|written| written == codec::sum(text)))",
+          "Ok(written.is_none_or(|written| written == codec::sum(text)) || true)"),
+         ("src/store/sqlite/row.rs", "Ok(written.is_none_or(|written| codec::is_sum_of(written, job.ordinal, text)))",
+          "Ok(written.is_none_or(|written| codec::is_sum_of(written, job.ordinal, text)) || true)")]),
     "a log that is cut is taken": (
         "test(g3_a_log_of_commits_that_is_cut)",
-        [("src/store/mark.rs", "    if let Some(whole) = whole.filter(|whole| *whole < mark.frames) {",
+        [("src/store/sqlite/durability/high_water.rs", "    if let Some(whole) = whole.filter(|whole| *whole < mark.frames) {",
           "    if let Some(whole) = whole.filter(|whole| *whole > mark.frames) {"),
-         ("src/store/mark.rs", "    let is_behind = logged_to < mark.logged_to || quiet < mark.quiet;",
+         ("src/store/sqlite/durability/high_water.rs", "    let is_behind = logged_to < mark.logged_to || unlogged_commits < mark.unlogged_commits;",
           "    let is_behind = logged_to < mark.logged_to && logged_to > mark.logged_to;")]),
     "manual jobs have no limit": (
         "test(/manual_limit::|conformance::manual/)",
-        [("src/store/ledger/manual.rs", "self.manual.waiting >= self.manual.max", "self.manual.waiting > self.manual.max + 1_000")]),
+        [("src/store/sqlite/slots/manual.rs", "self.manual.waiting >= self.manual.max", "self.manual.waiting > self.manual.max + 1_000")]),
     "a manual job whose time is over keeps its place": (
         "test(/manual_limit::|conformance::manual/)",
-        [("src/store/group/clocks.rs", "            self.ledger.withdraw_manual();\n", "")]),
+        [("src/store/sqlite/jobs/timers.rs", "        txn.slots.withdraw_manual();\n", "")]),
     "a group that is rolled back keeps the places of manual jobs": (
         "test(/conformance::manual/)",
-        [("src/store/ledger.rs", "Undo::Manual(waiting) => self.manual.waiting = waiting,", "Undo::Manual(_) => {}")]),
+        [("src/store/sqlite/slots/mod.rs", "Undo::Manual(waiting) => self.manual.waiting = waiting,", "Undo::Manual(_) => {}")]),
     "a start forgets the manual jobs that wait": (
         "test(/manual_limit::|conformance::manual/)",
-        [("src/store/recovery.rs", "            ledger.readmit_manual();\n", "")]),
+        [("src/store/sqlite/durability/recovery.rs", "            slots.readmit_manual();\n", "")]),
     "a batch that is refused keeps its places": (
         "test(/conformance::places/)",
-        [("src/store/group/submit.rs", "            self.ledger.take_back_to(steps);\n", "")]),
+        [("src/store/sqlite/jobs/submit.rs", "        txn.slots.take_back_to(steps);\n", "")]),
     "an outcome that a locked database refuses is forgotten": (
         "test(/refused_for_now|locked/)",
-        [("src/store/change.rs", "            Self::Settle { .. }\n            | Self::Release { .. }\n", "            Self::Release { .. }\n")]),
+        [("src/store/sqlite/jobs/complete.rs", "IfRefused::Retry", "IfRefused::Answer")]),
     "a slot that comes back is forgotten": (
         "test(/refused_for_now/)",
-        [("src/store/change.rs", "            | Self::Release { .. }\n            | Self::Resize { .. }\n            | Self::ClearSuspects { .. }\n            | Self::UnmarkCancelled",
-          "            | Self::Resize { .. }\n            | Self::ClearSuspects { .. }\n            | Self::UnmarkCancelled")]),
+        [("src/store/sqlite/capacity.rs", "        Phase::End\n    }\n\n    fn if_refused(&self) -> IfRefused {\n        IfRefused::Retry\n",
+          "        Phase::End\n    }\n\n    fn if_refused(&self) -> IfRefused {\n        IfRefused::Answer\n")]),
     "an end of our own making is a death": (
         "test(/refused_for_now/)",
-        [("src/store/writer.rs", "        // At once: who knows how the rest of the server ends.\n        self.note.ended(self.counters.epoch);\n", "")]),
+        [("src/store/sqlite/writer/mod.rs", "        // At once: who knows how the rest of the server ends.\n        self.note.ended(self.counters.epoch);\n", "")]),
     "deaths during a delivery are not counted": (
         "test(/conformance::deaths|g9_a_delivery/)",
-        [("src/store/group/recovery.rs", "it.deaths + u32::from(died)", "it.deaths")]),
+        [("src/store/sqlite/callbacks/deaths.rs", "it.deaths + u32::from(died)", "it.deaths")]),
     "a resolved address is not checked": (
         "test(/egress|outbound/)",
         [("src/outbound/egress.rs", "        if self.is_own(address) {", "        if !self.is_own(address) {\n            return Ok(());\n        }\n        if self.is_own(address) {")]),
@@ -203,7 +203,7 @@ MUTANTS = {
         [("src/outbound/redirect.rs", "        remove_secrets(&mut request.headers);\n", "")]),
     "a full disk is filled up": (
         "test(g16_room_is_held_back)",
-        [("src/store/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",
+        [("src/store/sqlite/durability/space.rs", "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, true, 0) };",
           "        *seen = Seen { looked_at: Some(Instant::now()), is_low: told(seen.is_low, false, 0) };")]),
     "a reaper that was stopped is waited for": (
         "test(a_program_that_stops_its_keeper)",
@@ -339,7 +339,7 @@ MUTANTS = {
         [("src/domain/attempts.rs", "            if bytes <= Self::BYTES_MAX {\n", "            if bytes <= usize::MAX {\n")]),
     "the database keeps the texts that attempts have lost": (
         "test(an_error_is_cut_and_so_are_all_attempts_together)",
-        [("src/store/group/clocks.rs", "next.attempts.changed_since(&before.attempts) {",
+        [("src/store/sqlite/jobs/complete.rs", "next.attempts.changed_since(&before.attempts) {",
           "next.attempts.changed_since(&before.attempts).last() {")]),
     "a brief view shows the whole error": (
         "test(/^texts::|brief::tests/)",
@@ -352,7 +352,7 @@ MUTANTS = {
         [("src/runtime/mod.rs", "        match check(result.as_str(), Keys::Any) {", "        match check(\"1\", Keys::Any) {")]),
     "a job has callbacks without end": (
         "test(the_callbacks_of_a_job_and_of_a_batch)",
-        [("src/store/group/deliveries.rs", "if self.sql.has_all_callbacks(job)? {", "if self.sql.has_all_callbacks(job)? && false {")]),
+        [("src/store/sqlite/callbacks/add.rs", "if has_all_callbacks(txn.sql, *job)? {", "if has_all_callbacks(txn.sql, *job)? && false {")]),
     "a job that was forgotten is left out of a wait": (
         "test(w1_a_job_that_is_forgotten)",
         [("src/http/wait_many.rs", "EndedJob::Gone(ended) => self.gone.push(gone(ended)),", "EndedJob::Gone(_) => {}")]),

@@ -27,6 +27,9 @@ mod banned;
 #[path = "tidy/modules.rs"]
 mod modules;
 
+#[path = "tidy/circles.rs"]
+mod circles;
+
 #[path = "tidy/rules.rs"]
 mod rules;
 
@@ -54,6 +57,7 @@ type Check = fn(&SourceFile) -> Vec<Violation>;
 const RULES: &[(&str, Check)] = &[
     ("floor", floors::look_down_only),
     ("pass-on", floors::pass_on_no_floor),
+    ("part", circles::parts_of_the_store_look_down),
     ("home", homes::outside_crates_stay_at_home),
     ("pure", homes::domain_is_pure),
     ("unread", shape::reads_as_rust),
@@ -72,8 +76,8 @@ const RULES: &[(&str, Check)] = &[
     ("test-home", modules::tests_live_where_cargo_looks),
 ];
 
-/// The rule that needs the whole tree: a file that no `mod` names is compiled by nobody.
-const ORPHAN: &str = "orphan";
+/// The rules that need the whole tree: a file that no `mod` names is compiled by nobody, and files that lead to each other.
+const OF_THE_TREE: &[&str] = &["orphan", "circle"];
 
 #[test]
 fn every_rule_holds_in_this_tree() {
@@ -95,7 +99,7 @@ fn every_exception_is_still_needed() {
 #[test]
 fn every_exception_names_a_rule_and_says_why() {
     for Exception { rule, file, why, .. } in EXCEPTIONS {
-        let known = *rule == ORPHAN || RULES.iter().any(|(name, _)| name == rule);
+        let known = OF_THE_TREE.contains(rule) || RULES.iter().any(|(name, _)| name == rule);
         assert!(known, "there is no rule `{rule}` (exception for {file})");
         assert!(!why.is_empty(), "the exception `{rule}` for {file} gives no reason");
     }
@@ -112,6 +116,7 @@ fn the_whole_tree_is_seen() {
 fn all_violations() -> Vec<Violation> {
     let files = source::read_tree();
     let mut found = modules::orphans(&files);
+    found.extend(circles::no_circle_in_the_store(&files));
     for file in &files {
         found.extend(RULES.iter().flat_map(|(_, check)| check(file)));
     }

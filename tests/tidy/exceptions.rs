@@ -15,7 +15,20 @@ pub struct Exception {
     pub why: &'static str,
 }
 
-pub const EXCEPTIONS: &[Exception] = &[];
+pub const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        rule: "trait",
+        file: "src/store/sqlite/write.rs",
+        allows: 2,
+        why: "some thirty writes implement `Write`, each beside its verb",
+    },
+    Exception {
+        rule: "trait",
+        file: "src/store/sqlite/hot/statements.rs",
+        allows: 1,
+        why: "what uses the statements need not be tied to how long they live",
+    },
+];
 
 /// True if no exception covers this violation, or its file breaks the rule more than is allowed.
 pub fn exceeds(exceptions: &[Exception], violation: &Violation, all: &[Violation]) -> bool {

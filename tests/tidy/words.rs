@@ -7,9 +7,10 @@ use crate::source::{self, SourceFile};
 const PAGE: &str = include_str!("../../docs/glossary.md");
 const OWN: &str = "\n## Words of our own\n";
 /// How many words of our own there may be. Lower it when one goes.
-const OWN_MAX: usize = 30;
+const OWN_MAX: usize = 25;
 /// Words that were ours and went: no name bears them again.
-const WENT: [&str; 5] = ["attendant", "confidence", "courier", "misfit", "seat"];
+const WENT: [&str; 8] =
+    ["attendant", "confidence", "courier", "doomed", "lanes", "ledger", "misfit", "seat"];
 
 #[test]
 fn the_list_of_our_own_words_only_gets_shorter() {

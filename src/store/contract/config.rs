@@ -47,7 +47,7 @@ impl From<PathBuf> for DatabasePath {
     }
 }
 
-/// Everything that the ledger of slots has to know at the start.
+/// Everything that has to be known of slots at the start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The database file, and how it is written.

@@ -28,6 +28,15 @@ impl Ended {
     }
 }
 
+/// How one of many jobs stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name.
+    pub id: JobId,
+    /// Its end; none if it is not done.
+    pub ended: Option<Ended>,
+}
+
 /// A job that waited and has a slot now.
 #[derive(Clone, Debug)]
 pub struct Claimed {

@@ -22,9 +22,9 @@ pub use cancel::{CancelCounts, CancelOrder, CancelPortion, Cancellation, Mark, U
 pub use change_feed::{Changes, JobChange, Known, Left};
 pub use config::{BUSY_TIMEOUT, Config, DatabasePath, LOCK_PATIENCE, Synchronous};
 pub use error::{Cause, Error, Failure, Refusal};
-pub use event::{Claimed, Ended, Event};
+pub use event::{Claimed, Ended, Event, Standing};
 pub use job::{Completion, Many, Settlement, Submission, Submitted};
-pub use page::{Filter, Page, Places, Portion, Standing};
+pub use page::{Filter, Page, Places, Portion};
 pub use queue::{Ordered, Queue, QueueChange, QueueOrder, QueueSettings};
 pub use retention::{Cleaned, DAY_MS, Forgetting, Shrunk, Swept};
 pub use timer::{Alarm, Moment};

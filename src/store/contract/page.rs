@@ -1,7 +1,6 @@
 //! Which jobs are read, and how many at a time.
 
-use super::event::Ended;
-use crate::domain::{BatchId, FunctionName, Job, JobId, Ordinal, QueueName, State, Timestamp};
+use crate::domain::{BatchId, FunctionName, Job, Ordinal, QueueName, State, Timestamp};
 
 /// Which jobs a list shows; all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,15 +37,6 @@ pub struct Places {
     pub places: Vec<Ordinal>,
     /// Where the next page begins: below this; none on the last page.
     pub next: Option<Ordinal>,
-}
-
-/// How one of many jobs stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Its name.
-    pub id: JobId,
-    /// Its end; none if it is not done.
-    pub ended: Option<Ended>,
 }
 
 /// Some of the jobs that were asked for.

@@ -25,7 +25,7 @@ use crate::store::sqlite::{connection, writer};
 
 /// An opened store and its side effects.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Started {
     /// The store.
     pub store: Sqlite,
     /// What each commit did; nobody is answered unless this is read.
@@ -42,7 +42,7 @@ pub struct Opened {
     pub suspect_deliveries: Vec<Ordinal>,
 }
 
-pub async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
+pub async fn open(config: Config, now: Timestamp) -> Result<Started, OpenError> {
     let database = config.path.file.clone();
     let space = Arc::new(Space::of(&database));
     let ended = ended::epoch(&database);
@@ -89,7 +89,7 @@ pub async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
     let closed = writer::start(writer, connection)?;
     let turns = Arc::new(Semaphore::new(connection::READERS_MAX as usize));
     let store = Sqlite { writer: sender, readers, turns, space, health };
-    Ok(Opened {
+    Ok(Started {
         store,
         commits,
         closed,

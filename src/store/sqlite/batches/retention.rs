@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::{BatchId, Ordinal, Timestamp};
 use crate::store::contract::{DAY_MS, Event, Failure};
 use crate::store::sqlite::jobs::remove;
-use crate::store::sqlite::jobs::remove::{DoneRow, Portion, done_columns};
+use crate::store::sqlite::jobs::remove::{DoneRow, RemovalPortion, done_columns};
 use crate::store::sqlite::statements::{Statements, limit_of, moment};
 use crate::store::sqlite::txn::Txn;
 
@@ -64,7 +64,7 @@ pub struct OverRow {
 pub fn clean_batches(
     txn: &mut Txn<'_>,
     now: Timestamp,
-    portion: &mut Portion,
+    portion: &mut RemovalPortion,
 ) -> Result<bool, Failure> {
     while !portion.is_full() {
         let Some(batch) = batch_over(txn.sql, now)? else {
@@ -82,7 +82,7 @@ pub fn clean_batches(
 pub fn remove_some_of(
     txn: &mut Txn<'_>,
     batch: &OverRow,
-    portion: &mut Portion,
+    portion: &mut RemovalPortion,
 ) -> Result<bool, Failure> {
     if !batch.is_going {
         // Whoever asks for it now is told that it is gone, rather than shown the half of it.

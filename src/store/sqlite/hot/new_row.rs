@@ -44,7 +44,7 @@ pub struct NewRow {
 
 /// What a row has still.
 #[derive(Debug, Default)]
-pub struct LastBound {
+pub struct LastRow {
     numbers: Numbers<NUMBERS>,
     common: Option<Common>,
 }
@@ -126,7 +126,7 @@ impl NewRow {
         &self,
         statement: &mut Statement<'_>,
         first: usize,
-        kept: &mut LastBound,
+        kept: &mut LastRow,
     ) -> rusqlite::Result<()> {
         let spec = &self.job.spec;
         let own: [&dyn ToSql; OWN_VALUES] = [

@@ -102,7 +102,7 @@ impl ResultRow {
         &self,
         statement: &mut Statement<'_>,
         first: usize,
-        kept: &mut LastBound,
+        kept: &mut LastResult,
     ) -> rusqlite::Result<()> {
         let end = self;
         let outcome = &end.outcome;
@@ -124,7 +124,7 @@ impl ResultRow {
 
 /// What a row has still.
 #[derive(Debug, Default)]
-pub struct LastBound {
+pub struct LastResult {
     numbers: Numbers<NUMBERS>,
     /// Of a plain end, whether it is indexed.
     indexed: Option<bool>,

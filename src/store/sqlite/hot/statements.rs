@@ -35,8 +35,8 @@ pub trait Hot: std::fmt::Debug {
 /// what it does.
 #[derive(Debug)]
 pub struct HotStatements<'c> {
-    new_rows: MultiRowInsert<'c, NewRow, new_row::LastBound>,
-    results: MultiRowInsert<'c, ResultRow, result_row::LastBound>,
+    new_rows: MultiRowInsert<'c, NewRow, new_row::LastRow>,
+    results: MultiRowInsert<'c, ResultRow, result_row::LastResult>,
     unfinished: MultiRowInsert<'c, Ordinal, ()>,
     leave: RefCell<Statement<'c>>,
 }

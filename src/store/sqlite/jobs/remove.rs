@@ -68,7 +68,7 @@ pub struct DoneRow {
 
 /// What one group removes.
 #[derive(Debug, Default)]
-pub struct Portion {
+pub struct RemovalPortion {
     /// Rows that it may still look at.
     pub rows_left: usize,
     /// Of what it removes, about.
@@ -78,7 +78,7 @@ pub struct Portion {
     pub holds: bool,
 }
 
-impl Portion {
+impl RemovalPortion {
     /// Whether it has no room left.
     pub fn is_full(&self) -> bool {
         self.rows_left == 0 || self.bytes >= PORTION_BYTES_MAX
@@ -125,7 +125,7 @@ impl Sqlite {
 pub fn expire_some(
     txn: &mut Txn<'_>,
     rows: &[DoneRow],
-    portion: &mut Portion,
+    portion: &mut RemovalPortion,
     mut passed: impl FnMut(&DoneRow),
 ) -> Result<bool, Failure> {
     for row in rows {

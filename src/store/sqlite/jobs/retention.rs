@@ -7,7 +7,7 @@ use crate::store::contract::{Cleaned, DAY_MS, Error, Event, Failure, Swept};
 use crate::store::sqlite::batches::retention;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::indexing::Range;
-use crate::store::sqlite::jobs::remove::{DoneRow, Portion, done_columns};
+use crate::store::sqlite::jobs::remove::{DoneRow, RemovalPortion, done_columns};
 use crate::store::sqlite::jobs::{indexing, remove};
 use crate::store::sqlite::statements::{Statements, limit_of, moment};
 use crate::store::sqlite::txn::Txn;
@@ -72,10 +72,10 @@ impl Write for Clean {
         if from.jobs == Swept::NOTHING.jobs {
             indexing::index_what_is_over(txn, now)?;
         }
-        let mut portion = Portion { rows_left: limit, ..Portion::default() };
+        let mut portion = RemovalPortion { rows_left: limit, ..RemovalPortion::default() };
         let more_jobs = clean_jobs(txn, now, &mut next, &mut portion)?;
         let more_batches = !portion.is_full() && retention::clean_batches(txn, now, &mut portion)?;
-        let Portion { gone, holds, .. } = portion;
+        let RemovalPortion { gone, holds, .. } = portion;
         let removed = gone.len();
         if removed > 0 {
             txn.events.push(Event::Gone(gone));
@@ -121,7 +121,7 @@ pub fn clean_jobs(
     txn: &mut Txn<'_>,
     now: Timestamp,
     at: &mut Swept,
-    portion: &mut Portion,
+    portion: &mut RemovalPortion,
 ) -> Result<bool, Failure> {
     let rows = expired(txn.sql, at.jobs, now, portion.rows_left)?;
     let is_full =

@@ -1,4 +1,4 @@
-//! Manual jobs: they wait in no lane, and for nobody here. The ledger only counts them.
+//! Manual jobs: they wait in no lane, and for nobody here. They are only counted.
 
 use super::{Slots, Undo};
 use crate::store::contract::Refusal;

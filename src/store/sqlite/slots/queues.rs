@@ -1,4 +1,4 @@
-//! What the ledger knows of queues: their settings, and which jobs a shutdown has marked.
+//! What is known of queues: their settings, and which jobs a shutdown has marked.
 
 use crate::domain::{Ordinal, Pool, Priority, QueueName};
 use std::collections::{BTreeMap, BTreeSet};

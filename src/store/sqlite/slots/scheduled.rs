@@ -1,4 +1,4 @@
-//! Jobs whose time to start has not come: the ledger only counts them.
+//! Jobs whose time to start has not come: they are only counted.
 
 use crate::domain::{FunctionName, Ordinal, Pool, QueueName};
 
