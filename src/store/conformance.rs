@@ -15,6 +15,7 @@ mod indexing;
 mod logs;
 mod manual;
 mod model;
+mod order;
 mod outbox;
 mod pages;
 mod places;
@@ -166,6 +167,14 @@ impl Shelf {
     /// One number of the database.
     async fn number(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(self.readers()).await.expect("a number")
+    }
+
+    /// Waits until the writer has taken all that was sent.
+    async fn until_taken(&self) {
+        let Store::Sqlite(it) = &self.store;
+        while it.writer.capacity() < it.writer.max_capacity() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The connections of its readers.

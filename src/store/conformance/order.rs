@@ -1,0 +1,44 @@
+//! The order within a group: what looks at an end finds it, and what is submitted comes last.
+
+use tokio::task::JoinHandle;
+
+use crate::store::{Error, Forgetting};
+
+use super::refused_for_now::Lock;
+use super::{NOW, Pool, Shelf, State, example, returned, submission};
+
+/// Another process has the database, and the writer waits for it with a group: what is sent now is the next one.
+async fn held(it: &Shelf) -> (Lock, JoinHandle<Result<(), Error>>) {
+    let (lock, store) = (Lock::take(it), it.store.clone());
+    let first = tokio::spawn(async move { store.resize(Pool::Tasks, 1_000, NOW).await });
+    it.until_taken().await;
+    (lock, first)
+}
+
+#[tokio::test]
+async fn e2_what_is_submitted_takes_the_slot_that_its_group_gives_back_after_it() {
+    let mut it = Shelf::of_workers(1).await;
+    let runs = it.submit(1).await;
+    it.told();
+    let (lock, first) = held(&it).await;
+    let next = it.put(submission(example::spec(2)));
+    let (next, settled, ()) =
+        tokio::join!(biased; next, it.settle(&runs, returned()), async { lock.let_go() });
+    first.await.expect("no panic").expect("slots");
+    settled.expect("a running job");
+    assert_eq!(next.expect("a job").state, State::Running, "it came first, and runs at once");
+    assert_eq!(it.told(), ["changed 1 succeeded", "started 2"]);
+}
+
+#[tokio::test]
+async fn what_looks_at_a_job_finds_the_end_that_its_group_has_brought() {
+    let it = Shelf::of_workers(1).await;
+    let runs = it.submit(1).await;
+    let (lock, first) = held(&it).await;
+    let forget = it.store.forget(runs.spec.id, NOW);
+    let (settled, forgotten, ()) =
+        tokio::join!(biased; it.settle(&runs, returned()), forget, async { lock.let_go() });
+    first.await.expect("no panic").expect("slots");
+    settled.expect("a running job");
+    assert_eq!(forgotten.expect("an answer"), Forgetting::Forgotten);
+}
