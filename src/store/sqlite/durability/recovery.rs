@@ -73,8 +73,8 @@ pub async fn recover(
         has_culprit: false,
         suspect_deliveries: Vec::new(),
     };
-    found.commit(connection, (slots, now), |txn| indexing::index_what_is_left(txn))?;
-    while found.commit(connection, (slots, now), |txn| close::close_left_open(txn))? > 0 {}
+    found.commit(connection, (slots, now), indexing::index_what_is_left)?;
+    while found.commit(connection, (slots, now), close::close_left_open)? > 0 {}
     let (blamed, interrupted): (Vec<_>, Vec<_>) =
         running(connection)?.into_iter().partition(|(_, epoch)| Some(*epoch) != ended);
     let begun =
@@ -101,7 +101,7 @@ pub async fn recover(
     if !found.has_culprit {
         found.suspect_deliveries = begun.suspects;
     }
-    found.commit(connection, (slots, now), |txn| cancel_rest::mark_cancelling(txn))?;
+    found.commit(connection, (slots, now), cancel_rest::mark_cancelling)?;
     Ok(found)
 }
 
