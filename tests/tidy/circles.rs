@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    CIRCLE,
     paths::named,
     source::{SourceFile, Violation},
 };
@@ -30,7 +31,7 @@ pub fn no_circle_in_the_store(files: &[SourceFile]) -> Vec<Violation> {
         for (to, (file, line)) in named {
             if leads(&arrows, to, from) {
                 let text = format!("{to} leads back to {from}; move what both need below both");
-                found.push(file.violation("circle", *line, text));
+                found.push(file.violation(CIRCLE, *line, text));
             }
         }
     }
