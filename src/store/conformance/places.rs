@@ -1,5 +1,5 @@
 //! One decision about each job that comes: it starts, waits, or is refused. Whatever else stands or happens, no request makes
-//! ledger and database disagree, and a batch is there whole or not at all.
+//! slots and database disagree, and a batch is there whole or not at all.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -14,6 +14,7 @@ use super::{
     settlement, submission,
 };
 use crate::domain::{BatchId, OnError, Options, RunAt};
+use crate::store::Error::Refused;
 use crate::store::{
     CancelPortion, Filter, Many, Mark, Moment, NewBatch, QueueChange, QueueOrder, Refusal, Swept,
     fsck,
@@ -44,7 +45,7 @@ async fn g9_a_batch_that_comes_while_one_runs_alone_waits_or_is_refused_as_a_who
     let it = with_one_alone().await;
     let refused = it.store.submit_batch(calls(4)).await;
     assert!(
-        matches!(refused, Err(Error::Refused(Refusal::QueueFull { max_pending: 3, .. }))),
+        matches!(refused, Err(Refused(Refusal::QueueFull { max_pending: 3, .. }))),
         "{refused:?}"
     );
     let left = "select (select count(*) from batches) + (select count(*) from jobs)";
@@ -52,7 +53,7 @@ async fn g9_a_batch_that_comes_while_one_runs_alone_waits_or_is_refused_as_a_who
     let taken = it.store.submit_batch(calls(3)).await.expect("as many as may wait");
     assert_eq!((taken.counts.pending(), taken.counts.running), (3, 0));
     let one_more = it.put(submission(example::spec(2))).await;
-    assert!(matches!(one_more, Err(Error::Refused(Refusal::QueueFull { .. }))), "{one_more:?}");
+    assert!(matches!(one_more, Err(Refused(Refusal::QueueFull { .. }))), "{one_more:?}");
 }
 
 #[tokio::test]
@@ -65,7 +66,7 @@ async fn g9_what_is_to_start_later_leaves_no_room_beside_one_that_runs_alone() {
     }
     let one_more = it.put(submission(example::spec(5))).await;
     assert!(
-        matches!(one_more, Err(Error::Refused(Refusal::QueueFull { .. }))),
+        matches!(one_more, Err(Refused(Refusal::QueueFull { .. }))),
         "it would not start: {one_more:?}"
     );
 }
@@ -212,10 +213,12 @@ impl Asked {
         };
         let is_refusal = matches!(
             error,
-            Error::Refused(Refusal::QueueFull { .. })
-                | Error::Refused(Refusal::QueueShutdown(_))
-                | Error::Refused(Refusal::Superseded)
-                | Error::Refused(Refusal::BatchClosed)
+            Refused(
+                Refusal::QueueFull { .. }
+                    | Refusal::QueueShutdown(_)
+                    | Refusal::Superseded
+                    | Refusal::BatchClosed
+            )
         );
         assert!(is_refusal, "{error:?}");
         None
