@@ -211,16 +211,10 @@ impl Asked {
             Ok(done) => return Some(done),
             Err(error) => error,
         };
-        let is_refusal = matches!(
-            error,
-            Refused(
-                Refusal::QueueFull { .. }
-                    | Refusal::QueueShutdown(_)
-                    | Refusal::Superseded
-                    | Refusal::BatchClosed
-            )
-        );
-        assert!(is_refusal, "{error:?}");
+        let Refused(refusal) = &error else { panic!("{error:?}") };
+        let is_expected = |it: &_| matches!(it, Refusal::QueueFull { .. } | Refusal::BatchClosed);
+        let is_over = matches!(refusal, Refusal::QueueShutdown(_) | Refusal::Superseded);
+        assert!(is_expected(refusal) || is_over, "{error:?}");
         None
     }
 
