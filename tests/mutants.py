@@ -117,10 +117,10 @@ MUTANTS = {
         [("src/runtime/worker/session.rs", "if begins_answer(lines.head(), id)", "if begins_answer(lines.head(), id) && false")]),
     "a start does not wait for a lock": (
         "test(/locked::g6_/)",
-        [("src/store/patience.rs", "        if !error.is_lock() {", "        if !error.is_lock() || within.as_secs() > 0 {")]),
+        [("src/store/sqlite/durability/patience.rs", "        if !error.is_lock() {", "        if !error.is_lock() || within.as_secs() > 0 {")]),
     "fsck reads less than a start": (
         "test(fsck_finds_whatever_no_server_starts_on)",
-        [("src/store/fsck.rs", "    match start_reads(database) {", "    drop(start_reads(database));\n    match Ok(()) {")]),
+        [("src/store/sqlite/durability/fsck.rs", "    match start_reads(database) {", "    drop(start_reads(database));\n    match Ok(()) {")]),
     "a hang-up is held back for ever": (
         "test(a_hang_up_that_is_older_than_the_server)",
         [("src/app/signals.rs", "        take_hang_ups();\n        Ok(heard)", "        Ok(heard)")]),
