@@ -293,7 +293,9 @@ async fn localhost_loopback_addresses_and_configured_names_are_taken_as_the_host
     // By another name others may reach it, so it needs a key to start.
     let dir = tempfile::TempDir::new().expect("a directory");
     std::fs::create_dir(dir.path().join("data")).expect("a directory");
-    let key = json!({"id": "ab", "name": "", "created_at_ms": 1, "sha256": "0".repeat(64)});
+    let sha256 = "0".repeat(64);
+    let key =
+        json!({"id": "ab", "name": "", "created_at_ms": 1, "sha256": sha256, "scopes": ["read"]});
     let keys = json!({"keys": [key]}).to_string();
     std::fs::write(dir.path().join("data/keys.json"), keys).expect("a file");
     let it = TestServer::on(dir, named, |builder| builder).await;
