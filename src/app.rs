@@ -49,6 +49,9 @@ pub enum Failure {
     /// The configuration cannot be taken.
     #[error("{0}")]
     Config(#[from] InvalidConfig),
+    /// A command was asked for what it does not know.
+    #[error("{0}")]
+    Usage(String),
     /// Another server uses the data directory.
     #[error(
         "{0} is in use by another futurity server; stop it first, or choose another --data-dir"
@@ -81,6 +84,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Usage(_) => 2,
             Self::InUse(_) => 73,
             Self::Config(_)
             | Self::Outbound(outbound::Error::TooManyPorts { .. })

@@ -53,6 +53,50 @@ MUTANTS = {
     "whoever comes is told what the server is": (
         "test(/server_info|every_operation_asks_for_its_scope/)",
         [("src/http/admit.rs", "        return Some(Need::AnyKey);\n", "        return None;\n")]),
+    "submit alone calls whatever there is": (
+        "test(/function_scopes::/)",
+        [("src/engine/request.rs", "            Some(scope) if !asker.may_call(scope) =>", "            Some(scope) if !asker.may_call(scope) && scope.as_str().is_empty() =>")]),
+    "calls of a batch need no scope": (
+        "test(/function_scopes::/)",
+        [("src/engine/batches.rs", "        Self::check_asker(&function, &new.asker)?;\n", ""),
+         ("src/engine/batches.rs", "        Self::check_asker(function, &new.asker)?;\n", "")]),
+    "an open stream forgets whom it missed": (
+        "test(/whoever_is_too_far_behind/)",
+        [("src/engine/waiters/tags.rs", "!concerns(follower) || follower.heard.try_send(heard).is_ok()",
+          "!concerns(follower) || follower.heard.try_send(heard).is_ok() || true")]),
+    "an open stream passes by what was cancelled with others": (
+        "test(/open_completions::/)",
+        [("src/engine/waiters.rs", "        self.tell_all_tags(ended);\n", "")]),
+    "an open stream goes on from now and not from its place": (
+        "test(/open_completions::/)",
+        [("src/engine/open_completions.rs", "to: after.unwrap_or(known.head),", "to: after.map_or(known.head, |_| known.head),")]),
+    "letters end lines": (
+        "test(/nothing_in_a_line_or_an_event|nothing_that_ends_a_line/)",
+        [("src/http/lines.rs", "matches!(letter, '\\u{85}' | '\\u{2028}' | '\\u{2029}')", "matches!(letter, '\\u{85}' | '\\u{2029}')")]),
+    "whoever comes back after the end is served again": (
+        "test(/results_come_as_events|job_events::/)",
+        [("src/http/lines.rs", "is_over.then(|| StatusCode::NO_CONTENT.into_response())", "(is_over && FOR_GOOD.is_empty()).then(|| StatusCode::NO_CONTENT.into_response())")]),
+    "lines that are lost are not missed": (
+        "test(lines_that_were_lost)",
+        [("src/http/line_reader.rs", "let told = self.told.filter(|told| *told != came)?;", "let told = self.told.filter(|told| *told < came)?;")]),
+    "a place comes only with a change": (
+        "test(whoever_follows_all_changes_is_told_its_place)",
+        [("src/http/events.rs", "Some(format!(\"{RETRY}{}\", alive(following.seq())).into())", "Some(Bytes::from_static(RETRY.as_bytes()))")]),
+    "a process that makes way is a loss": (
+        "test(e21_a_process_that_asks)",
+        [("src/runtime/worker/supervisor.rs", "Gone::Retires => Over::Served,", "Gone::Retires => Over::Lost(String::new()),")]),
+    "an early answer is lost": (
+        "test(an_early_answer_arrives)",
+        [("src/http/serve.rs", "    if ended.is_ok() && phase.has_unread() {", "    if ended.is_err() && phase.has_unread() {")]),
+    "who goes in the middle of its body is still there": (
+        "test(e7_who_closes_in_the_middle)",
+        [("src/http/map.rs", "Err(_problem) if self.reader.is_cut() =>", "Err(_problem) if self.reader.is_cut() && self.index < 0 =>")]),
+    "a queue goes though it had a job just now": (
+        "test(a_queue_that_expires_goes_when_it_was_empty)",
+        [("src/store/ledger/queues.rs", "if std::mem::take(&mut queue.is_used) {", "if std::mem::take(&mut queue.is_used) && expires_ms < 0 {")]),
+    "whoever submits makes any queue": (
+        "test(whoever_submits_makes_a_queue)",
+        [("src/http/admit.rs", "if name.starts_with(OWN_PREFIX) => Scope::Submit,", "if !name.starts_with('/') => Scope::Submit,")]),
     "any key may do everything": (
         "test(every_operation_asks_for_its_scope)",
         [("src/engine/keys/door.rs", "Some(key) if key.allows(needed) =>", "Some(key) if key.allows(needed) || true =>")]),
@@ -89,7 +133,7 @@ MUTANTS = {
         [("src/http/leave.rs", "self.needed.only_reads() || self.still_comes.load(Ordering::Relaxed)", "self.needed.only_reads()")]),
     "a key that allows less keeps what is under way": (
         "test(/leaves::.*no_longer_allows/)",
-        [("src/engine/keys/door.rs", "key.id == id && !key.has_expired && key.allows(needed)", "key.id == id && !key.has_expired && (key.allows(needed) || true)")]),
+        [("src/engine/keys/door.rs", "key.id == id && !key.has_expired && allows(key)", "key.id == id && !key.has_expired && (allows(key) || true)")]),
     "a key of an older clock goes on": (
         "test(/leaves::.*expires|a_key_holds_until/)",
         [("src/engine/keys.rs", "let is_other = |key: &Key| key.has_expired != key.is_over(now);", "let is_other = |key: &Key| key.has_expired && !key.is_over(now);")]),
@@ -380,7 +424,7 @@ MUTANTS = {
         [("src/http/moment.rs", "plus_millis(i64::from(moment.is_finer))", "plus_millis(0)")]),
     "a retry has no key": (
         "test(g8_a_retry_that_is_repeated)",
-        [("src/engine/retry.rs", "NewJob { id: chosen, identity, ..call }", "NewJob { id: chosen, ..call }")]),
+        [("src/engine/retry.rs", "NewJob { asker, id: chosen, identity, ..call }", "NewJob { asker, id: chosen, ..call }")]),
     "lines of a log are made by chance": (
         "test(/stderr::tests/)",
         [("src/runtime/stderr.rs", "if !(std::mem::take(&mut self.is_in_parts) && bytes.is_empty()) {", "if !bytes.is_empty() || !std::mem::take(&mut self.is_in_parts) || true {")]),

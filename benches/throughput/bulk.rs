@@ -108,7 +108,7 @@ async fn lines(site: &Site, queue: &str, is_minimal: bool, seconds: Duration) ->
             let told = String::from_utf8_lossy(&last);
             let is_whole = match is_minimal {
                 true => told.contains(&format!("\"accepted\":{JOBS},\"refused\":0")),
-                false => lines == JOBS && told.contains("\"job\":"),
+                false => lines == JOBS + 1 && told.contains("\"job\":"),
             };
             ensure!(is_whole, "{lines} lines, the last {told}");
             count += 1;

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use jiff::{Span, SpanRelativeTo};
 
 use crate::app::{Failure, printed, wall_clock};
 use crate::config::Config;
-use crate::engine::keys::{Key, Keys, NewKey, Scope};
+use crate::engine::keys::{Grant, Key, Keys, NewKey};
 
 use super::{let_servers_see, prepare_data_dir, say, say_error};
 
@@ -41,36 +41,13 @@ pub(super) struct CreateOptions {
     /// What it is for
     #[arg(long, default_value = "")]
     name: String,
-    /// What it allows; repeated for more than one
-    #[arg(long, value_enum, default_value = "admin")]
-    scope: Vec<Allowed>,
+    /// What it allows; repeated for more than one: submit (jobs and batches), read (wait and follow too), manage (cancel,
+    /// complete, retry, forget; callbacks; pause queues), admin (everything), or a scope that functions ask for
+    #[arg(long, default_value = "admin")]
+    scope: Vec<String>,
     /// How long it holds, such as 90d, 12h or 30m; without it, until it is revoked
     #[arg(long, value_parser = lifetime)]
     expires_in: Option<Duration>,
-}
-
-/// A scope, as it is written on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Allowed {
-    /// Submit jobs and batches
-    Submit,
-    /// Read, wait, follow
-    Read,
-    /// Cancel, complete, retry, forget; callbacks; pause queues
-    Manage,
-    /// Everything
-    Admin,
-}
-
-impl From<Allowed> for Scope {
-    fn from(allowed: Allowed) -> Self {
-        match allowed {
-            Allowed::Submit => Self::Submit,
-            Allowed::Read => Self::Read,
-            Allowed::Manage => Self::Manage,
-            Allowed::Admin => Self::Admin,
-        }
-    }
 }
 
 /// Carries it out.
@@ -82,7 +59,7 @@ pub(super) fn run(command: KeysCommand, config: &Config) -> Result<(), Failure> 
         |source| Failure::Io { context: format!("the keys in {place} cannot be changed"), source };
     match command {
         KeysCommand::Create(options) => {
-            let (key, text) = keys.create(options.asked(), wall_clock()).map_err(failure)?;
+            let (key, text) = keys.create(options.asked(config)?, wall_clock()).map_err(failure)?;
             say(&text)?;
             let_servers_see();
             let (id, scopes) = (&key.id, words(&key));
@@ -113,12 +90,30 @@ pub(super) fn run(command: KeysCommand, config: &Config) -> Result<(), Failure> 
 }
 
 impl CreateOptions {
-    fn asked(self) -> NewKey {
+    fn asked(self, config: &Config) -> Result<NewKey, Failure> {
         let millis = |it: Duration| i64::try_from(it.as_millis()).unwrap_or(i64::MAX);
-        NewKey {
+        let scopes = self.scope.iter().map(|word| grant(word, config));
+        Ok(NewKey {
             name: self.name,
-            scopes: self.scope.into_iter().map(Scope::from).collect::<BTreeSet<_>>(),
+            scopes: scopes.collect::<Result<BTreeSet<_>, _>>()?,
             expires_at: self.expires_in.map(|it| wall_clock().plus_millis(millis(it))),
+        })
+    }
+}
+
+/// What a word allows. One that nothing asks for is a slip: a key with it would open nothing.
+fn grant(word: &str, config: &Config) -> Result<Grant, Failure> {
+    let asked_for = config.programs.scopes();
+    match Grant::try_from(word.to_owned()) {
+        Ok(grant @ Grant::Scope(_)) => Ok(grant),
+        Ok(grant) if asked_for.contains(word) => Ok(grant),
+        _ => {
+            let mut known = vec!["submit", "read", "manage", "admin"];
+            known.extend(asked_for);
+            let known = known.join(", ");
+            Err(Failure::Usage(format!(
+                "no function or worker of the configuration asks for the scope '{word}'; possible values: {known}"
+            )))
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Commands and workers, as the configuration file has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Clocks, Defaults, FunctionName, OnInterrupt, QueueName};
+use crate::domain::{Clocks, Defaults, FunctionName, OnInterrupt, QueueName, ScopeName};
 use crate::runtime::{CommandSettings, Limits, Registry, Stdin, Stdout, User, WorkerSettings};
 
 use super::setting_error::SettingError;
@@ -54,6 +54,7 @@ pub(super) struct ProgramTable {
     processes_max: Option<u32>,
     user: Option<String>,
     group: Option<String>,
+    scope: Option<String>,
     queue: Option<String>,
     start_timeout_seconds: Option<f64>,
     run_timeout_seconds: Option<f64>,
@@ -81,6 +82,11 @@ impl Programs {
     fn named(&self) -> impl Iterator<Item = (String, &ProgramTable)> {
         let functions = self.functions.iter().map(|(name, it)| (format!("functions.{name}"), it));
         functions.chain(self.workers.iter().map(|(name, it)| (format!("workers.{name}"), it)))
+    }
+
+    /// The scopes that they ask for.
+    pub(crate) fn scopes(&self) -> BTreeSet<&str> {
+        self.named().filter_map(|(_, it)| it.scope.as_deref()).collect()
     }
 
     /// Those that run as whoever the server runs as.
@@ -177,6 +183,7 @@ impl Programs {
             directory: table.directory.as_ref().map(|directory| self.directory.join(directory)),
             limits: table.limits()?,
             user: table.user()?,
+            scope: table.scope()?,
             output_bytes_max,
         };
         Ok((table.defaults()?, settings))
@@ -257,6 +264,7 @@ impl Programs {
             initialize_timeout: Duration::from_secs_f64(timeout),
             limits: table.limits()?,
             user: table.user()?,
+            scope: table.scope()?,
             defaults: table.defaults()?,
             result_bytes_max,
         })
@@ -325,6 +333,11 @@ impl ProgramTable {
     fn user(&self) -> Result<Option<User>, SettingError> {
         User::find(self.user.as_deref(), self.group.as_deref())
             .map_err(|text| SettingError::of("user", text))
+    }
+
+    fn scope(&self) -> Result<Option<ScopeName>, SettingError> {
+        let scope = self.scope.as_deref().map(ScopeName::new).transpose();
+        scope.map_err(|error| SettingError::of("scope", error.to_string()))
     }
 
     fn defaults(&self) -> Result<Defaults, SettingError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FailedAttempts, Job, JobError, Json, Spec};
+use super::{FailedAttempts, Job, JobError, Spec};
 
 /// Arguments (both kinds together), a result, an error, and the failed attempts together, are left out above this many
 /// bytes of JSON.
@@ -25,10 +25,16 @@ impl LeftOut {
     /// What is too large of `job`.
     #[must_use]
     pub fn of(job: &Job) -> Self {
+        Self::with_results(job, BRIEF_BYTES_MAX)
+    }
+
+    /// The same where a result may have so many bytes.
+    #[must_use]
+    pub fn with_results(job: &Job, result_bytes_max: usize) -> Self {
         let is_large = |bytes: usize| bytes > BRIEF_BYTES_MAX;
         Self {
             arguments: is_large(job.spec.arguments_bytes()),
-            result: is_large(job.result.as_ref().map_or(0, Json::len)),
+            result: job.result.as_ref().is_some_and(|result| result.len() > result_bytes_max),
             error: is_large(job.error.as_ref().map_or(0, JobError::json_bytes)),
             attempts: is_large(job.attempts.json_bytes()),
         }
@@ -36,10 +42,10 @@ impl LeftOut {
 }
 
 impl Job {
-    /// The same job without what is large; none if nothing is.
+    /// The same job without what is large; none if nothing is. A result may have so many bytes.
     #[must_use]
-    pub fn brief(&self) -> Option<Self> {
-        let left_out = LeftOut::of(self);
+    pub fn brief(&self, result_bytes_max: usize) -> Option<Self> {
+        let left_out = LeftOut::with_results(self, result_bytes_max);
         if left_out == LeftOut::default() {
             return None;
         }
@@ -64,7 +70,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Outcome, Timestamp, example, settle};
+    use crate::domain::{Json, Outcome, Timestamp, example, settle};
 
     #[test]
     fn a_brief_job_has_no_large_part_and_says_which_it_had() {
@@ -76,13 +82,14 @@ mod tests {
         let returned = settle(&job, Outcome::Returned(large), Timestamp(3_000), 0.5);
         let all = LeftOut { arguments: true, result: false, error: true, attempts: true };
         assert_eq!(LeftOut::of(&failed), all);
-        let brief = failed.brief().expect("it is large");
+        let brief = failed.brief(BRIEF_BYTES_MAX).expect("it is large");
         assert_eq!(LeftOut::of(&brief), LeftOut::default());
         assert_eq!((brief.spec.arguments_bytes(), brief.attempts.as_slice()), (0, [].as_slice()));
         assert!(brief.error_omitted && brief.attempts_omitted && !brief.result_omitted);
         assert_eq!(brief.error.expect("an error").kind().as_str(), "E");
-        let brief = returned.brief().expect("it is large");
+        let brief = returned.brief(BRIEF_BYTES_MAX).expect("it is large");
         assert!(brief.result.is_none() && brief.result_omitted && !brief.error_omitted);
-        assert_eq!(example::running().brief(), None);
+        assert!(returned.brief(2 * BRIEF_BYTES_MAX).expect("its arguments are").result.is_some());
+        assert_eq!(example::running().brief(BRIEF_BYTES_MAX), None);
     }
 }

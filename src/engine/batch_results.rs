@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::domain::{Batch, BatchId, Job, Ordinal};
 use crate::store::{Ended, Order, Place};
 
+use super::wait_many::portion_room;
 use super::waiters::BatchWatch;
-use super::{EndedJob, Engine, Error, Held, PORTION_BYTES, Portions, Share};
+use super::{EndedJob, Engine, Error, Held, Portions, Share};
 
 impl Engine {
     /// Gives the jobs of a batch that are done, and then each as its turn comes. `after` is the last call that
@@ -17,7 +18,7 @@ impl Engine {
         id: BatchId,
         order: Order,
         after: Option<i64>,
-        share: Share,
+        (share, result_bytes_max): (Share, usize),
     ) -> Result<BatchResults, Error> {
         let watch = self.shared.waiters.watch_batch(id)?;
         let batch = self.batch(id).await?;
@@ -27,7 +28,18 @@ impl Engine {
         };
         let after = after.unwrap_or(first).max(first);
         let (engine, portions) = (self.clone(), Portions::default());
-        Ok(BatchResults { engine, share, watch, batch, order, after, portions, is_over: false })
+        let is_over = false;
+        Ok(BatchResults {
+            engine,
+            share,
+            watch,
+            batch,
+            order,
+            after,
+            result_bytes_max,
+            portions,
+            is_over,
+        })
     }
 }
 
@@ -42,6 +54,7 @@ pub struct BatchResults {
     batch: Batch,
     order: Order,
     after: i64,
+    result_bytes_max: usize,
     portions: Portions,
     is_over: bool,
 }
@@ -61,6 +74,12 @@ pub enum BatchResult {
 }
 
 impl BatchResults {
+    /// The batch, as it was last looked at.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
     /// The next results, or the end; none after the end.
     pub async fn next(&mut self) -> Result<Option<BatchResult>, Error> {
         if self.is_over {
@@ -71,7 +90,7 @@ impl BatchResults {
             let was_done = self.batch.is_done();
             let places = self.ended_places().await?;
             if !places.is_empty() {
-                let held = self.share.take(PORTION_BYTES).await;
+                let held = self.share.take(portion_room(self.result_bytes_max)).await;
                 return Ok(Some(BatchResult::Jobs(self.jobs(&places).await?, held)));
             }
             if was_done || self.engine.shared.ending.is_cancelled() {
@@ -105,7 +124,7 @@ impl BatchResults {
         let indexes: HashMap<Ordinal, i64> =
             places.iter().map(|(index, ended)| (ended.ordinal, *index)).collect();
         let ended: Vec<Ended> = places.iter().map(|(_, ended)| *ended).collect();
-        let (jobs, count) = self.engine.ended_jobs(&ended).await?;
+        let (jobs, count) = self.engine.ended_jobs(&ended, self.result_bytes_max).await?;
         if let Some((index, ended)) = places[..count].last() {
             self.after = match self.order {
                 Order::Input => *index,

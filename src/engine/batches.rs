@@ -168,6 +168,7 @@ impl Engine {
         }
         let name = new.function.as_deref().unwrap_or_default();
         let function = Arc::clone(self.known_function(name)?);
+        Self::check_asker(&function, &new.asker)?;
         let new = new.with(Some(&function));
         let (since, wall_ahead_ms) = (self.now(), self.clock().wall_ahead_ms());
         Ok(Common { function, new: Arc::new(new), batch, place, since, wall_ahead_ms })
@@ -183,6 +184,8 @@ impl Engine {
     ) -> Result<Submission, Error> {
         let queue = common.queue();
         let Common { function, new, batch, place, since, wall_ahead_ms } = common;
+        // A map may last for days, and what its key allows may change.
+        Self::check_asker(function, &new.asker)?;
         let bound = function
             .bind(&call.args, &call.kwargs)
             .map_err(|refusal| Error::InvalidCall { call: index, refusal })?;

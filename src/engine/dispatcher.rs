@@ -43,8 +43,11 @@ impl Engine {
                     return;
                 }
                 self.shared.due.of(&job);
-                // Whoever was given the job will hardly ask for it again.
-                if !self.shared.waiters.done(&job) {
+                // Whoever was given the job will hardly ask for it again. Who follows a tag hears of it, and asks.
+                if self.shared.waiters.is_followed(&job) {
+                    self.shared.recent.keep(&job);
+                    self.shared.waiters.done(&job);
+                } else if !self.shared.waiters.done(&job) {
                     self.shared.recent.keep(&job);
                 }
             }

@@ -4,7 +4,9 @@ use uuid::Uuid;
 
 use std::sync::Arc;
 
-use crate::domain::{BatchId, CallbackId, Invalid, Job, JobId, QueueName, State};
+use crate::domain::{
+    BatchId, CallbackId, FunctionName, Invalid, Job, JobId, QueueName, ScopeName, State,
+};
 use crate::runtime::Refusal;
 use crate::store::{self, Failure};
 
@@ -96,6 +98,17 @@ pub enum Error {
         /// Those that there are.
         known: Vec<String>,
     },
+    /// The function asks for a scope of its own.
+    #[error(
+        "{function} needs a key that allows {scope}; an operator makes one with `futurity keys create --scope submit \
+         --scope {scope}`"
+    )]
+    NotAllowed {
+        /// The function.
+        function: FunctionName,
+        /// What it asks for.
+        scope: ScopeName,
+    },
     /// The arguments do not fit the function, in Python's words.
     #[error("{0}")]
     InvalidArguments(Refusal),
@@ -153,12 +166,20 @@ pub enum Error {
     /// No job has any of these ids.
     #[error("{} of the ids name no job", .0.len())]
     NoneOf(Vec<(usize, JobId)>),
+    /// A place in the order of all changes that lies beyond the last.
+    #[error(
+        "is no place that this server gave; is this another data directory, or an older copy of it?"
+    )]
+    UnknownPlace,
     /// All waits together watch as many jobs as they may.
     #[error("all waits together may watch {0} jobs; wait for fewer, or ask again later")]
     TooManyWatched(usize),
     /// As many requests wait as may.
     #[error("{0} requests are waiting already; ask again without waiting")]
     TooManyWaiters(usize),
+    /// The client is gone.
+    #[error("the client went away in the middle of its body")]
+    HungUp,
     /// The server is stopping.
     #[error("the server is stopping and takes no more jobs; send it again to its successor")]
     Draining,

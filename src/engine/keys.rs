@@ -1,6 +1,8 @@
 //! API keys: who may do what. Kept in the data directory, where commands change them while a server runs.
 
+mod asker;
 mod door;
+mod grant;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,12 +11,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::Timestamp;
+use crate::domain::{ScopeName, Timestamp};
 
 use super::secret::write_private;
 use super::watched::{Reading, Watched};
 
+pub use asker::Asker;
 pub use door::{Door, Leave, Verdict};
+pub use grant::{Grant, Need, Scope};
 
 /// The file of keys in the data directory.
 pub const FILE: &str = "keys.json";
@@ -25,72 +29,13 @@ const PREFIX: &str = "fut_";
 /// Every request is held against each of them.
 const KEYS_MAX: usize = 1_000;
 
-/// What a key allows.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// To make jobs and batches.
-    Submit,
-    /// To look at everything, to wait and to follow.
-    Read,
-    /// To cancel, complete, retry and forget jobs, to add and repeat callbacks, to pause queues.
-    Manage,
-    /// Everything: settings of queues and their end besides the others.
-    Admin,
-}
-
-impl Scope {
-    /// Its word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Read => "read",
-            Self::Manage => "manage",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// What a request needs of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// That it holds, whatever it allows.
-    AnyKey,
-    /// That it allows this.
-    Scope(Scope),
-}
-
-impl Need {
-    /// Whether what needs no more than this changes nothing.
-    #[must_use]
-    pub fn only_reads(self) -> bool {
-        matches!(self, Self::AnyKey | Self::Scope(Scope::Read))
-    }
-
-    /// In a word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::AnyKey => "anything",
-            Self::Scope(scope) => scope.word(),
-        }
-    }
-}
-
-impl From<Scope> for Need {
-    fn from(scope: Scope) -> Self {
-        Self::Scope(scope)
-    }
-}
-
 /// What is asked for with a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
     /// What it is for, in its owner's words.
     pub name: String,
     /// What it allows.
-    pub scopes: BTreeSet<Scope>,
+    pub scopes: BTreeSet<Grant>,
     /// From when on it is refused; none: never.
     pub expires_at: Option<Timestamp>,
 }
@@ -104,7 +49,7 @@ pub struct Key {
     pub name: String,
     /// What it allows. One that does not say allows nothing.
     #[serde(default)]
-    pub scopes: BTreeSet<Scope>,
+    pub scopes: BTreeSet<Grant>,
     /// When it was made, in Unix milliseconds.
     pub created_at_ms: i64,
     /// From when on it is refused, in Unix milliseconds; none: never.
@@ -160,15 +105,23 @@ impl Key {
     pub fn allows(&self, needed: Need) -> bool {
         match needed {
             Need::AnyKey => true,
-            Need::Scope(scope) => {
-                self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
-            }
+            Need::Scope(scope) => self.grants(&scope.into()),
         }
     }
 
     /// Whether anybody is let in by it: its time is not over, and it allows something.
     fn works(&self) -> bool {
         !self.has_expired && !self.scopes.is_empty()
+    }
+
+    /// Whether it allows to call functions that ask for this.
+    #[must_use]
+    pub fn allows_calls(&self, scope: &ScopeName) -> bool {
+        self.grants(&Grant::Calls(scope.clone()))
+    }
+
+    fn grants(&self, grant: &Grant) -> bool {
+        self.scopes.contains(grant) || self.scopes.contains(&Scope::Admin.into())
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

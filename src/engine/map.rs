@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::domain::{Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
+use crate::domain::{BRIEF_BYTES_MAX, Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
 use crate::store::{self, Answer, Ended, Many, Order, Refusal, Store, Submission, Submitted};
 
 use super::batches::Common;
@@ -19,9 +19,8 @@ const PORTIONS_MAX: usize = 4;
 pub const CALL_BYTES: usize = 2 * 1_024;
 /// Results that are given at once, about.
 const GIVEN_BYTES: usize = 64 * 1_024;
-/// A line beside what came of its job, about; and what is shown of that, at most.
+/// A line beside what came of its job, about.
 const LINE_BYTES: usize = 256;
-const SHOWN_BYTES_MAX: usize = 32 * 1_024;
 
 /// A map to be begun.
 #[derive(Clone, Debug)]
@@ -36,6 +35,8 @@ pub struct NewMap {
     pub on_error: OnError,
     /// What becomes of the rest when whoever maps goes away (E7): the same choice.
     pub on_disconnect: OnError,
+    /// Larger results are left out.
+    pub result_bytes_max: usize,
 }
 
 /// A map that is under way. Its jobs belong to a batch, by which they are found again.
@@ -48,6 +49,7 @@ pub struct Map {
     buffersize: usize,
     order: Order,
     on_disconnect: OnError,
+    result_bytes_max: usize,
     /// What was sent and is not answered, the oldest first.
     portions: VecDeque<Portion>,
     /// Calls that are sent and not given back, by their index; with their job, once it is done.
@@ -85,7 +87,7 @@ struct Portion {
 impl Engine {
     /// Begins a map: an open batch, to which calls are added as they come.
     pub async fn map(&self, new: NewMap) -> Result<Map, Error> {
-        let NewMap { common, buffersize, order, on_error, on_disconnect } = new;
+        let NewMap { common, buffersize, order, on_error, on_disconnect, result_bytes_max } = new;
         let common = self.common(common, BatchId(Uuid::now_v7()), Ordinal(0))?;
         let queue = self.shared.store.queue(common.queue()).await?;
         if queue.shutdown {
@@ -115,6 +117,7 @@ impl Engine {
             buffersize,
             order,
             on_disconnect,
+            result_bytes_max,
             portions: VecDeque::new(),
             buffered,
             ended,
@@ -275,7 +278,8 @@ impl Map {
         }
         let (mut read, mut from) = (HashMap::with_capacity(large.len()), 0);
         while from < large.len() {
-            let (jobs, count) = self.engine.ended_jobs(&large[from..]).await?;
+            let (jobs, count) =
+                self.engine.ended_jobs(&large[from..], self.result_bytes_max).await?;
             let kept = jobs.into_iter().filter_map(EndedJob::kept);
             read.extend(kept.map(|job| (job.spec.id, job)));
             from += count.max(1);
@@ -301,7 +305,10 @@ impl Map {
                 }
             };
             let Some((index, told)) = next else { break };
-            bytes += LINE_BYTES + told.as_ref().map_or(0, |told| told.bytes.min(SHOWN_BYTES_MAX));
+            bytes += LINE_BYTES
+                + told
+                    .as_ref()
+                    .map_or(0, |told| told.bytes.min(self.result_bytes_max.max(BRIEF_BYTES_MAX)));
             turns.extend(told.map(|told| (index, told)));
         }
         if self.order == Order::Input {

@@ -25,6 +25,7 @@ pub mod keys;
 mod logs;
 mod manual;
 mod map;
+mod open_completions;
 mod portions;
 mod queues;
 mod recent;
@@ -49,7 +50,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{Batch, Job, JobId, Ordinal, Pool, State, Timestamp, When};
+use crate::domain::{BRIEF_BYTES_MAX, Batch, Job, JobId, Ordinal, Pool, State, Timestamp, When};
 use crate::outbound::Client;
 use crate::runtime::{Registry, Resize, Runtime};
 use crate::store::{self, CancelOrder, Opened, Store};
@@ -72,11 +73,12 @@ pub use event::{type_of as event_type, type_of_batch as batch_event_type};
 pub use job_events::{JobEvent, JobEvents, JobPlace};
 pub use manual::Completed;
 pub use map::{CALL_BYTES, Happened, Map, NewMap};
+pub use open_completions::{OpenCompletion, OpenCompletions};
 pub use portions::{JOB_BYTES, PORTION_BYTES, Portions};
 pub use queues::{QueueNow, ShutdownRequest};
 pub use request::{CallbackRequest, CancelMode, CancelRequest, NewJob};
 pub use submit::Submitted;
-pub use wait_many::{Completion, Completions, EndedJob, ReturnWhen};
+pub use wait_many::{Completion, Completions, EndedJob, ReturnWhen, portion_room};
 pub use watched::{SEEN_WITHIN, Watcher};
 
 use recent::Recent;
@@ -300,7 +302,8 @@ impl Engine {
     /// # Errors
     /// A failure of the database.
     pub async fn jobs_at(&self, places: &[Ordinal]) -> Result<Portion, Error> {
-        let mut portion = self.shared.store.portion_at(places, PORTION_BYTES).await?;
+        let store = &self.shared.store;
+        let mut portion = store.portion_at(places, BRIEF_BYTES_MAX, PORTION_BYTES).await?;
         for job in portion.jobs.iter_mut().filter(|job| job.state == State::Running) {
             job.progress = self.shared.running.progress(job.ordinal);
         }

@@ -56,8 +56,13 @@ impl Engine {
         name: &QueueName,
         max_workers: Option<usize>,
         max_pending: Option<usize>,
+        expires_ms: Option<i64>,
     ) -> Result<QueueNow, Error> {
-        let ordered = self.order(name, QueueChange::Set { max_workers, max_pending }).await?;
+        let change = QueueChange::Set { max_workers, max_pending, expires_ms };
+        let ordered = self.order(name, change).await?;
+        if expires_ms.is_some() {
+            self.shared.due.soon(self.now());
+        }
         self.with_age(ordered.queue).await
     }
 

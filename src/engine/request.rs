@@ -14,12 +14,15 @@ use crate::outbound::{HeaderName, HeaderValue, Secret};
 use crate::runtime::{Function, Refusal};
 use crate::store::Submission;
 
+use super::keys::Asker;
 use super::seal::CallbackSecrets;
 use super::{Caller, Engine, Error, manual};
 
 /// A call to be submitted.
 #[derive(Clone, Debug)]
 pub struct NewJob {
+    /// Who asks for it.
+    pub asker: Asker,
     /// The id that the client chose.
     pub id: Option<JobId>,
     /// The function's name; of a manual job a label, or none.
@@ -54,6 +57,7 @@ impl Default for NewJob {
     /// A call of nothing, without arguments, and with every option left out.
     fn default() -> Self {
         Self {
+            asker: Asker::default(),
             id: None,
             function: None,
             args: Json::empty_array(),
@@ -198,6 +202,16 @@ impl Engine {
         })
     }
 
+    /// That whoever asks may call this function.
+    pub(super) fn check_asker(function: &Function, asker: &Asker) -> Result<(), Error> {
+        match function.scope() {
+            Some(scope) if !asker.may_call(scope) => {
+                Err(Error::NotAllowed { function: function.name.clone(), scope: scope.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The function with its bound arguments. A manual job calls none.
     fn callee(&self, new: &NewJob) -> Result<Callee, Error> {
         if new.options.manual {
@@ -206,6 +220,7 @@ impl Engine {
             return Ok(Callee { name, pool: Pool::Absent, arguments, function: None });
         }
         let function = self.known_function(new.function.as_deref().unwrap_or_default())?;
+        Self::check_asker(function, &new.asker)?;
         let arguments = function.bind(&new.args, &new.kwargs).map_err(|refusal| match refusal {
             Refusal::EgressDenied(detail) => Error::EgressDenied { of: Caller::Function, detail },
             other => Error::InvalidArguments(other),

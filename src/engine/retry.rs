@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::{Identity, JobId, Json, Options, Start, State};
 
+use super::keys::Asker;
 use super::{Engine, Error, NewJob, Submitted};
 
 impl Engine {
@@ -15,9 +16,10 @@ impl Engine {
         id: JobId,
         chosen: Option<JobId>,
         identity: Option<Box<Identity>>,
+        asker: Asker,
     ) -> Result<Submitted, Error> {
         match self.failed_call(id).await {
-            Ok(call) => self.submit(NewJob { id: chosen, identity, ..call }).await,
+            Ok(call) => self.submit(NewJob { asker, id: chosen, identity, ..call }).await,
             Err(refusal) => {
                 let before = self.before(chosen, identity, refusal).await?;
                 self.replay(before, Duration::ZERO).await
@@ -39,6 +41,7 @@ impl Engine {
         }
         let spec = &job.spec;
         Ok(NewJob {
+            asker: Asker::default(),
             id: None,
             function: Some(spec.function.to_string()),
             args: spec.args.clone().unwrap_or_else(Json::empty_array),

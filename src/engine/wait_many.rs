@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::{Job, JobId, Ordinal, State};
+use crate::domain::{BRIEF_BYTES_MAX, Job, JobId, Ordinal, State};
 use crate::store::{Ended, Standing};
 
 use super::waiters::Watch;
@@ -118,9 +118,13 @@ impl Engine {
         Ok(Waited { done, not_done, timed_out })
     }
 
-    /// The first of the jobs that have ended so, each of them, in this order, without large values: as many as are printed
-    /// at once. Of how many these are all is told as well.
-    pub async fn ended_jobs(&self, ended: &[Ended]) -> Result<(Vec<EndedJob>, usize), Error> {
+    /// The first of the jobs that have ended so, each of them, in this order, without large values, but for results of so many
+    /// bytes: as many as are printed at once. Of how many these are all is told as well.
+    pub async fn ended_jobs(
+        &self,
+        ended: &[Ended],
+        result_bytes_max: usize,
+    ) -> Result<(Vec<EndedJob>, usize), Error> {
         let mut found: HashMap<Ordinal, Arc<Job>> = HashMap::with_capacity(ended.len());
         found.extend(
             ended.iter().filter_map(|it| Some((it.ordinal, self.shared.recent.get(it.id)?))),
@@ -129,7 +133,8 @@ impl Engine {
         let missing: Vec<Ordinal> = missing.collect();
         let mut count = ended.len();
         if !missing.is_empty() {
-            let read = self.shared.store.portion_at(&missing, PORTION_BYTES).await?;
+            let store = &self.shared.store;
+            let read = store.portion_at(&missing, result_bytes_max, PORTION_BYTES).await?;
             let next = missing.get(read.places);
             count = ended.iter().position(|it| Some(&it.ordinal) == next).unwrap_or(count);
             found.extend(read.jobs.into_iter().map(|job| (job.ordinal, Arc::new(job))));
@@ -148,7 +153,7 @@ impl Engine {
         ids: &[JobId],
         after: i64,
         wait: Option<Duration>,
-        share: Share,
+        (share, result_bytes_max): (Share, usize),
     ) -> Result<Completions, Error> {
         // Further off than a clock can say is never.
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -168,6 +173,7 @@ impl Engine {
             ready: ended.into_iter().filter(|it| it.seq > after).collect(),
             unfinished,
             portions: Portions::default(),
+            result_bytes_max,
             deadline,
             is_over: false,
         })
@@ -196,6 +202,7 @@ pub struct Completions {
     ready: VecDeque<Ended>,
     unfinished: HashSet<JobId>,
     portions: Portions,
+    result_bytes_max: usize,
     completed: usize,
     deadline: Option<Instant>,
     is_over: bool,
@@ -228,10 +235,10 @@ impl Completions {
                 self.heard(ended);
             }
             if !self.ready.is_empty() {
-                let held = self.share.take(PORTION_BYTES).await;
+                let held = self.share.take(portion_room(self.result_bytes_max)).await;
                 let page: Vec<Ended> =
                     self.ready.iter().take(self.portions.next()).copied().collect();
-                let (jobs, count) = self.engine.ended_jobs(&page).await?;
+                let (jobs, count) = self.engine.ended_jobs(&page, self.result_bytes_max).await?;
                 self.ready.drain(..count);
                 self.completed += count;
                 let jobs = page.iter().map(|ended| ended.seq).zip(jobs).collect();
@@ -267,6 +274,12 @@ impl Completions {
         let (completed, unfinished) = (self.completed, self.unfinished.len());
         Completion::End { completed, unfinished, timed_out }
     }
+}
+
+/// What the jobs of a portion take in memory, about: the last of them may be as large as one may be.
+#[must_use]
+pub fn portion_room(result_bytes_max: usize) -> usize {
+    PORTION_BYTES + result_bytes_max.saturating_sub(BRIEF_BYTES_MAX)
 }
 
 async fn until(deadline: Option<Instant>) {

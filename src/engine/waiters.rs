@@ -3,6 +3,7 @@
 
 mod batches;
 mod follow;
+mod tags;
 mod watchers;
 
 use std::collections::hash_map::Entry;
@@ -18,6 +19,7 @@ use super::Error;
 
 pub(super) use batches::BatchWatch;
 pub(super) use follow::{Follow, Told};
+pub(super) use tags::{Heard, TagWatch};
 use watchers::Watchers;
 
 /// All requests that wait.
@@ -33,6 +35,8 @@ pub(super) struct Waiters {
 struct Table {
     jobs: HashMap<JobId, Watchers>,
     batches: HashMap<BatchId, batches::BatchReaders>,
+    /// Those who follow the jobs of a tag.
+    tags: Vec<tags::Follower>,
     /// Entries of `jobs`, all told.
     watched: usize,
     requests: usize,
@@ -110,6 +114,7 @@ impl Waiters {
 
     /// Wakes everyone who waits for this job, which is done; whether it was given to one of them.
     pub(super) fn done(&self, job: &Arc<Job>) -> bool {
+        self.tell_tags(job);
         let woken = self.take(job.spec.id, |_| true);
         let ended = Ended::of(job);
         let mut is_given = false;
@@ -129,6 +134,7 @@ impl Waiters {
     /// Tells that a job is done to whoever needs no more than that. Those who wait for the job itself
     /// are told by [`Waiters::done`].
     pub(super) fn ended(&self, ended: Ended) {
+        self.tell_all_tags(ended);
         let needs_job = |watcher: &Watcher| matches!(watcher, Watcher::Done(_) | Watcher::Each(_));
         for watcher in self.take(ended.id, |watcher| !needs_job(watcher)) {
             match watcher {

@@ -12,7 +12,7 @@ use tower::Service as _;
 use uuid::Uuid;
 
 use crate::engine::Who;
-use crate::engine::keys::{Need, Scope, Verdict};
+use crate::engine::keys::{Grant, Need, Scope, Verdict};
 
 use super::access_log::Entry;
 use super::extract::has_lines;
@@ -20,11 +20,13 @@ use super::leave::{Admitted, unauthenticated};
 use super::origin::RequestId;
 use super::own_origin;
 use super::problem::{Code, Problem, of_framework};
+use super::queues::OWN_PREFIX;
 use super::room;
 use super::strangers::Newcomer;
 use super::{App, Config, Desk};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Longest path with query.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -94,7 +96,8 @@ impl App {
         let response = counted.unwrap_or_else(|problem| {
             problem.respond(&instance, request_id.to_str().unwrap_or_default())
         });
-        finished(response, request_id, entry)
+        let idle = self.desk.idle.clone();
+        finished(response, (request_id, idle), entry)
     }
 }
 
@@ -107,9 +110,15 @@ fn tell(problem: &Problem, method: &Method, instance: &str, request_id: &HeaderV
 }
 
 /// What every answer says, and the line of the log that goes with it.
-fn finished(mut response: Response, request_id: HeaderValue, entry: Option<Entry>) -> Response {
+fn finished(
+    mut response: Response,
+    (request_id, idle): (HeaderValue, HeaderValue),
+    entry: Option<Entry>,
+) -> Response {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
+    // A client that heeds it sends nothing on a connection that is just being closed.
+    headers.insert(KEEP_ALIVE, idle);
     // Nothing here is a page of anybody else, or part of one.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -195,7 +204,7 @@ impl Desk {
             Verdict::Unknown => refused("the key is not known, or was revoked"),
             Verdict::Expired => refused("the key has expired"),
             Verdict::Forbidden(id, scopes) => {
-                let scopes: Vec<_> = scopes.into_iter().map(Scope::word).collect();
+                let scopes: Vec<_> = scopes.iter().map(Grant::word).collect();
                 let (allowed, needed) = (scopes.join(", "), needed.word());
                 let allowed = if allowed.is_empty() { "nothing" } else { &allowed };
                 let detail =
@@ -224,6 +233,7 @@ fn needed(method: &Method, path: &str) -> Option<Need> {
     let scope = match (method.as_str(), parts) {
         ("GET" | "HEAD", _) | ("POST", ["jobs", "wait" | "as-completed", ""]) => Scope::Read,
         ("POST", ["jobs" | "batches" | "map", "", ""] | ["jobs", "lines", ""]) => Scope::Submit,
+        ("PUT", ["queues", name, ""]) if name.starts_with(OWN_PREFIX) => Scope::Submit,
         (_, ["jobs" | "batches" | "callbacks", ..])
         | ("POST", ["queues", _, "pause" | "resume"]) => Scope::Manage,
         // Also what a route of tomorrow needs, as long as nothing else is said here.

@@ -19,7 +19,7 @@ const SCHEDULED_SECONDS_MAX: i64 = 60;
 const FUTURITY_STATE: HeaderName = HeaderName::from_static("futurity-state");
 const FUTURITY_DONE: HeaderName = HeaderName::from_static("futurity-done");
 /// Header fields of a job's answer, with those that every answer has.
-const JOB_HEADERS: usize = 12;
+const JOB_HEADERS: usize = 13;
 
 /// A value as JSON text.
 pub(super) fn to_json<T: Serialize>(value: &T) -> String {

@@ -44,6 +44,7 @@ pub(super) async fn submit(
     let wait = desk.wait(query, preferences)?;
     let turn = desk.batches.acquire().await;
     let (mut new, source) = new_batch(body.required()?)?;
+    new.common.asker = key.asker.clone();
     new.common.identity = key.identity("POST", "/v1/batches", None, body.bytes());
     let held = body.into_held();
     let submitted = desk.engine.submit_batch(new).await;

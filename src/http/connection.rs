@@ -30,6 +30,8 @@ struct Requests {
     is_under_way: AtomicBool,
     /// How many have begun.
     begun: AtomicUsize,
+    /// Whether one was answered before it was read to its end.
+    is_unread: AtomicBool,
 }
 
 impl Phase {
@@ -42,6 +44,15 @@ impl Phase {
 
     pub(super) fn in_request(&self) -> bool {
         self.0.is_under_way.load(Ordering::Relaxed)
+    }
+
+    /// A request was answered before it was read to its end: what its client still sends means nothing.
+    pub(super) fn leaves_unread(&self) {
+        self.0.is_unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        self.0.is_unread.load(Ordering::Relaxed)
     }
 
     fn begun(&self) -> usize {
@@ -112,6 +123,11 @@ impl Timed {
             roomy,
             newcomer,
         }
+    }
+
+    /// The connection itself, for its end.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Reads what is there. hyper makes room for twice as much whenever that was filled, and keeps it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::stream;
 
@@ -15,13 +15,16 @@ use super::Desk;
 use super::beats::ALIVE;
 use super::extract::Query;
 use super::job_body::{JobBody, View};
+use super::lines::{Form, unbroken};
 use super::list::{FILTERS, filter, parameter};
 use super::problem::Problem;
 use super::room::Outgoing;
+use super::streamed::stream_of;
 use super::wait::bad_query;
 
 /// What a reader is told once: how long to wait before it comes again.
-pub(super) const RETRY: &str = "retry: 2000\n\n";
+/// It stands before the first event, without an end of its own: some readers make an event of every empty line.
+pub(super) const RETRY: &str = "retry: 2000\n";
 
 /// Follows all changes of the jobs that pass the filters, which are those of the list.
 pub(super) async fn follow(
@@ -37,7 +40,8 @@ pub(super) async fn follow(
         None => parameter(&query, "after", place)?,
     };
     let following = desk.engine.follow(filter(&query)?, after, share).await?;
-    let begin = Some(Bytes::from_static(RETRY.as_bytes()));
+    // The place comes at once: a reader that is cut before the first change would else come back to none.
+    let begin = Some(format!("{RETRY}{}", alive(following.seq())).into());
     let body =
         Body::from_stream(stream::unfold((begin, following), |(begin, mut it)| async move {
             if let Some(begin) = begin {
@@ -51,7 +55,7 @@ pub(super) async fn follow(
                 }
             }
         }));
-    Ok(events(body))
+    Ok(stream_of(Form::Events, body))
 }
 
 async fn next(following: &mut Following) -> Result<Option<Bytes>, Error> {
@@ -72,9 +76,10 @@ async fn next(following: &mut Following) -> Result<Option<Bytes>, Error> {
     Ok(Some(text.into()))
 }
 
-/// A comment, and where the reader is: one whose filter lets nothing pass would else come back to where it began.
+/// Where the reader is: one whose filter lets nothing pass would else come back to where it began. It has data, for some
+/// readers pass by an id without any.
 fn alive(seq: i64) -> String {
-    format!(":\nid: {seq}\n\n")
+    format!("id: {seq}\nevent: alive\ndata: {{}}\n\n")
 }
 
 /// The last event: why the stream ends, and where to go on.
@@ -96,19 +101,9 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Probl
 }
 
 /// A place in the order of all changes.
-fn place(text: &str) -> Result<i64, Invalid> {
+pub(super) fn place(text: &str) -> Result<i64, Invalid> {
     let place = text.parse().ok().filter(|place| *place >= 0);
     place.ok_or_else(|| Invalid::new(format!("'{text}' is no place that this server gave")))
-}
-
-/// Server-sent events as an answer.
-pub(super) fn events(body: Body) -> Response {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
 }
 
 /// One change, as everyone who follows all changes is sent it.
@@ -118,5 +113,5 @@ pub fn change_event(change: &JobChange) -> String {
         Left::Job(job) => ("state", JobBody::of(job, View::Brief).text()),
         Left::Gone(id) => ("gone", format!("{{\"id\":\"{id}\"}}")),
     };
-    format!("id: {}\nevent: {event}\ndata: {data}\n\n", change.seq)
+    format!("id: {}\nevent: {event}\ndata: {}\n\n", change.seq, unbroken(data))
 }

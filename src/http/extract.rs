@@ -354,7 +354,7 @@ impl FromRequest<Arc<Desk>> for ManyLines {
     async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Problem> {
         let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
         let (parts, body) = request.into_parts();
-        let (owner, origin) = (Owner::of(&parts), Origin::of(&parts));
+        let (owner, origin) = (Owner::of(&parts, desk), Origin::of(&parts));
         let reader = LineReader::from_request(Request::from_parts(parts, body), desk).await?;
         Ok(Self { owner, origin, reader, has_key })
     }

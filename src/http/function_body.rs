@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{Defaults, OnInterrupt, QueueName, Signature};
+use crate::domain::{Defaults, OnInterrupt, QueueName, ScopeName, Signature};
 use crate::engine::{Function, Worker, WorkerState};
 
 /// A function.
@@ -14,6 +14,9 @@ pub(super) struct FunctionBody<'a> {
     /// None: it takes what it is given.
     parameters: Option<Vec<ParameterBody>>,
     defaults: DefaultsBody<'a>,
+    /// What a key must allow to call it, beside to submit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<WorkerBody>,
 }
@@ -110,6 +113,7 @@ impl<'a> FunctionBody<'a> {
             description: &function.description,
             parameters: function.parameters().signature().map(parameters),
             defaults: DefaultsBody::of(&function.defaults),
+            scope: function.scope().map(ScopeName::as_str),
             worker: function.worker().map(WorkerBody::of),
         }
     }

@@ -1,5 +1,7 @@
 //! The header `Idempotency-Key`, and what makes two requests the same.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
@@ -7,40 +9,51 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Fingerprint, IdempotencyKey, Identity, JobId, OwnedKey};
 use crate::engine::Who;
+use crate::engine::keys::Asker;
 
+use super::Desk;
 use super::problem::{Code, Problem};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Whose keys those of a request's lines are.
+/// Whose request it is, and the keys of its lines.
 #[derive(Clone, Debug)]
-pub(super) struct Owner(String);
+pub(super) struct Owner {
+    id: String,
+    /// The same, for what it may call.
+    pub(super) asker: Asker,
+}
 
 impl Owner {
     /// Whose request it is.
-    pub(super) fn of(parts: &Parts) -> Self {
-        match parts.extensions.get::<Who>() {
-            Some(Who::Key(id)) => Self(id.as_ref().to_owned()),
-            Some(Who::Connection(_) | Who::Strangers) | None => Self(String::new()),
-        }
+    pub(super) fn of(parts: &Parts, desk: &Desk) -> Self {
+        let key = match parts.extensions.get::<Who>() {
+            Some(Who::Key(id)) => Some(id.as_ref().to_owned()),
+            Some(Who::Connection(_) | Who::Strangers) | None => None,
+        };
+        Self { id: key.clone().unwrap_or_default(), asker: desk.door.asker(key) }
     }
 
     /// The key of a line, if it has one.
     pub(super) fn keyed(&self, key: Option<IdempotencyKey>) -> Keyed {
-        Keyed(key.map(|key| OwnedKey { owner: self.0.clone(), key }))
+        let key = key.map(|key| OwnedKey { owner: self.id.clone(), key });
+        Keyed { key, asker: self.asker.clone() }
     }
 }
 
-/// The request's idempotency key, if it has one.
+/// The request's idempotency key, if it has one, and who asks.
 #[derive(Clone, Debug)]
-pub(super) struct Keyed(Option<OwnedKey>);
+pub(super) struct Keyed {
+    key: Option<OwnedKey>,
+    pub(super) asker: Asker,
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for Keyed {
+impl FromRequestParts<Arc<Desk>> for Keyed {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Problem> {
         let mut given = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
-        let Some(value) = given.next() else { return Ok(Self(None)) };
+        let Some(value) = given.next() else { return Ok(Owner::of(parts, desk).keyed(None)) };
         if given.next().is_some() {
             return Err(Problem::new(Code::BadRequest, "the header Idempotency-Key stands twice"));
         }
@@ -51,7 +64,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Keyed {
             );
             Problem::new(Code::BadRequest, detail)
         })?;
-        Ok(Owner::of(parts).keyed(Some(key)))
+        Ok(Owner::of(parts, desk).keyed(Some(key)))
     }
 }
 
@@ -65,7 +78,7 @@ impl Keyed {
         chosen: Option<JobId>,
         body: &[u8],
     ) -> Option<Box<Identity>> {
-        let (key, chooses_id) = (self.0, chosen.is_some());
+        let (key, chooses_id) = (self.key, chosen.is_some());
         if key.is_none() && !chooses_id {
             return None;
         }

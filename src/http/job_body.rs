@@ -22,6 +22,18 @@ pub(super) enum View {
     Whole,
     /// Without what is large of it.
     Brief,
+    /// The same where a result may have so many bytes.
+    Results(usize),
+}
+
+impl View {
+    fn left_out(self, job: &Job) -> LeftOut {
+        match self {
+            Self::Whole => LeftOut::default(),
+            Self::Brief => LeftOut::of(job),
+            Self::Results(most) => LeftOut::with_results(job, most),
+        }
+    }
 }
 
 /// A job within a larger body.
@@ -61,10 +73,7 @@ impl<'a> JobBody<'a> {
     fn whole(&self) -> String {
         let Self { job, view, members: _, callbacks } = self;
         let spec = &job.spec;
-        let left_out = match view {
-            View::Whole => LeftOut::default(),
-            View::Brief => LeftOut::of(job),
-        };
+        let left_out = view.left_out(job);
         let args = spec.args.as_ref().filter(|_| !left_out.arguments);
         let kwargs = spec.kwargs.as_ref().filter(|_| !left_out.arguments);
         let result = job.result.as_ref().filter(|_| !left_out.result);

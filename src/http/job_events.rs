@@ -14,16 +14,15 @@ use crate::engine::{Error, JobEvent, JobEvents, JobPlace};
 
 use super::Desk;
 use super::answer::to_json;
-use super::batch_results::streamed;
-use super::beats::{COMMENT, beating};
 use super::body::ProgressBody;
-use super::events::{RETRY, end, events, last_event_id};
+use super::events::{end, last_event_id};
 use super::extract::{JobPath, Query};
 use super::job_body::{JobBody, View};
+use super::lines::{Form, accepts, after_the_end, end_for_good, unbroken};
 use super::list::parameter;
-use super::list_header;
 use super::problem::Problem;
 use super::room::{self, Outgoing};
+use super::streamed::{stream_of, streamed};
 use super::wait::bad_query;
 
 /// Follows a job until it is done: its states, how far it is, the lines of its log.
@@ -35,25 +34,25 @@ pub(super) async fn follow(
     Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&["after"])?;
-    let after = match last_event_id(&headers)? {
+    let last = last_event_id(&headers)?;
+    if let Some(nothing) = after_the_end(last.as_deref()) {
+        return Ok(nothing);
+    }
+    let after = match last {
         Some(id) => Some(place(&id).map_err(|invalid| bad_query(invalid.detail))?),
         None => parameter(&query, "after", place)?,
     };
     let following = desk.engine.follow_job(id, after.unwrap_or_default(), share).await?;
-    let begin = Some(Bytes::from_static(RETRY.as_bytes()));
-    let pieces = stream::unfold((begin, following), |(begin, mut it)| async move {
-        if let Some(begin) = begin {
-            return Some((Ok(begin), (None, it)));
-        }
+    let pieces = stream::unfold(following, |mut it| async move {
         match next(&mut it).await {
-            Ok(text) => text.map(|text| (Ok(text), (None, it))),
+            Ok(text) => text.map(|text| (Ok(text), it)),
             Err(error) => {
                 tracing::error!(%error, "a job cannot be read; the stream is cut off");
-                Some((Err::<Bytes, Error>(error), (None, it)))
+                Some((Err::<Bytes, Error>(error), it))
             }
         }
     });
-    Ok(events(beating(pieces, COMMENT)))
+    Ok(streamed(Form::Events, pieces))
 }
 
 async fn next(following: &mut JobEvents) -> Result<Option<Bytes>, Error> {
@@ -64,13 +63,14 @@ async fn next(following: &mut JobEvents) -> Result<Option<Bytes>, Error> {
 
 fn printed(place: JobPlace, event: &JobEvent) -> String {
     let id = id(place);
-    let text = |kind: &str, data: &str| format!("id: {id}\nevent: {kind}\ndata: {data}\n\n");
+    let text =
+        |kind: &str, data: String| format!("id: {id}\nevent: {kind}\ndata: {}\n\n", unbroken(data));
     match event {
-        JobEvent::State(job) => text("state", &JobBody::of(job, View::Brief).text()),
-        JobEvent::Progress(progress) => text("progress", &to_json(&ProgressBody::of(progress))),
-        JobEvent::Log { line, cut } => text("log", &log_line(line, *cut)),
-        JobEvent::Done => end("done", &id),
-        JobEvent::Gone => end("gone", &id),
+        JobEvent::State(job) => text("state", JobBody::of(job, View::Brief).text()),
+        JobEvent::Progress(progress) => text("progress", to_json(&ProgressBody::of(progress))),
+        JobEvent::Log { line, cut } => text("log", log_line(line, *cut)),
+        JobEvent::Done => end("done", &end_for_good(&id)),
+        JobEvent::Gone => end("gone", &end_for_good(&id)),
         JobEvent::Stopping => end("stopping", &id),
     }
 }
@@ -121,19 +121,14 @@ pub(super) async fn log(
     let after = parameter(&query, "after", log_place)?.unwrap_or_default();
     let held = desk.room(&share, LOG_BYTES_MAX).await?;
     let lines = desk.engine.log(id, after).await?;
-    let wants_json = headers.get_all(header::ACCEPT).iter().any(|accept| {
-        accept.to_str().is_ok_and(|accept| {
-            let mut ranges = list_header::elements(accept).map(list_header::without_parameters);
-            ranges.any(|range| range.eq_ignore_ascii_case("application/x-ndjson"))
-        })
-    });
+    let wants_json = accepts(&headers, "application/x-ndjson");
     let mut before = after;
     let mut text = String::new();
     for line in &lines {
         let cut = line.cut_since(before);
         before = line.place;
         if wants_json {
-            text.push_str(&log_line(line, cut));
+            text.push_str(&unbroken(log_line(line, cut)));
         } else {
             if cut > 0 {
                 text.push_str(&format!("[{cut} lines were cut here]\n"));
@@ -142,7 +137,7 @@ pub(super) async fn log(
         }
         text.push('\n');
     }
-    let response = if wants_json { streamed(Body::from(text)) } else { plain(text) };
+    let response = if wants_json { stream_of(Form::Lines, Body::from(text)) } else { plain(text) };
     let mut response = room::counted(response, held);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)

@@ -41,15 +41,17 @@ pub(super) async fn submit(
     let body = match body {
         OneOrLines::One(body) => body,
         OneOrLines::Lines(lines) => {
-            if query.only(&["wait"])?.get("wait").is_some() {
+            let query = query.only(&["wait", "lines", "end"])?;
+            if query.get("wait").is_some() {
                 let detail = "lines wait for no job; leave it out".to_owned();
                 return Err(FieldError { pointer: "/wait".to_owned(), detail }.into());
             }
-            return Box::pin(submit_lines::submit(desk, preferences, *lines)).await;
+            return Box::pin(submit_lines::submit(desk, &query, preferences, *lines)).await;
         }
     };
     let wait = desk.wait(query, preferences)?;
     let mut new = submission::new_job(body.required()?)?;
+    new.asker = key.asker.clone();
     new.identity = key.identity("POST", "/v1/jobs", new.id, body.bytes());
     let held = body.into_held();
     let submitted = if wait.is_wanted() {

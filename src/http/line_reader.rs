@@ -1,7 +1,8 @@
 //! A body of lines of JSON that still comes in: `application/x-ndjson`.
 
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 use axum::body::{Body, Bytes};
 use bytes::{Buf as _, BytesMut};
@@ -19,6 +20,9 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// A line is held as it came, as what is made of it, and as its answer.
 const LINE_HELD_TIMES: usize = 3;
+/// What stands in the last line of a client that counts, and how long that may be.
+const COUNT: &[u8] = b"\"end\"";
+const COUNT_BYTES_MAX: usize = 256;
 /// What the answer to a line has beside what came with it, about.
 const ANSWER_BYTES: usize = 1_024;
 
@@ -87,12 +91,16 @@ pub(super) struct LineReader {
     /// Whether the rest of a line that is too long is passed by.
     skips: bool,
     is_over: bool,
+    /// Whether the client went away before the end of its body.
+    is_cut: bool,
+    /// How many lines the client says that it sends, if it says so.
+    told: Option<u64>,
 }
 
 impl LineReader {
     pub(super) fn new(body: Body, line_bytes_max: usize, share: Share, pace: Pace) -> Self {
         let (held, waits, read, taken) = (Held::default(), None, BytesMut::new(), Vec::new());
-        let (searched, skips, is_over) = (0, false, false);
+        let (searched, skips, is_over, is_cut, told) = (0, false, false, false, None);
         Self {
             body,
             line_bytes_max,
@@ -105,7 +113,30 @@ impl LineReader {
             searched,
             skips,
             is_over,
+            is_cut,
+            told,
         }
+    }
+
+    /// Whether the client went away before the end of its body. A connection that it has closed for sending alone looks the
+    /// same: but who has not ended its request waits for no answer.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The client says that it sends so many lines.
+    pub(super) fn expect(&mut self, lines: Option<u64>) {
+        self.told = lines.or(self.told);
+    }
+
+    /// What is wrong at the end, if so many lines came: there are proxies that lose some of a body that is sent bit by bit,
+    /// and end it as if it were whole.
+    pub(super) fn difference(&self, came: u64) -> Option<Problem> {
+        let told = self.told.filter(|told| *told != came)?;
+        let detail = format!(
+            "{told} lines were sent, says the client, and {came} came: something on the way has lost or added some"
+        );
+        Some(Problem::new(Code::LinesLost, detail))
     }
 
     /// The next lines that are there, at most so many; waits for the first. None at all at the end. What was
@@ -198,6 +229,7 @@ impl LineReader {
             }
             Some(Err(error)) => {
                 self.is_over = true;
+                self.is_cut = ends_early(&error);
                 let detail = format!("the body cannot be read to its end: {error}");
                 return Err(Problem::new(Code::BadRequest, detail));
             }
@@ -220,10 +252,31 @@ impl LineReader {
             if was_skipped || line.len() > self.line_bytes_max {
                 return Some(Line::TooLong(self.line_bytes_max));
             }
-            if !is_empty(&line) {
+            if !is_empty(&line) && !self.is_count(&line) {
                 return Some(Line::Whole(line));
             }
         }
+    }
+
+    /// Whether it is the last line, `{"end":{"lines":N}}`, by which a client says how many it has sent.
+    fn is_count(&mut self, line: &[u8]) -> bool {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Last {
+            end: Count,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Count {
+            lines: u64,
+        }
+        // Most lines are none, and are not read twice.
+        if line.len() > COUNT_BYTES_MAX || !line.windows(COUNT.len()).any(|part| part == COUNT) {
+            return false;
+        }
+        let Ok(Last { end }) = serde_json::from_slice(line) else { return false };
+        self.told = Some(end.lines);
+        true
     }
 
     /// Of a line that has not ended: the last one needs no end, and of one that is too long nothing is kept.
@@ -241,7 +294,7 @@ impl LineReader {
         if std::mem::take(&mut self.skips) {
             return Some(Line::TooLong(self.line_bytes_max));
         }
-        (!is_empty(&line)).then_some(Line::Whole(line))
+        (!is_empty(&line) && !self.is_count(&line)).then_some(Line::Whole(line))
     }
 }
 
@@ -249,6 +302,17 @@ impl LineReader {
 fn held_for(lines: &[Line]) -> usize {
     let bytes: usize = lines.iter().map(Line::bytes).sum();
     LINE_HELD_TIMES * bytes + lines.len() * ANSWER_BYTES
+}
+
+/// Whether a body ended before its end.
+fn ends_early(error: &axum::Error) -> bool {
+    let mut causes =
+        std::iter::successors(Some(error as &(dyn Error + 'static)), |it| (**it).source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
+            || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+    })
 }
 
 /// Whether there is nothing on a line but blanks.
@@ -273,7 +337,7 @@ mod tests {
     const LINE_BYTES_MAX: usize = 1024 * 1024;
 
     fn reader(frames: Vec<Vec<u8>>) -> LineReader {
-        let frames = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame)));
+        let frames = frames.into_iter().map(|frame| Ok::<_, io::Error>(Bytes::from(frame)));
         let frames = futures_util::stream::iter(frames.collect::<Vec<_>>());
         let share = Budget::new(LINE_BYTES_MAX).share(Who::Strangers);
         let pace = Pace::new(Duration::from_secs(5));

@@ -117,6 +117,11 @@ pub(super) fn parameter<T>(
     read.map_err(|error| FieldError { pointer: format!("/{name}"), detail: error.detail }.into())
 }
 
+/// A whole number in a query.
+pub(super) fn whole<T: std::str::FromStr>(text: &str) -> Result<T, Invalid> {
+    text.parse().map_err(|_other| Invalid::new("must be a whole number"))
+}
+
 /// Where the next page begins, tied to the `fingerprint` of the filters, so that it cannot be used with others.
 pub(super) fn token(next: Ordinal, fingerprint: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}.{fingerprint}", next.0))

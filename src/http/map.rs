@@ -15,18 +15,21 @@ use crate::engine::{
 };
 
 use super::Desk;
-use super::batch_results::{end, line, order, streamed};
+use super::answer::to_json;
+use super::batch_results::{Rows, order};
 use super::batches::on_error;
-use super::beats::{SPACE, beating};
 use super::clocks::{retention_ms, timeout_ms};
-use super::extract::Query;
+use super::extract::{ManyLines, Query};
 use super::fields::{Fields, kind};
 use super::line_reader::{Line, LineReader, Lines, idle};
-use super::list::parameter;
+use super::lines::Form;
+use super::list::{parameter, whole};
 use super::origin::Origin;
 use super::problem::{Code, FieldError, Problem};
 use super::proxies::prefix;
+use super::results_max::{self, ResultsMax};
 use super::room::Outgoing;
+use super::streamed::streamed;
 use super::strict;
 use super::submission;
 
@@ -35,7 +38,7 @@ pub(super) const BUFFERSIZE_MAX: usize = 4_096;
 /// Lines that go to the store together, at most; and never more than this part of all room for answers lets wait.
 const PORTION_MAX: usize = 256;
 const PORTION_OF_ALL: usize = 16;
-const PARAMETERS: [&str; 11] = [
+const PARAMETERS: [&str; 19] = [
     "function",
     "buffersize",
     "order",
@@ -47,17 +50,30 @@ const PARAMETERS: [&str; 11] = [
     "run_timeout_seconds",
     "total_timeout_seconds",
     "retention_seconds",
+    "end",
+    "lines",
+    "with",
+    results_max::NAME,
+    "metadata",
+    "on_interrupt",
+    "retry",
+    "tags",
 ];
+/// What is an array or an object in a batch is JSON in the query.
+const AS_JSON: [&str; 3] = ["metadata", "retry", "tags"];
 
 /// Begins to answer at once: `Location` names the batch, by which everything is found again.
 pub(super) async fn map(
     Shared(desk): Shared<Arc<Desk>>,
     query: Query,
     (headers, Outgoing(share)): (HeaderMap, Outgoing),
-    origin: Origin,
-    mut reader: LineReader,
+    ManyLines { owner, origin, mut reader, has_key: _ }: ManyLines,
 ) -> Result<Response, Problem> {
-    let new = new_map(&query.only(&PARAMETERS)?)?;
+    let query = query.only(&PARAMETERS)?;
+    let rows = Rows::of(&query, &desk, Form::Lines)?;
+    let mut new = new_map(&query, rows.most)?;
+    new.common.asker = owner.asker;
+    reader.expect(parameter(&query, "lines", whole)?);
     let map = desk.engine.map(new).await?;
     let location = HeaderValue::from_str(&format!("{}/v1/batches/{}", prefix(), map.batch()));
     if headers.contains_key(header::EXPECT) {
@@ -66,6 +82,7 @@ pub(super) async fn map(
     }
     let mapping = Mapping {
         map,
+        rows,
         origin,
         reader,
         share,
@@ -81,22 +98,19 @@ pub(super) async fn map(
         let text = it.next().await.transpose()?;
         Some((text, it))
     });
-    let mut response = streamed(beating(lines, SPACE));
+    let mut response = streamed(Form::Lines, lines);
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
 }
 
-fn new_map(query: &Query) -> Result<NewMap, Problem> {
+fn new_map(query: &Query, most: ResultsMax) -> Result<NewMap, Problem> {
     let function = query.get("function").map(str::to_owned).ok_or_else(|| {
         let detail = "is required: POST /v1/map?function=…".to_owned();
         Problem::from(FieldError { pointer: "/function".to_owned(), detail })
     })?;
-    let whole = |text: &str| {
-        let number = text.parse().map_err(|_other| Invalid::new("must be a whole number"))?;
-        Priority::new(number)
-    };
+    let urgency = |text: &str| Priority::new(whole(text)?);
     let clocks = Clocks {
         start_timeout_ms: parameter(query, "start_timeout_seconds", timeout_ms)?,
         run_timeout_ms: parameter(query, "run_timeout_seconds", timeout_ms)?,
@@ -104,10 +118,15 @@ fn new_map(query: &Query) -> Result<NewMap, Problem> {
     };
     let retention_ms = parameter(query, "retention_seconds", retention_ms)?;
     let retention_ms = retention_ms.unwrap_or(Options::RETENTION_MS);
+    let given = json_options(query)?;
     let common = NewJob {
         function: Some(function),
+        on_interrupt: given.on_interrupt,
+        tags: given.tags,
+        metadata: given.metadata,
+        retry: given.retry,
         queue: parameter(query, "queue", QueueName::new)?,
-        priority: parameter(query, "priority", whole)?.unwrap_or_default(),
+        priority: parameter(query, "priority", urgency)?.unwrap_or_default(),
         options: Options { clocks, retention_ms, ..Options::default() },
         ..NewJob::default()
     };
@@ -117,7 +136,30 @@ fn new_map(query: &Query) -> Result<NewMap, Problem> {
         order: parameter(query, "order", order)?.unwrap_or_default(),
         on_error: parameter(query, "on_error", on_error)?.unwrap_or_default(),
         on_disconnect: parameter(query, "on_disconnect", on_error)?.unwrap_or_default(),
+        result_bytes_max: most.bytes(),
     })
+}
+
+/// The options of a job that have a form of their own, as a batch has them.
+fn json_options(query: &Query) -> Result<NewJob, Problem> {
+    let mut members = Vec::new();
+    for name in AS_JSON {
+        if let Some(text) = query.get(name) {
+            let value = strict::parse(text.as_bytes()).map_err(|_why| FieldError {
+                pointer: format!("/{name}"),
+                detail: "must be JSON, as in a batch: [\"a\"], {\"a\": \"b\"}".to_owned(),
+            })?;
+            members.push(format!("\"{name}\":{value}"));
+        }
+    }
+    members
+        .extend(query.get("on_interrupt").map(|it| format!("\"on_interrupt\":{}", to_json(&it))));
+    let whole = format!("{{{}}}", members.join(","));
+    let malformed = |detail| Problem::new(Code::MalformedJson, detail);
+    let mut fields = Fields::of("", strict::parse(whole.as_bytes()).map_err(malformed)?)?;
+    let given = submission::options(&mut fields);
+    fields.faults().into_result()?;
+    Ok(given)
 }
 
 fn buffersize(text: &str) -> Result<usize, Invalid> {
@@ -137,6 +179,7 @@ enum Input {
 /// One request, as far as it has come.
 struct Mapping {
     map: Map,
+    rows: Rows,
     origin: Origin,
     reader: LineReader,
     share: Share,
@@ -166,13 +209,17 @@ impl Mapping {
             if is_over && self.map.is_answered() && self.waiting.is_none() {
                 self.close().await?;
                 if self.map.in_flight() == 0 {
-                    return Ok(Some(self.end().into()));
+                    return Ok(self.end()?.map(Bytes::from));
                 }
             }
-            let text = self.step().await?;
-            if !text.is_empty() {
-                let held = self.share.take(text.len()).await;
-                return Ok(Some(held.counted(text)));
+            match self.step().await? {
+                Some(text) if text.is_empty() => {}
+                Some(text) => {
+                    let held = self.share.take(text.len()).await;
+                    return Ok(Some(held.counted(text)));
+                }
+                // The server stops.
+                None => return Ok(self.end()?.map(Bytes::from)),
             }
         }
         Ok(None)
@@ -187,7 +234,7 @@ impl Mapping {
         let held = self.share.take(bytes).await;
         let mut text = String::new();
         let results = self.map.results().await?;
-        results.iter().for_each(|(index, job)| line(&mut text, *index, job));
+        results.iter().for_each(|(index, job)| self.rows.add(&mut text, *index, *index, job));
         self.keep_no_more();
         Ok((!text.is_empty()).then(|| held.counted(text)))
     }
@@ -198,8 +245,8 @@ impl Mapping {
     }
 
     /// Waits for whatever comes first: the end of a job, more calls, the end of the server. Gives the answers to
-    /// calls that cannot be taken.
-    async fn step(&mut self) -> Result<String, Error> {
+    /// calls that cannot be taken; none if the server stops.
+    async fn step(&mut self) -> Result<Option<String>, Error> {
         let room = self.map.room().min(self.portion);
         let reads = self.input == Input::Comes && room > 0 && self.waiting.is_none();
         // Time in which jobs run does not count: the client may wait for them before it sends more.
@@ -207,41 +254,48 @@ impl Mapping {
         tokio::select! {
             biased;
             happened = self.map.next() => match happened? {
-                Happened::Ended => Ok(String::new()),
+                Happened::Ended => Ok(Some(String::new())),
                 Happened::Answered { refused } => {
                     self.keep_no_more();
-                    self.refuse_all(refused.into_iter().map(of_engine).collect()).await
+                    self.refuse_all(refused.into_iter().map(of_engine).collect()).await.map(Some)
                 }
-                Happened::Stops => Ok(self.end()),
+                Happened::Stops => Ok(None),
             },
             held = has_room(&mut self.waiting), if self.waiting.is_some() => {
                 self.held.join(held);
                 match self.waiting.take() {
-                    Some((lines, _)) => self.take(lines).await,
-                    None => Ok(String::new()),
+                    Some((lines, _)) => self.take(lines).await.map(Some),
+                    None => Ok(Some(String::new())),
                 }
             }
-            lines = self.reader.next(room), if reads => Ok(self.came(lines)),
-            problem = idle(), if is_idle => Ok(self.came(Err(problem))),
+            lines = self.reader.next(room), if reads => self.came(lines).await.map(Some),
+            problem = idle(), if is_idle => self.came(Err(problem)).await.map(Some),
         }
     }
 
     /// Lines that came wait until there is room for their calls. They may be there for hours, so they pass nobody.
-    fn came(&mut self, lines: Result<Lines, Problem>) -> String {
+    async fn came(&mut self, lines: Result<Lines, Problem>) -> Result<String, Error> {
         let mut text = String::new();
         match lines {
-            Ok(lines) if lines.lines.is_empty() => self.input = Input::IsOver,
+            Ok(lines) if lines.lines.is_empty() => {
+                self.input = Input::IsOver;
+                let came = u64::try_from(self.index).unwrap_or_default();
+                let problem = self.reader.difference(came).map(|problem| (self.index, problem));
+                return self.refuse_all(problem.into_iter().collect()).await;
+            }
             Ok(lines) => {
                 let bytes = self.map.bytes_with(lines.lines.len());
                 let more = self.share.more(&self.held, bytes, false);
                 self.waiting = Some((lines, more));
             }
+            // Nobody is there to be answered: what becomes of the rest is what the map does when it is dropped (E7).
+            Err(_problem) if self.reader.is_cut() => return Err(Error::HungUp),
             Err(problem) => {
                 self.input = Input::IsOver;
                 self.refuse(&mut text, self.index, &problem);
             }
         }
-        text
+        Ok(text)
     }
 
     /// Sends the calls of lines on.
@@ -283,10 +337,17 @@ impl Mapping {
         Ok(())
     }
 
-    fn end(&mut self) -> String {
+    fn end(&mut self) -> Result<Option<String>, Error> {
         self.is_over = true;
-        let unfinished = i64::try_from(self.map.in_flight()).unwrap_or(i64::MAX);
-        end(self.map.given(), unfinished, false)
+        let (lines, completed) = (self.index, self.map.given());
+        let unfinished = self.map.in_flight();
+        if self.rows.has_end {
+            return Ok(Some(format!(
+                "{{\"end\":{{\"lines\":{lines},\"completed\":{completed},\"unfinished\":{unfinished},\"timed_out\":false}}}}\n"
+            )));
+        }
+        // Without a last line only a stream that breaks off says that more was to come.
+        if unfinished > 0 { Err(Error::Draining) } else { Ok(None) }
     }
 }
 

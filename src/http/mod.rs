@@ -31,6 +31,8 @@ mod jobs;
 mod leave;
 mod limits;
 mod line_reader;
+mod lines;
+mod linger;
 mod list;
 mod list_header;
 mod live;
@@ -47,11 +49,13 @@ mod problem;
 mod proxies;
 mod queues;
 mod receiver;
+mod results_max;
 mod retry;
 mod room;
 mod serve;
 mod server;
 mod strangers;
+mod streamed;
 mod strict;
 mod submission;
 mod submit_lines;
@@ -63,6 +67,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -104,6 +109,8 @@ struct Desk {
     engine: Engine,
     door: Door,
     config: Config,
+    /// How long a connection may be idle, as a header says it.
+    idle: HeaderValue,
     live: Live,
     /// Room for what comes in.
     incoming: Budget,
@@ -129,7 +136,9 @@ impl App {
         let live = Live::new(&config);
         let incoming = Budget::new(config.limits.incoming_bytes);
         let outgoing = Budget::new(config.limits.outgoing_bytes);
-        let desk = Arc::new(Desk { engine, door, config, live, incoming, outgoing, batches });
+        let idle = format!("timeout={}", config.limits.idle.as_secs());
+        let idle = HeaderValue::from_str(&idle).unwrap_or(HeaderValue::from_static("timeout=0"));
+        let desk = Arc::new(Desk { engine, door, config, idle, live, incoming, outgoing, batches });
         let routes = Router::new()
             .route("/v1/jobs", post(jobs::submit).get(list::list))
             .route("/v1/jobs/lines", post(submit_lines::lines))

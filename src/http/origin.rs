@@ -1,9 +1,9 @@
 //! Where the lines of a request come from, for the answers that each of them has of its own.
 
-use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 
+use super::lines::unbroken;
 use super::problem::Problem;
 
 /// By what the problems of a stream's lines are known: the request that they are part of.
@@ -17,14 +17,6 @@ pub(super) struct Origin {
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) HeaderValue);
 
-impl<S: Send + Sync> FromRequestParts<S> for Origin {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self::of(parts))
-    }
-}
-
 impl Origin {
     /// Of a request with lines.
     pub(super) fn of(parts: &Parts) -> Self {
@@ -35,7 +27,7 @@ impl Origin {
 
     /// The answer to a line that cannot be taken.
     pub(super) fn refuse(&self, out: &mut String, index: usize, problem: &Problem) {
-        let body = problem.text(&self.path, &self.request_id);
+        let body = unbroken(problem.text(&self.path, &self.request_id));
         out.push_str(&format!("{{\"index\":{index},\"problem\":{body}}}\n"));
         tracing::debug!(
             request.id = self.request_id,

@@ -16,6 +16,8 @@ pub(super) struct Preferences {
     pub(super) wait_seconds: Option<u64>,
     /// `return=minimal`.
     pub(super) is_minimal: bool,
+    /// Whether it says what is to be returned.
+    has_return: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Preferences {
@@ -44,8 +46,8 @@ impl Preferences {
             // More than the type can hold is more than any server allows.
             let seconds = is_number.then(|| value.parse().unwrap_or(u64::MAX));
             self.wait_seconds = self.wait_seconds.or(seconds);
-        } else if name.eq_ignore_ascii_case("return") {
-            self.is_minimal |= value.eq_ignore_ascii_case("minimal");
+        } else if name.eq_ignore_ascii_case("return") && !self.has_return {
+            (self.has_return, self.is_minimal) = (true, value.eq_ignore_ascii_case("minimal"));
         }
     }
 }
@@ -70,10 +72,16 @@ mod tests {
             (r#"respond-async, foo="bar, wait=1", wait=9; x=y"#, Some(9), false),
             (r#"foo="a\", wait=1", wait="1\0""#, Some(10), false),
             (r#"foo; x="return=minimal, return=minimal""#, None, false),
+            ("return=representation, return=minimal", None, false),
+            ("return=minimal, return=representation", None, true),
         ] {
             let value = HeaderValue::from_str(given).expect("a header");
             let found = Preferences::of(&HeaderMap::from_iter([(PREFER, value)]));
-            assert_eq!(found, Preferences { wait_seconds, is_minimal }, "{given}");
+            assert_eq!(
+                (found.wait_seconds, found.is_minimal),
+                (wait_seconds, is_minimal),
+                "{given}"
+            );
         }
     }
 }

@@ -260,6 +260,7 @@ impl From<Error> for Problem {
             Error::UnknownFunction { .. } => {
                 Self::of_fields(Code::UnknownFunction, at("/function", detail))
             }
+            Error::NotAllowed { .. } => Self::new(Code::Forbidden, detail),
             Error::InvalidCall { refusal, .. } | Error::InvalidArguments(refusal) => {
                 Self::of_refusal(refusal, detail)
             }
@@ -280,10 +281,12 @@ impl From<Error> for Problem {
             Error::QueueFull { .. } | Error::TooManyManual(_) => {
                 Self::new(Code::QueueFull, detail).retry_after(1)
             }
+            Error::UnknownPlace => Self::of_fields(Code::InvalidValue, at("/after", detail)),
             Error::NoneOf(ids) => Self::of_none(&ids),
             Error::TooManyWatched(_) | Error::TooManyWaiters(_) => {
                 Self::new(Code::TooManyWaiters, detail).retry_after(1)
             }
+            Error::HungUp => Self::new(Code::BadRequest, detail),
             Error::Draining => Self::new(Code::Draining, detail).retry_after(5),
             Error::StorageFull => Self::new(Code::StorageFull, detail).retry_after(5),
             Error::DatabaseBusy => Self::new(Code::DatabaseBusy, detail).retry_after(1),

@@ -16,7 +16,15 @@ use super::extract::{JsonBody, Query};
 use super::fields::{Fields, nothing_asked};
 use super::limits::OTHER;
 use super::problem::{Code, Problem, invalid};
-use super::wait::wait_of;
+use super::strict;
+use super::wait::{checked_seconds, wait_of};
+
+/// Queues whose name begins so are made by whoever submits.
+pub(super) const OWN_PREFIX: &str = "executor-";
+/// They are there for a day without a job, at most.
+const OWN_SECONDS_MAX: f64 = 86_400.0;
+/// The same of others: ten years.
+const SECONDS_MAX: f64 = 315_619_200.0;
 
 /// A queue.
 #[derive(Serialize)]
@@ -24,6 +32,8 @@ struct QueueBody<'a> {
     name: &'a str,
     max_workers: usize,
     max_pending: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_seconds: Option<f64>,
     paused: bool,
     shutdown: bool,
     depth: DepthBody,
@@ -56,6 +66,7 @@ impl<'a> QueueBody<'a> {
             name: queue.name.as_str(),
             max_workers: queue.settings.max_workers,
             max_pending: queue.settings.max_pending,
+            expires_seconds: queue.expires_ms.map(seconds),
             paused: queue.paused,
             shutdown: queue.shutdown,
             depth: DepthBody { pending: queue.pending, running: queue.running },
@@ -94,14 +105,30 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let name = QueueName::new(&name).map_err(|error| Problem::from(invalid("", error)))?;
-    let (mut max_workers, mut max_pending) = (None, None);
-    if let Some(body) = body.optional()? {
-        let mut fields = Fields::of("", body)?;
-        max_workers = limit(&mut fields, "max_workers", MAX_WORKERS_MAX);
-        max_pending = limit(&mut fields, "max_pending", MAX_PENDING_MAX);
-        fields.faults().into_result()?;
-    }
-    Ok(shown(&desk.engine.set_queue(&name, max_workers, max_pending).await?))
+    let nothing = strict::parse(b"{}").map_err(|detail| Problem::new(Code::Internal, detail))?;
+    let mut fields = Fields::of("", body.optional()?.unwrap_or(nothing))?;
+    let max_workers = limit(&mut fields, "max_workers", MAX_WORKERS_MAX);
+    let max_pending = limit(&mut fields, "max_pending", MAX_PENDING_MAX);
+    let expires_ms = expiry(&mut fields, &name);
+    fields.faults().into_result()?;
+    Ok(shown(&desk.engine.set_queue(&name, max_workers, max_pending, expires_ms).await?))
+}
+
+/// After how long a queue goes that is empty. One that needs no administrator to be made must go again.
+fn expiry(fields: &mut Fields<'_>, name: &QueueName) -> Option<i64> {
+    let is_own = name.as_str().starts_with(OWN_PREFIX);
+    let most = if is_own { OWN_SECONDS_MAX } else { SECONDS_MAX };
+    let given = fields.checked("expires_seconds", "a number", |seconds: f64| {
+        if *name == QueueName::default_queue() {
+            return Err(Invalid::new("the default queue stays"));
+        }
+        let length = checked_seconds(seconds, most).ok().filter(|length| !length.is_zero());
+        let length = length.map(|length| i64::try_from(length.as_millis()).unwrap_or(i64::MAX));
+        length
+            .map(|length| length.max(1))
+            .ok_or_else(|| Invalid::new(format!("must be more than 0 and at most {most}")))
+    });
+    if is_own { fields.required("expires_seconds", given) } else { given }
 }
 
 /// `POST /v1/queues/{name}/pause`: nothing more is started from it.
@@ -155,6 +182,11 @@ pub(super) async fn shutdown(
         response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     }
     Ok(response)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ten years of milliseconds are exact")]
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1_000.0
 }
 
 fn shown(now: &QueueNow) -> Response {

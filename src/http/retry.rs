@@ -32,8 +32,9 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let chosen = body.optional()?.map(chosen_id).transpose()?.flatten();
+    let asker = key.asker.clone();
     let identity = key.identity("POST", &format!("/v1/jobs/{id}/retry"), chosen, body.bytes());
-    let Submitted { job, is_replay } = desk.engine.retry(id, chosen, identity).await?;
+    let Submitted { job, is_replay } = desk.engine.retry(id, chosen, identity, asker).await?;
     let mut response = answer::job(StatusCode::OK, &job, &Wait::none(&desk), View::Brief);
     answer::located(&mut response, &job);
     Ok(answer::replayed(response, is_replay))

@@ -1,5 +1,6 @@
 //! The accept loop: ours, because time-outs of the header need a timer that `axum::serve` never sets.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::App;
 use super::access_log::Peer;
 use super::connection::{Phase, Timed, UnderWay};
+use super::linger::{Tracked, linger};
 use super::strangers::{Newcomer, Strangers};
 
 /// After an accept that failed for want of descriptors or memory.
@@ -168,17 +170,30 @@ async fn connection(
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER_BYTES_MAX);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let phase = service.phase.clone();
+    let mut connection = http.serve_connection(TokioIo::new(stream), service);
+    let mut asked = pin!(asked);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        is_the_end = asked => {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+        is_the_end = &mut asked => {
             if !is_the_end {
                 return;
             }
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            return over(connection.await);
         }
     };
+    let stream = connection.into_parts().io.into_inner().into_stream();
+    if ended.is_ok() && phase.has_unread() {
+        tokio::select! {
+            () = linger(stream) => {}
+            _is_the_end = asked => {}
+        }
+    }
+    over(ended);
+}
+
+fn over(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
@@ -203,9 +218,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         let (app, peer, newcomer) = (self.app.clone(), self.peer, self.newcomer.clone());
-        let request_phase = self.phase.begin_request();
+        let (phase, request_phase) = (self.phase.clone(), self.phase.begin_request());
         Box::pin(async move {
-            let mut request = request.map(Body::new);
+            let mut request = request.map(|body| Body::new(Tracked::new(body, phase)));
             if app.desk.config.access_log {
                 request.extensions_mut().insert(peer);
             }

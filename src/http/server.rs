@@ -19,7 +19,14 @@ use super::problem::Problem;
 use super::wait_many::IDS_MAX;
 
 /// What a client can rely on beside what the first version had: words that are never taken back.
-const FEATURES: [&str; 0] = [];
+const FEATURES: [&str; 6] = [
+    "as_completed_open",
+    "function_scopes",
+    "lines_counted",
+    "max_result_bytes",
+    "queue_expiry",
+    "worker_retire",
+];
 
 #[derive(Serialize)]
 struct ServerBody {

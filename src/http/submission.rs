@@ -66,7 +66,7 @@ fn new_job_of(mut fields: Fields<'_>) -> Result<NewJob, Problem> {
 }
 
 /// Reads the options of a job: its place in its queue, its labels, its limits of time.
-fn options(fields: &mut Fields<'_>) -> NewJob {
+pub(super) fn options(fields: &mut Fields<'_>) -> NewJob {
     let queue = fields.checked("queue", "a string", |name: String| QueueName::new(&name));
     let priority = fields.checked("priority", "a whole number", Priority::new).unwrap_or_default();
     let on_interrupt = fields.checked("on_interrupt", "a string", |word: String| {

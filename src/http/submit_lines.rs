@@ -14,15 +14,17 @@ use futures_util::stream::{self, FuturesOrdered, StreamExt as _};
 use crate::engine::{Engine, Error, Held, NewJob, Submitted};
 
 use super::Desk;
-use super::batch_results::streamed;
-use super::beats::{SPACE, beating};
+use super::batch_results::boolean;
 use super::extract::{ManyLines, Query};
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
 use super::line_reader::{Line, LineReader, Lines, idle};
+use super::lines::{Form, unbroken};
+use super::list::{parameter, whole};
 use super::origin::Origin;
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
+use super::streamed::streamed;
 use super::strict;
 use super::submission;
 
@@ -59,8 +61,10 @@ struct Submitting {
     index: usize,
     accepted: usize,
     refused: usize,
-    /// Whether only problems are answered, and how many were taken.
+    /// Whether only problems are answered.
     is_minimal: bool,
+    /// Whether a last line says how many lines came, and what became of them.
+    has_end: bool,
     state: State,
 }
 
@@ -79,16 +83,19 @@ pub(super) async fn lines(
     preferences: Preferences,
     lines: ManyLines,
 ) -> Result<Response, Problem> {
-    query.only(&[])?;
-    Box::pin(submit(desk, preferences, lines)).await
+    let query = query.only(&["lines", "end"])?;
+    Box::pin(submit(desk, &query, preferences, lines)).await
 }
 
 /// Submits line by line. It begins to answer when the first line is there.
 pub(super) async fn submit(
     desk: Arc<Desk>,
+    query: &Query,
     Preferences { is_minimal, .. }: Preferences,
     ManyLines { owner, origin, mut reader, has_key }: ManyLines,
 ) -> Result<Response, Problem> {
+    let has_end = parameter(query, "end", boolean)?.unwrap_or(true);
+    reader.expect(parameter(query, "lines", whole)?);
     if has_key {
         let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
         return Err(Problem::new(Code::InvalidValue, detail));
@@ -106,13 +113,14 @@ pub(super) async fn submit(
         accepted: 0,
         refused: 0,
         is_minimal,
+        has_end,
         state: State::Reads,
     };
     let answers = stream::unfold(submitting, |mut it| async move {
         let text = it.next().await?;
         Some((Ok::<_, std::convert::Infallible>(text), it))
     });
-    let mut response = streamed(beating(answers, SPACE));
+    let mut response = streamed(Form::Lines, answers);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Prefer"));
     if is_minimal {
         let applied = HeaderValue::from_static("return=minimal");
@@ -143,7 +151,7 @@ impl Submitting {
                     }
                 }
                 lines = self.reader.next(room.min(PORTION_MAX)), if reads => match lines {
-                    Ok(Lines { lines, .. }) if lines.is_empty() => self.state = State::Ends,
+                    Ok(Lines { lines, .. }) if lines.is_empty() => self.end_input(),
                     Ok(lines) => self.take(lines),
                     Err(problem) => self.give_up(&problem),
                 },
@@ -178,6 +186,7 @@ impl Submitting {
         let malformed = |detail| Problem::new(Code::MalformedJson, detail);
         let body = strict::parse(line).map_err(malformed)?;
         let (mut new, key) = submission::new_job_of_line(body)?;
+        new.asker = self.owner.asker.clone();
         new.identity = self.owner.keyed(key).identity("POST", "/v1/jobs", new.id, line);
         Ok(new)
     }
@@ -185,18 +194,35 @@ impl Submitting {
     /// What ends the input is answered as a line of its own.
     fn give_up(&mut self, problem: &Problem) {
         self.state = State::Ends;
+        self.ahead += 1;
+        self.tell(problem, 1);
+    }
+
+    /// The input is over. What of it is missing is told as well, and is no line that came.
+    fn end_input(&mut self) {
+        self.state = State::Ends;
+        if let Some(problem) = self.reader.difference(self.index as u64) {
+            self.tell(&problem, 0);
+        }
+    }
+
+    fn tell(&mut self, problem: &Problem, lines: usize) {
         let mut text = String::new();
         self.origin.refuse(&mut text, self.index, problem);
-        self.ahead += 1;
-        let answered = Answered { lines: 1, bytes: 0, accepted: 0, text, held: Held::default() };
+        let answered = Answered { lines, bytes: 0, accepted: 0, text, held: Held::default() };
         self.portions.push_back(Box::pin(std::future::ready(answered)));
     }
 
     fn end(&mut self) -> Option<String> {
-        let is_told = self.is_minimal && self.state != State::Over;
+        let is_told = self.has_end && self.state != State::Over;
         self.state = State::Over;
-        let Self { accepted, refused, .. } = self;
-        is_told.then(|| format!("{{\"end\":{{\"accepted\":{accepted},\"refused\":{refused}}}}}\n"))
+        let Self { index, accepted, refused, .. } = self;
+        let end = || {
+            format!(
+                "{{\"end\":{{\"lines\":{index},\"accepted\":{accepted},\"refused\":{refused}}}}}\n"
+            )
+        };
+        is_told.then(end)
     }
 }
 
@@ -236,7 +262,7 @@ async fn answer(
 
 fn accept(out: &mut String, index: usize, submitted: &Submitted) {
     let mut digits = itoa::Buffer::new();
-    let job = JobBody::of(&submitted.job, View::Brief).text();
+    let job = unbroken(JobBody::of(&submitted.job, View::Brief).text());
     for part in ["{\"index\":", digits.format(index), ",\"job\":", &job] {
         out.push_str(part);
     }

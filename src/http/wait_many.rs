@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, Invalid, JobId};
-use crate::engine::{Ended, EndedJob, Engine, Error, PORTION_BYTES, Portions, ReturnWhen, Share};
+use crate::engine::{Ended, EndedJob, Engine, Error, Portions, ReturnWhen, Share, portion_room};
 
 use super::Desk;
 use super::answer::{self, to_json};
@@ -23,6 +23,7 @@ use super::job_body::{JobBody, View};
 use super::limits::SUBMISSION;
 use super::list::batch_id;
 use super::problem::{FieldError, Problem};
+use super::results_max::{self, ResultsMax};
 use super::room::Outgoing;
 use super::wait::wait_of;
 
@@ -46,6 +47,7 @@ pub(super) async fn wait(
         })
     });
     let wait = timeout(&mut fields);
+    let most = results_max::field(&mut fields, &desk);
     fields.faults().into_result()?;
     let wait = wait.unwrap_or(Duration::MAX).min(desk.wait_max());
     drop(body);
@@ -55,7 +57,7 @@ pub(super) async fn wait(
     let rest = format!("],\"not_done\":{},\"timed_out\":{}", to_json(&not_done), waited.timed_out);
     let (engine, portions) = (desk.engine.clone(), Portions::default());
     let (done, gone, rest) = (waited.done, Vec::new(), Some(rest));
-    let pages = Pages { engine, share, done, at: 0, portions, has_begun: false, gone, rest };
+    let pages = Pages { engine, share, done, at: 0, most, portions, has_begun: false, gone, rest };
     let mut response = answer::json_text(StatusCode::OK, pages.into_body());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -141,6 +143,7 @@ struct Pages {
     share: Share,
     done: Vec<Ended>,
     at: usize,
+    most: ResultsMax,
     portions: Portions,
     /// Whether a job is printed: the next one stands behind a comma.
     has_begun: bool,
@@ -161,15 +164,16 @@ impl Pages {
         self.rest.as_ref()?;
         let mut text = String::from(if self.at == 0 { "{\"done\":[" } else { "" });
         let page = &self.done[self.at..self.done.len().min(self.at + self.portions.next())];
-        let held = self.share.take(PORTION_BYTES).await;
-        let count = match self.engine.ended_jobs(page).await {
+        let most = self.most.bytes();
+        let held = self.share.take(portion_room(most)).await;
+        let count = match self.engine.ended_jobs(page, most).await {
             Ok((jobs, count)) => {
                 for job in &jobs {
                     match job {
                         EndedJob::Kept(job) => {
                             let is_first = !std::mem::replace(&mut self.has_begun, true);
                             text.push_str(if is_first { "" } else { "," });
-                            text.push_str(&JobBody::of(job, View::Brief).text());
+                            text.push_str(&JobBody::of(job, View::Results(most)).text());
                         }
                         EndedJob::Gone(ended) => self.gone.push(gone(ended)),
                     }

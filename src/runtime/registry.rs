@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{Defaults, FunctionName, Invalid, Json, Pool};
+use crate::domain::{Defaults, FunctionName, Invalid, Json, Pool, ScopeName};
 
 use super::command::{Command, CommandSettings};
 use super::native::Native;
@@ -67,6 +67,16 @@ impl Function {
         match &self.code {
             Code::Worker(function) => Some(&function.worker),
             Code::Native(..) | Code::Command(..) => None,
+        }
+    }
+
+    /// What a key must allow to call it, beside to submit.
+    #[must_use]
+    pub fn scope(&self) -> Option<&ScopeName> {
+        match &self.code {
+            Code::Command(command, _) => command.scope(),
+            Code::Worker(function) => function.worker.scope(),
+            Code::Native(..) => None,
         }
     }
 

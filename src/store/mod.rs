@@ -29,7 +29,7 @@ pub use contract::{
     DeliveryReport, DueDelivery, Ended, Error, Event, Failure, Filter, Forgetting, JobChange,
     LOCK_PATIENCE, Left, Many, Mark, Moment, NewBatch, Order, Ordered, Page, Place, Places,
     Portion, Queue, QueueChange, QueueOrder, QueueSettings, Redelivery, Refusal, Settlement,
-    Shrunk, Standing, Submission, Submitted, Swept, Synchronous, Told, Turn,
+    Shrunk, Standing, Submission, Submitted, Swept, Synchronous, TagEnds, Told, Turn,
 };
 pub use sqlite::{Answer, BackupFile, Commits, OpenError, Outbox, backup, fsck, restore};
 

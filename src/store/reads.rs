@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::store::contract::{
     BatchPage, CallbackFilter, CallbackPlaces, CallbackTurn, CallbackTurned, Changes, DueDelivery,
-    Failure, Filter, Known, Order, Page, Place, Places, Portion, Standing, Unfinished,
+    Failure, Filter, Known, Order, Page, Place, Places, Portion, Standing, TagEnds, Unfinished,
 };
 use crate::store::{Outbox, Store, backend};
 
@@ -209,14 +209,15 @@ impl Store {
         backend!(self.brief_at(ordinals).await)
     }
 
-    /// The jobs at the first of those places, in their order and without large values: as many as have about so many bytes
-    /// together, and one at least.
+    /// The jobs at the first of those places, in their order and without large values, but for results of so many bytes: as
+    /// many as have about `bytes_max` bytes together, and one at least.
     pub async fn portion_at(
         &self,
         places: &[Ordinal],
+        result_bytes_max: usize,
         bytes_max: usize,
     ) -> Result<Portion, Failure> {
-        backend!(self.portion_at(places, bytes_max).await)
+        backend!(self.portion_at(places, result_bytes_max, bytes_max).await)
     }
 
     /// The job of that id without large values, and the place of its last change.
@@ -233,6 +234,12 @@ impl Store {
     /// large values.
     pub async fn changes(&self, after: i64, limit: usize) -> Result<Changes, Failure> {
         backend!(self.changes(after, limit).await)
+    }
+
+    /// The ends behind `after` of jobs that have this tag; `to` is `after` if nothing has changed since. It looks at about
+    /// `most` changes.
+    pub async fn tag_ends(&self, tag: &str, after: i64, most: usize) -> Result<TagEnds, Failure> {
+        backend!(self.tag_ends(tag, after, most).await)
     }
 
     /// Since when each of these jobs has waited; one that is gone is left out.

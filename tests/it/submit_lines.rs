@@ -30,7 +30,10 @@ pub fn text(lines: &[Value]) -> String {
 }
 
 async fn answers(it: &TestServer, body: String) -> Vec<Value> {
-    lines_of(&it.send(request(it, "/v1/jobs", body)).await.expect(200))
+    let mut lines = lines_of(&it.send(request(it, "/v1/jobs", body)).await.expect(200));
+    let end = lines.pop().expect("an end");
+    assert_eq!(end["end"]["lines"], lines.len(), "each line that came has an answer");
+    lines
 }
 
 #[tokio::test]
@@ -91,6 +94,8 @@ async fn answers_come_while_the_request_still_comes_in() {
     }
     drop(sender);
     assert_eq!(lines.next().await["index"], 20);
+    let end = json!({"end": {"lines": 21, "accepted": 21, "refused": 0}});
+    assert_eq!(lines.next().await, end);
     assert!(lines.maybe_next().await.is_none());
 }
 
@@ -161,7 +166,7 @@ async fn return_minimal_answers_only_problems_and_counts_at_the_end() {
         (&answers[0]["index"], &answers[0]["problem"]["code"]),
         (&json!(1_234), &json!("unknown_function"))
     );
-    assert_eq!(answers[1], json!({"end": {"accepted": 4_999, "refused": 1}}));
+    assert_eq!(answers[1], json!({"end": {"lines": 5_000, "accepted": 4_999, "refused": 1}}));
 }
 
 #[tokio::test]
@@ -196,6 +201,7 @@ async fn a_client_that_sends_everything_before_it_reads_is_held_back_and_not_ref
     for index in 0..LINES {
         assert_eq!(lines.next().await["index"], index);
     }
+    assert_eq!(lines.next().await["end"]["lines"], LINES);
     assert!(lines.maybe_next().await.is_none());
     assert_eq!(sent.load(std::sync::atomic::Ordering::Relaxed), LINES);
 }

@@ -43,6 +43,8 @@ for line in sys.stdin:
             while True: say(method="log", params={**of, "line": "x" * 10000})
         if how == "stray": say(method="log", params={"job": "another", "attempt": 1, "line": "not yours"})
         if how == "large": say(id=it["id"], result="x" * (8 * 1024 * 1024)); continue
+        if how == "retire": say(method="retire")
+        if how == "retire later": say(id=it["id"], result={"pid": os.getpid(), "calls": calls}); say(method="retire", params={}); continue
         if how == "deaf": signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)
         if how == "error": say(id=it["id"], error={"code": -32000, "message": "no", "data": {"type": "OddError", "traceback": "here", "retryable": False, "details": {"x": x}}}); continue
         say(id=it["id"], result={"pid": os.getpid(), "calls": calls})
@@ -213,6 +215,24 @@ async fn e21_a_process_gives_way_to_a_new_one_after_its_calls() {
     }
     let calls: Vec<u64> = seen.iter().map(|(_, calls)| *calls).collect();
     assert_eq!(calls, [1, 2, 3, 1, 2, 3, 1]);
+    assert_eq!(worker(&it).await["restarts"], 0, "that is no loss");
+    it.stop().await;
+}
+
+#[tokio::test]
+async fn e21_a_process_that_asks_to_make_way_is_replaced_at_once_and_that_is_no_loss() {
+    let home = Home::new();
+    let it = odd(&home, 1, "").await;
+    let mut pids = std::collections::BTreeSet::new();
+    // While it has a call, it answers that first; and what comes while it has none is for the next process.
+    for how in ["retire", "retire later"].repeat(5) {
+        let job = call(&it, json!([how])).await;
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("succeeded"), &json!(1)), "{job}");
+        let result = &job["result"];
+        assert_eq!(result["calls"], 1, "{how}: {job}");
+        pids.insert(result["pid"].as_u64().expect("a number"));
+    }
+    assert_eq!(pids.len(), 10, "each time another process");
     assert_eq!(worker(&it).await["restarts"], 0, "that is no loss");
     it.stop().await;
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::engine::watched::{Content, Look, Seen, Watched};
 
-use super::{Digest, Key, Need, Scope, Standing, Table};
+use super::{Asker, Digest, Grant, Key, Need, Standing, Table};
 
 /// Whether a request may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Verdict {
     /// The key's time is over.
     Expired,
     /// The key with this id allows other things only.
-    Forbidden(String, BTreeSet<Scope>),
+    Forbidden(String, BTreeSet<Grant>),
     /// The file of keys cannot be read: nobody may.
     Unreadable,
 }
@@ -80,6 +80,12 @@ impl Door {
     pub fn leave(&self, key: Option<String>, needed: Need) -> Leave {
         Leave { seen: self.table.follow(), key, needed }
     }
+
+    /// Whoever asks with the key of this id, or with none where nobody needs one.
+    #[must_use]
+    pub fn asker(&self, key: Option<String>) -> Asker {
+        Asker::new(self.table.clone(), key)
+    }
 }
 
 impl Table {
@@ -129,12 +135,16 @@ impl Leave {
 }
 
 fn stands(key: Option<&str>, needed: Need, content: &Content<Table>) -> bool {
-    let Ok(table) = content else { return false };
-    match key {
-        None => table.standing() == Standing::Open,
-        Some(id) => {
-            let holds = |key: &Key| key.id == id && !key.has_expired && key.allows(needed);
-            table.keys.iter().any(holds)
+    let holds = |key: &Key| key.allows(needed);
+    content.as_ref().is_ok_and(|table| table.lets_in(key, holds))
+}
+
+impl Table {
+    /// Whether whoever came with this key, or with none, is still let in, and the key allows what is asked of it.
+    pub(super) fn lets_in(&self, key: Option<&str>, allows: impl Fn(&Key) -> bool) -> bool {
+        match key {
+            None => self.standing() == Standing::Open,
+            Some(id) => self.keys.iter().any(|key| key.id == id && !key.has_expired && allows(key)),
         }
     }
 }

@@ -5,7 +5,11 @@ use super::*;
 const NOW: Timestamp = Timestamp(1_000);
 
 fn new(scopes: &[Scope], expires_at: Option<Timestamp>) -> NewKey {
-    NewKey { name: String::new(), scopes: scopes.iter().copied().collect(), expires_at }
+    NewKey {
+        name: String::new(),
+        scopes: scopes.iter().copied().map(Grant::from).collect(),
+        expires_at,
+    }
 }
 
 /// What the keys of a directory say at this moment.

@@ -45,6 +45,8 @@ codes! {
         "The body does not parse, has a key twice, is nested deeper than 64 levels, or contains what not every reader takes: U+0000, one half of a surrogate pair, or a number beyond a double. Nothing was written."
     UnknownField "unknown_field" 400 "The body has a field that is not known"
         "A misspelt option would be ignored silently, so it is refused. The pointers say which fields; the contract lists those that exist. Nothing was written."
+    LinesLost "lines_lost" 400 "Other lines came than the client sent"
+        "The client said how many lines it sends, and another number came. Each line that came has its answer, and what was accepted stands; but something between the client and the server has lost some, or added some. Some proxies do so with a body that is sent bit by bit: send `Connection: close` or `Expect: 100-continue` through them, or have them replaced."
     Unauthenticated "unauthenticated" 401 "A key is needed"
         "Send `Authorization: Bearer fut_…`. An operator makes a key with `futurity keys create`. A key that was revoked is not known any more; one may also have expired. If that happens while a request is under way, it ends so, unless its answer has begun."
     Forbidden "forbidden" 403 "The key does not allow this"

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::domain::{Invalid, Json, Parameter};
+use crate::domain::{Invalid, Json, Parameter, ScopeName};
 
 use super::parameters::{Given, Parameters, Refusal, call_object};
 use super::process::{Limits, User};
@@ -65,6 +65,8 @@ pub struct CommandSettings {
     pub limits: Limits,
     /// Whose it is; none: the server's.
     pub user: Option<User>,
+    /// What a key must allow to call it.
+    pub scope: Option<ScopeName>,
     /// The largest output that is taken, in bytes.
     pub output_bytes_max: usize,
 }
@@ -81,6 +83,11 @@ pub struct Command {
 }
 
 impl Command {
+    /// What a key must allow to call it.
+    pub(super) fn scope(&self) -> Option<&ScopeName> {
+        self.settings.scope.as_ref()
+    }
+
     /// Reads what an operator wrote.
     pub fn new(settings: CommandSettings) -> Result<(Self, Parameters), Invalid> {
         let parameters = settings.parameters.clone().unwrap_or_default();

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{Defaults, FunctionName, Json, Outcome, Pool};
+use crate::domain::{Defaults, FunctionName, Json, Outcome, Pool, ScopeName};
 
 use super::Call;
 use super::parameters::Parameters;
@@ -53,6 +53,8 @@ pub struct WorkerSettings {
     pub limits: Limits,
     /// Whose its processes are; none: the server's.
     pub user: Option<User>,
+    /// What a key must allow to call its functions.
+    pub scope: Option<ScopeName>,
     /// What jobs of its functions have where their submissions say nothing.
     pub defaults: Defaults,
     /// The largest result, in bytes of JSON.
@@ -193,6 +195,10 @@ impl Worker {
     #[must_use]
     pub fn state(&self) -> WorkerState {
         self.lock().shown.clone()
+    }
+
+    pub(super) fn scope(&self) -> Option<&ScopeName> {
+        self.shared.settings.scope.as_ref()
     }
 
     pub(super) fn defaults(&self) -> &Defaults {

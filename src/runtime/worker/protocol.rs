@@ -62,6 +62,8 @@ pub(super) enum Said {
     Progress { fraction: Option<f64>, message: Option<String>, of: Of },
     /// A line of its log.
     Log { line: String, of: Of },
+    /// It wants to make way for another process, after the call that it has.
+    Retire,
 }
 
 /// The attempt that a notification is about.
@@ -141,6 +143,9 @@ fn told(message: Message<'_>) -> Result<Said, String> {
         Message { id: Some(id), method: None, result: None, error: Some(error), .. } => {
             Ok(Said::Answer(id, Err(error)))
         }
+        Message { id: None, method: Some("retire"), result: None, error: None, .. } => {
+            Ok(Said::Retire)
+        }
         Message { id: None, method: Some(method), params: Some(params), .. } => {
             notification(method, params)
         }
@@ -169,7 +174,7 @@ fn notification(method: &str, params: &RawValue) -> Result<Said, String> {
         ("log", Told { line: Some(line), of, .. }) => Ok(Said::Log { line, of }),
         ("log", _) => Err("log: a line is missing".to_owned()),
         (other, _) => {
-            Err(format!("there is no notification '{other}'; there are progress and log"))
+            Err(format!("there is no notification '{other}'; there are progress, log and retire"))
         }
     }
 }
@@ -298,6 +303,15 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         assert!(said(b"\xff").is_err());
+    }
+
+    #[test]
+    fn who_retires_need_not_say_more() {
+        for params in ["", r#","params":{}"#, r#","params":[]"#] {
+            let text = format!(r#"{{"jsonrpc":"2.0","method":"retire"{params}}}"#);
+            assert!(matches!(said(text.as_bytes()), Ok(Said::Retire)), "{text}");
+        }
+        assert!(said(br#"{"jsonrpc":"2.0","id":3,"method":"retire"}"#).is_err());
     }
 
     #[test]

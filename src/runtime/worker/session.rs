@@ -67,6 +67,13 @@ pub(super) struct CallEnd {
     pub(super) lost: Option<String>,
 }
 
+/// Why a process that has no call is to have none.
+pub(super) enum Gone {
+    Lost(Lost),
+    /// It makes way, as it has asked to.
+    Retires,
+}
+
 /// A process that speaks the protocol.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -77,6 +84,7 @@ pub(super) struct Session {
     ended: Option<Ended>,
     name: String,
     calls: u64,
+    retires: bool,
     stray_bytes: usize,
     line_bytes_max: usize,
     result_bytes_max: usize,
@@ -121,6 +129,7 @@ impl Session {
             ended: None,
             name,
             calls: INITIALIZE,
+            retires: false,
             stray_bytes: 0,
             line_bytes_max,
             result_bytes_max: settings.result_bytes_max,
@@ -144,30 +153,47 @@ impl Session {
                     return Err(Lost::of(format!("initialize: {}", error.message())));
                 }
                 Said::Answer(id, _) => return Err(unasked(id)),
+                Said::Retire => self.retires = true,
                 Said::Progress { .. } | Said::Log { .. } => {}
             }
         }
     }
 
-    /// Ends when the process is of no use any more, while it has no call.
-    pub(super) async fn idle(&mut self) -> Lost {
-        loop {
+    /// Whether it has asked to make way.
+    pub(super) fn retires(&self) -> bool {
+        self.retires
+    }
+
+    /// Whether it has been given no call yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.calls == INITIALIZE
+    }
+
+    /// Ends when the process is to have no call any more, while it has none.
+    pub(super) async fn idle(&mut self) -> Gone {
+        while !self.retires {
             let line = match self.lines.next().await {
                 Ok(line) => line,
-                Err(why) => return Lost::no_line(why, self.line_bytes_max),
+                Err(why) => return Gone::Lost(Lost::no_line(why, self.line_bytes_max)),
             };
-            match protocol::said(&line) {
-                Ok(Said::Answer(id, _)) => return unasked(id),
+            let heard = match protocol::said(&line) {
+                Ok(Said::Answer(id, _)) => Err(unasked(id)),
+                Ok(Said::Retire) => {
+                    self.retires = true;
+                    Ok(())
+                }
                 // Of a call that is over.
                 Ok(Said::Progress { .. } | Said::Log { .. })
                 | Err(BadLine { about: About::Attempt(_), .. }) => {
-                    if let Err(lost) = stray(&mut self.stray_bytes, line.len()) {
-                        return lost;
-                    }
+                    stray(&mut self.stray_bytes, line.len())
                 }
-                Err(fault) => return not_understood(&fault, &line),
+                Err(fault) => Err(not_understood(&fault, &line)),
+            };
+            if let Err(lost) = heard {
+                return Gone::Lost(lost);
             }
         }
+        Gone::Retires
     }
 
     /// Makes a call, and waits for its answer.
@@ -210,6 +236,7 @@ impl Session {
         };
         let mut pace = Pace::new();
         let (lines, stray_bytes) = (&mut self.lines, &mut self.stray_bytes);
+        let retires = &mut self.retires;
         let (line_max, result_max) = (self.line_bytes_max, self.result_bytes_max);
         let name = &self.name;
         let reading = async {
@@ -232,6 +259,7 @@ impl Session {
                         call.progress(fraction, message);
                     }
                     Ok(Said::Log { line, of }) if of.is(call) => call.log(&line),
+                    Ok(Said::Retire) => *retires = true,
                     Ok(Said::Progress { .. } | Said::Log { .. }) => stray(stray_bytes, line.len())?,
                     Err(BadLine { why, about: About::Answer(answered) }) if answered == id => {
                         return Ok(misspoken(name, &why));

@@ -11,7 +11,7 @@ use crate::runtime::process::Refused;
 use crate::runtime::processes::Processes;
 
 use super::renewal::Turn;
-use super::session::{Lost, Session};
+use super::session::{Gone, Lost, Session};
 use super::{Assignment, Worker};
 
 /// From the first loss of a process to its next start; doubled at each loss that follows soon.
@@ -45,6 +45,19 @@ pub(super) async fn supervise(worker: Worker, processes: Processes, number: usiz
                 backoff = BACKOFF_FIRST;
                 continue;
             }
+            // One that does nothing else than to make way would be started as fast as it goes.
+            Over::Retired if started.elapsed() < SERVED_WELL => {
+                tokio::select! {
+                    () = tokio::time::sleep(backoff) => {}
+                    () = closing.cancelled() => return,
+                }
+                backoff = (backoff * 2).min(BACKOFF_LAST);
+                continue;
+            }
+            Over::Retired => {
+                backoff = BACKOFF_FIRST;
+                continue;
+            }
         };
         tracing::warn!(worker = worker.name(), process = number, %reason, "a process of a worker is lost");
         if started.elapsed() > SERVED_WELL {
@@ -68,6 +81,8 @@ pub(super) async fn supervise(worker: Worker, processes: Processes, number: usiz
 enum Over {
     /// It had served its time.
     Served,
+    /// It asked to make way before it was given a call.
+    Retired,
     /// It gave way to a new one.
     Renewed(Turn),
     /// It was lost, and why.
@@ -191,17 +206,23 @@ async fn serve(
                 // A call that was assigned meanwhile waits for another process.
                 return Over::Renewed(turn);
             }
-            lost = session.idle() => {
-                let reason = session.lost(lost).await;
+            gone = session.idle() => {
+                let over = match gone {
+                    Gone::Lost(lost) => Over::Lost(session.lost(lost).await),
+                    Gone::Retires if session.is_fresh() => Over::Retired,
+                    Gone::Retires => Over::Served,
+                };
+                // A call that was assigned meanwhile waits for another process.
                 leave(worker, &sender, false).await;
-                return Over::Lost(reason);
+                return over;
             }
         };
         let Some(Assignment { call, arguments, kill, outcome }) = next else { break };
         worker.lock().shown.busy += 1;
         let ended = session.call(&call, &arguments, &kill).await;
         let turn = renewal.is_due(generation).filter(|_| ended.lost.is_none());
-        let is_over = ended.lost.is_some() || turn.is_some() || calls >= calls_max;
+        let is_over =
+            ended.lost.is_some() || turn.is_some() || session.retires() || calls >= calls_max;
         // The claim knows of the place before the job gives its slot back.
         if is_over {
             leave(worker, &sender, true).await;

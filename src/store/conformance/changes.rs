@@ -1,10 +1,10 @@
 //! The order of all changes: each in its place, none left out, wherever one who follows goes on.
 
-use crate::domain::{JobId, State};
+use crate::domain::{JobId, Spec, State, Tags, example};
 use crate::store::{Left, Swept};
 
 use super::batches::batch;
-use super::{Shelf, Timestamp, cancel, raised, returned};
+use super::{Shelf, Timestamp, cancel, raised, returned, submission};
 
 /// A change as a place and what it left: the job's ordinal and state, or that it is gone.
 type Seen = (i64, Option<(i64, State)>);
@@ -127,4 +127,47 @@ async fn a_group_that_is_rolled_back_leaves_no_change_behind() {
     it.execute("drop trigger no");
     it.store.submit_batch(batch(3)).await.expect("a batch");
     assert_eq!(it.changes_after(0, 9).await, it.rows_after(0).await);
+}
+
+#[tokio::test]
+async fn ends_of_a_tag_are_found_behind_any_place_with_the_log_of_changes_and_without() {
+    let it = Shelf::of_workers(9).await;
+    let tags = |tag: &str| Tags::new(vec!["other".to_owned(), tag.to_owned()]).expect("tags");
+    let mut ends = Vec::new();
+    for number in 1..=8 {
+        let tag = if number % 2 == 0 { "mine" } else { "yours" };
+        let job = submission(Spec { tags: tags(tag), ..example::spec(number) });
+        let job = it.put(job).await.expect("a job");
+        let outcome = if number == 6 { raised() } else { returned() };
+        // One of them does not end.
+        if number < 8 {
+            it.settle(&job, outcome).await.expect("a running job");
+        }
+        let job = it.job(&job).await;
+        if tag == "mine" {
+            ends.extend(job.finished_seq.map(|seq| (seq, job.spec.id, job.state)));
+        }
+    }
+    let found = async |after: i64, most: usize| {
+        let (mut found, mut from) = (Vec::new(), after);
+        loop {
+            let page = it.store.tag_ends("mine", from, most).await.expect("it reads");
+            found.extend(page.ends.iter().map(|ended| (ended.seq, ended.id, ended.state)));
+            if page.to == from {
+                return found;
+            }
+            from = page.to;
+        }
+    };
+    let head = it.store.known_changes().await.expect("it reads").head;
+    assert_eq!(ends.len(), 3);
+    for gone in ["", "delete from changes where first_seq < (select max(first_seq) from changes)"] {
+        it.execute(gone);
+        for after in 0..=head + 1 {
+            let rest = ends.iter().copied().filter(|(seq, ..)| *seq > after).collect::<Vec<_>>();
+            for most in [1, 2, 1_000] {
+                assert_eq!(found(after, most).await, rest, "after {after}, {most} at once");
+            }
+        }
+    }
 }

@@ -103,7 +103,11 @@ impl Pair {
             }
             Step::Workers { queue, workers } => {
                 let max_workers = Some(workers);
-                self.order(queue, QueueChange::Set { max_workers, max_pending: None }).await;
+                self.order(
+                    queue,
+                    QueueChange::Set { max_workers, max_pending: None, expires_ms: None },
+                )
+                .await;
                 self.reference.employ(queue, workers);
             }
             Step::Pass(ms) => {

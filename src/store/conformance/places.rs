@@ -120,6 +120,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         3 => (0..4_usize, 0..6_usize).prop_map(|(workers, pending)| QueueChange::Set {
             max_workers: Some(workers.max(1)),
             max_pending: Some(pending),
+            expires_ms: None,
         }),
     ];
     prop_oneof![

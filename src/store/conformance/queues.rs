@@ -4,7 +4,7 @@ mod shutdowns;
 
 use futures_util::future::join_all;
 
-use crate::store::{Ordered, Queue, QueueChange, QueueOrder, Refusal};
+use crate::store::{Ordered, Queue, QueueChange, QueueOrder, Refusal, Swept};
 
 use super::{
     Error, Job, NOW, Ordinal, Outcome, QueueName, QueueSettings, Shelf, Spec, State, Submission,
@@ -20,7 +20,7 @@ fn of(name: &str, number: u64) -> Submission {
 }
 
 pub(super) fn workers(max_workers: usize) -> QueueChange {
-    QueueChange::Set { max_workers: Some(max_workers), max_pending: None }
+    QueueChange::Set { max_workers: Some(max_workers), max_pending: None, expires_ms: None }
 }
 
 const SHUT_DOWN: QueueChange = QueueChange::ShutDown { cancel_futures: false };
@@ -118,7 +118,8 @@ async fn a_paused_queue_starts_nothing_and_resumes_at_once() {
 #[tokio::test]
 async fn what_was_asked_over_http_wins_over_the_file_at_the_next_start() {
     let it = Shelf::of_workers(1).await;
-    it.ask(QueueChange::Set { max_workers: Some(7), max_pending: Some(70) }).await;
+    it.ask(QueueChange::Set { max_workers: Some(7), max_pending: Some(70), expires_ms: None })
+        .await;
     it.asks("made", workers(3)).await.expect("a new queue");
     it.asks("made", QueueChange::Pause).await.expect("a queue");
     it.asks("shut", SHUT_DOWN).await.expect_err("there is none to shut down");
@@ -201,9 +202,9 @@ async fn max_pending_changes_while_jobs_wait() {
         third().await,
         Err(Error::Refused(Refusal::QueueFull { max_pending: 2, .. }))
     ));
-    it.ask(QueueChange::Set { max_workers: None, max_pending: Some(3) }).await;
+    it.ask(QueueChange::Set { max_workers: None, max_pending: Some(3), expires_ms: None }).await;
     assert_eq!(third().await.expect("a job").state, State::Pending);
-    it.ask(QueueChange::Set { max_workers: None, max_pending: Some(1) }).await;
+    it.ask(QueueChange::Set { max_workers: None, max_pending: Some(1), expires_ms: None }).await;
     let fourth = it.put(submission(example::spec(4))).await;
     assert!(matches!(fourth, Err(Error::Refused(Refusal::QueueFull { max_pending: 1, .. }))));
     assert_eq!(it.depth().await, (3, 0), "those that wait stay");
@@ -233,4 +234,39 @@ async fn a_queue_that_no_path_can_name_is_kept_with_its_jobs() {
     it.store.submit(of("..", 1)).await.expect("a job that waits");
     let queue = it.reopened().await.queue("..").await;
     assert_eq!((queue.pending, queue.settings.max_pending, queue.paused), (1, 5, true));
+}
+
+#[tokio::test]
+async fn a_queue_that_expires_goes_when_it_was_empty_so_long_and_not_while_it_has_jobs() {
+    let mut it = Shelf::of_workers(1).await;
+    let expires =
+        |expires_ms| QueueChange::Set { max_workers: Some(1), max_pending: None, expires_ms };
+    it.asks("brief", expires(Some(1_000))).await.expect("a new queue");
+    it.asks("stays", expires(None)).await.expect("a new queue");
+    let job = it.put(of("brief", 1)).await.expect("a job");
+    let looked = async |it: &Shelf, at| {
+        let cleaned = it.store.clean(Timestamp(at), Swept::NOTHING).await.expect("a look");
+        let names = it.store.queues().await.expect("queues");
+        let names: Vec<String> = names.iter().map(|queue| queue.name.to_string()).collect();
+        (names.join(" "), cleaned.due_at)
+    };
+    // A job runs in it, however long.
+    assert_eq!(looked(&it, 10_000).await.0, "brief default stays");
+    it.settle(&job, returned()).await.expect("a running job");
+    it.told();
+    // It is empty from the first look on that finds it so.
+    assert_eq!(
+        looked(&it, 20_000).await,
+        ("brief default stays".to_owned(), Some(Timestamp(21_000)))
+    );
+    assert_eq!(looked(&it, 20_999).await.0, "brief default stays");
+    // One that had a job since counts anew.
+    let job = it.put(of("brief", 2)).await.expect("a job");
+    it.settle(&job, returned()).await.expect("a running job");
+    assert_eq!(looked(&it, 21_000).await.0, "brief default stays");
+    assert_eq!(looked(&it, 22_000).await.0, "default stays");
+    let refused = it.put(of("brief", 3)).await;
+    assert!(matches!(refused, Err(Error::UnknownQueue(_))), "{refused:?}");
+    let it = it.reopened().await;
+    assert_eq!(looked(&it, 30_000).await.0, "default stays");
 }

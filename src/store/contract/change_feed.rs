@@ -37,3 +37,12 @@ pub struct Changes {
     /// Up to here nothing is left out but such.
     pub to: i64,
 }
+
+/// Ends that were asked for, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagEnds {
+    /// The ends.
+    pub ends: Vec<Ended>,
+    /// Up to here these are all.
+    pub to: i64,
+}

@@ -19,7 +19,7 @@ pub use callback::{
     Redelivery, Told, Turn,
 };
 pub use cancel::{CancelCounts, CancelOrder, CancelPortion, Cancellation, Mark, Unfinished};
-pub use change_feed::{Changes, JobChange, Known, Left};
+pub use change_feed::{Changes, JobChange, Known, Left, TagEnds};
 pub use config::{BUSY_TIMEOUT, Config, DatabasePath, LOCK_PATIENCE, Synchronous};
 pub use error::{Cause, Error, Failure, Refusal};
 pub use event::{Claimed, Ended, Event, Standing};

@@ -22,6 +22,8 @@ pub struct Queue {
     pub paused: bool,
     /// Whether submissions are refused.
     pub shutdown: bool,
+    /// It goes when it has been empty so long.
+    pub expires_ms: Option<i64>,
     /// Its jobs that wait.
     pub pending: usize,
     /// Its jobs that run.
@@ -50,6 +52,8 @@ pub enum QueueChange {
         max_workers: Option<usize>,
         /// How many of its jobs may wait.
         max_pending: Option<usize>,
+        /// It goes when it has been empty so long.
+        expires_ms: Option<i64>,
     },
     /// Starts nothing from it.
     Pause,

@@ -69,7 +69,7 @@ impl Events {
     pub async fn open(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
         let (parser, ready) = (Parser::default(), std::collections::VecDeque::new());
         let mut it = Self { response, parser, ready };
@@ -96,6 +96,11 @@ impl Events {
     pub async fn maybe_next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
+                if event.kind == "alive" {
+                    // It says where the reader is, and nothing else.
+                    assert_eq!(event.data, serde_json::json!({}));
+                    continue;
+                }
                 return Some(event);
             }
             if !self.read().await {

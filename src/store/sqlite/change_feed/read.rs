@@ -1,6 +1,6 @@
 //! The order of all changes, as a reader sees it.
 
-use sqlx::{Connection as _, Row as _};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::{Job, JobId, Ordinal};
@@ -32,7 +32,7 @@ const SELECT_JOBS: &str = concat!(
 
 const SELECT_ONE: &str = concat!("select ", job_columns!(), ", seq from jobs where id = ?");
 
-enum Entry {
+pub enum Entry {
     Job(Ordinal),
     Gone(JobId),
 }
@@ -47,28 +47,13 @@ impl Sqlite {
     }
 
     pub async fn known_changes(&self) -> Result<Known, Failure> {
-        let (floor, head) = sqlx::query_as(SELECT_HEAD).fetch_one(&self.readers).await?;
-        Ok(Known { floor, head })
+        known(&mut *self.readers.acquire().await?).await
     }
 
     pub async fn changes(&self, after: i64, limit: usize) -> Result<Changes, Failure> {
         let mut connection = self.readers.acquire().await?;
         let mut snapshot = connection.begin().await?;
-        let query = sqlx::query(SELECT_LOG).bind(after).bind(GROUPS_MAX);
-        let found = query.fetch_all(&mut *snapshot).await?;
-        let (mut entries, mut to) = (Vec::new(), after);
-        for row in &found {
-            if entries.len() >= limit {
-                break;
-            }
-            let (first, bytes): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-            for (seq, entry) in (first..).zip(read_entries(bytes)?) {
-                if seq > after && entries.len() < limit {
-                    entries.push((seq, entry));
-                    to = seq;
-                }
-            }
-        }
+        let (entries, to) = entries(&mut snapshot, after, limit).await?;
         let places: Vec<i64> = entries.iter().filter_map(|(_, entry)| place(entry)).collect();
         let places = serde_json::to_string(&places).map_err(codec::damaged)?;
         let mut jobs = std::collections::HashMap::new();
@@ -87,7 +72,36 @@ impl Sqlite {
     }
 }
 
-fn place(entry: &Entry) -> Option<i64> {
+pub async fn known(connection: &mut SqliteConnection) -> Result<Known, Failure> {
+    let (floor, head) = sqlx::query_as(SELECT_HEAD).fetch_one(connection).await?;
+    Ok(Known { floor, head })
+}
+
+/// What the log says behind `after`, at most about `limit` changes, each with its place; and how far that reaches.
+pub async fn entries(
+    snapshot: &mut SqliteConnection,
+    after: i64,
+    limit: usize,
+) -> Result<(Vec<(i64, Entry)>, i64), Failure> {
+    let query = sqlx::query(SELECT_LOG).bind(after).bind(GROUPS_MAX);
+    let found = query.fetch_all(snapshot).await?;
+    let (mut entries, mut to) = (Vec::new(), after);
+    for row in &found {
+        if entries.len() >= limit {
+            break;
+        }
+        let (first, bytes): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+        for (seq, entry) in (first..).zip(read_entries(bytes)?) {
+            if seq > after && entries.len() < limit {
+                entries.push((seq, entry));
+                to = seq;
+            }
+        }
+    }
+    Ok((entries, to))
+}
+
+pub fn place(entry: &Entry) -> Option<i64> {
     match entry {
         Entry::Job(ordinal) => Some(ordinal.0),
         Entry::Gone(_) => None,

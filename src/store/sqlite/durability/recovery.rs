@@ -36,7 +36,7 @@ const SELECT_WAITING: &str =
 from unfinished as u cross join calls as c on c.ordinal = u.job
 where c.state = 'pending' order by u.job";
 const SELECT_QUEUES: &str =
-    "select name, max_workers, max_pending, paused, shutdown, cancel_to from queues";
+    "select name, max_workers, max_pending, paused, shutdown, cancel_to, expires_ms from queues";
 const SWEEP_CHUNKS: &str =
     "delete from chunks where payload in (select payload from unlinked_payloads)";
 const SWEEP_UNLINKED: &str = "delete from unlinked_payloads";
@@ -157,7 +157,8 @@ pub fn load_queues(connection: &Connection, slots: &mut Slots) -> Result<(), Ope
         let settings =
             QueueSettings { max_workers: number(row.get(1)?), max_pending: number(row.get(2)?) };
         let (paused, shutdown, cancel_to) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        slots.keep_queue(&name, QueueRow { settings, paused, shutdown, cancel_to });
+        let expires_ms = row.get(6)?;
+        slots.keep_queue(&name, QueueRow { settings, paused, shutdown, cancel_to, expires_ms });
     }
     slots.commit();
     Ok(())

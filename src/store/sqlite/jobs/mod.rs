@@ -18,5 +18,6 @@ pub mod repeats;
 pub mod retention;
 pub mod standings;
 pub mod submit;
+pub mod tags;
 pub mod timers;
 pub mod unfinished;

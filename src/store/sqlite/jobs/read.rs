@@ -66,8 +66,20 @@ const SELECT_FAILED: &str =
 pub enum View {
     Whole,
     Brief,
+    /// The same where a result may have so many bytes.
+    Results(usize),
     /// Without arguments, result and error: of whoever need not know them, and cannot be held up by damage of them.
     Bare,
+}
+
+impl View {
+    fn result_bytes_max(self) -> usize {
+        match self {
+            Self::Whole | Self::Bare => usize::MAX,
+            Self::Brief => BRIEF_BYTES_MAX,
+            Self::Results(most) => most,
+        }
+    }
 }
 
 impl Sqlite {
@@ -199,10 +211,10 @@ pub async fn filled(
     }
     let mut job = row::job(row)?;
     // What is beside the row is not even read if it is left out.
-    let is_large = |bytes: i64| usize::try_from(bytes).is_ok_and(|bytes| bytes > BRIEF_BYTES_MAX);
-    let leaves_out = |bytes: Option<i64>| view == View::Brief && bytes.is_some_and(is_large);
+    let is_more = |bytes: i64, most: usize| usize::try_from(bytes).is_ok_and(|bytes| bytes > most);
     let (payload, bytes): (Option<i64>, i64) = (row.try_get(19)?, row.try_get(20)?);
-    if let Some(payload) = payload.filter(|_| !leaves_out(Some(bytes))) {
+    let fits = view == View::Whole || !is_more(bytes, BRIEF_BYTES_MAX);
+    if let Some(payload) = payload.filter(|_| fits) {
         row::add_arguments(&mut job, row, &whole(connection, payload).await?)?;
     }
     if job.failures > 0 && job.spec.options.retry.max_attempts == 1 {
@@ -212,12 +224,15 @@ pub async fn filled(
     }
     let (payload, bytes): (Option<i64>, Option<i64>) = (row.try_get(21)?, row.try_get(22)?);
     if let Some(payload) = payload {
-        job.result_omitted = leaves_out(bytes);
+        job.result_omitted = bytes.is_some_and(|bytes| is_more(bytes, view.result_bytes_max()));
         if !job.result_omitted {
             row::add_result(&mut job, row, whole(connection, payload).await?)?;
         }
     }
-    Ok(if view == View::Brief { job.brief().unwrap_or(job) } else { job })
+    Ok(match view {
+        View::Whole | View::Bare => job,
+        View::Brief | View::Results(_) => job.brief(view.result_bytes_max()).unwrap_or(job),
+    })
 }
 
 /// One after the other: those of an older schema may be large.

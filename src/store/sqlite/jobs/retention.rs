@@ -9,6 +9,7 @@ use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::indexing::Range;
 use crate::store::sqlite::jobs::remove::{DoneRow, RemovalPortion, done_columns};
 use crate::store::sqlite::jobs::{indexing, remove};
+use crate::store::sqlite::queues::order;
 use crate::store::sqlite::statements::{Statements, limit_of, moment};
 use crate::store::sqlite::txn::Txn;
 use crate::store::sqlite::write::{Phase, Ran, Write};
@@ -88,11 +89,13 @@ impl Write for Clean {
             next.keys = to;
         }
         let more_receivers = forget_receivers(txn.sql, a_day_ago, limit)? == limit;
+        let queue_expiry = order::drop_expired(txn, now)?;
         let goes_on =
             more_jobs || more_batches || more_tombstones || more_keys.is_some() || more_receivers;
         // Those that are held back do not make the cleaner come again and again.
         let after = if holds { now } else { Timestamp(i64::MIN) };
-        let expiry = [next_expiry(txn.sql, after)?, retention::next_batch_expiry(txn.sql, after)?];
+        let batch_expiry = retention::next_batch_expiry(txn.sql, after)?;
+        let expiry = [next_expiry(txn.sql, after)?, batch_expiry, queue_expiry];
         let expiry = expiry.into_iter().flatten().min();
         let later = [oldest_tombstone(txn.sql)?, oldest_key(txn.sql, next.keys)?];
         let later = later.into_iter().flatten().map(|at| at.plus_millis(DAY_MS));

@@ -30,6 +30,7 @@ impl Sqlite {
     pub async fn portion_at(
         &self,
         places: &[Ordinal],
+        result_bytes_max: usize,
         bytes_max: usize,
     ) -> Result<Portion, Failure> {
         let ordinals: Vec<i64> = places.iter().map(|place| place.0).collect();
@@ -48,7 +49,8 @@ impl Sqlite {
             portion.places += 1;
             // One that is not there any more is left out.
             if let Some(row) = rows.remove(&ordinal) {
-                let job = read::filled(&mut snapshot, &row, View::Brief).await?;
+                let view = View::Results(result_bytes_max);
+                let job = read::filled(&mut snapshot, &row, view).await?;
                 bytes += bytes_of(&job);
                 portion.jobs.push(job);
             }

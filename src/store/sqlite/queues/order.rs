@@ -2,9 +2,9 @@
 
 use rusqlite::params;
 
-use crate::domain::{Ordinal, QueueName};
+use crate::domain::{Ordinal, QueueName, Timestamp};
 use crate::store::contract::{
-    Error, Ordered, Queue, QueueChange, QueueOrder, QueueSettings, Refusal,
+    Error, Failure, Ordered, Queue, QueueChange, QueueOrder, QueueSettings, Refusal,
 };
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::claim;
@@ -15,10 +15,13 @@ use crate::store::sqlite::txn::Txn;
 use crate::store::sqlite::write::{Ran, Write};
 
 const KEEP_QUEUE: &str =
-    "insert into queues (name, max_workers, max_pending, paused, shutdown, cancel_to)
-values (?, ?, ?, ?, ?, ?)
+    "insert into queues (name, max_workers, max_pending, paused, shutdown, cancel_to, expires_ms)
+values (?, ?, ?, ?, ?, ?, ?)
 on conflict (name) do update set max_workers = excluded.max_workers, max_pending = excluded.max_pending,
-    paused = excluded.paused, shutdown = excluded.shutdown, cancel_to = excluded.cancel_to";
+    paused = excluded.paused, shutdown = excluded.shutdown, cancel_to = excluded.cancel_to,
+    expires_ms = excluded.expires_ms";
+
+const DROP_QUEUE: &str = "delete from queues where name = ?";
 
 /// What may start then is started. A refusal has written nothing.
 impl Write for QueueOrder {
@@ -94,12 +97,13 @@ pub fn queue(txn: &Txn<'_>, name: &QueueName) -> Result<Queue, Refusal> {
 
 fn changed(before: QueueRow, change: &QueueChange) -> QueueRow {
     match change {
-        QueueChange::Set { max_workers, max_pending } => {
+        QueueChange::Set { max_workers, max_pending, expires_ms } => {
             let settings = QueueSettings {
                 max_workers: max_workers.unwrap_or(before.settings.max_workers),
                 max_pending: max_pending.unwrap_or(before.settings.max_pending),
             };
-            QueueRow { settings, shutdown: false, ..before }
+            let expires_ms = expires_ms.or(before.expires_ms);
+            QueueRow { settings, shutdown: false, expires_ms, ..before }
         }
         QueueChange::Pause => QueueRow { paused: true, ..before },
         QueueChange::Resume => QueueRow { paused: false, ..before },
@@ -110,9 +114,20 @@ fn changed(before: QueueRow, change: &QueueChange) -> QueueRow {
 
 /// Keeps what was asked of a queue: from now on its row has the word, not the file.
 pub fn keep_queue(sql: Statements<'_>, name: &QueueName, kept: &QueueRow) -> rusqlite::Result<()> {
-    let QueueRow { settings, paused, shutdown, cancel_to } = *kept;
+    let QueueRow { settings, paused, shutdown, cancel_to, expires_ms } = *kept;
     let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     let (max_workers, max_pending) = (number(settings.max_workers), number(settings.max_pending));
-    let values = params![name.as_str(), max_workers, max_pending, paused, shutdown, cancel_to];
+    let name = name.as_str();
+    let values = params![name, max_workers, max_pending, paused, shutdown, cancel_to, expires_ms];
     sql.run(KEEP_QUEUE, values).map(drop)
+}
+
+/// Drops queues that have been empty as long as they may be; gives when the next one is to be looked at.
+pub fn drop_expired(txn: &mut Txn<'_>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    let (expired, next) = txn.slots.expired_queues(now);
+    for name in &expired {
+        txn.sql.run(DROP_QUEUE, [name.as_str()])?;
+        txn.slots.drop_queue(name);
+    }
+    Ok(next)
 }

@@ -65,6 +65,7 @@ impl Slots {
 
     pub fn take(&mut self, slot: &Slot) {
         if let Some(queue) = self.queues.get_mut(&slot.queue) {
+            queue.is_used = true;
             queue.running += 1;
         }
         if let Some((_, taken)) = self.pools.get_mut(&slot.pool) {

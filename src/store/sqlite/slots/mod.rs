@@ -98,6 +98,9 @@ struct Queue {
     cancel_cursor: Option<CancelCursor>,
     /// Jobs of it that are kept in memory.
     cached: usize,
+    /// Whether a job came to it since the last look whether it is empty, and since when it is.
+    is_used: bool,
+    empty_since: Option<Timestamp>,
 }
 
 /// How to take one step back.
@@ -332,6 +335,7 @@ impl Queue {
 
     fn insert(&mut self, pool: Pool, place: ReadyKey) {
         if self.lanes.entry(pool).or_default().insert(place) {
+            self.is_used = true;
             self.pending += 1;
         }
     }

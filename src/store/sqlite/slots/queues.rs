@@ -1,6 +1,6 @@
 //! What is known of queues: their settings, and which jobs a shutdown has marked.
 
-use crate::domain::{Ordinal, Pool, Priority, QueueName};
+use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Queue, ReadyKey, Slot, Slots, Undo};
@@ -10,7 +10,7 @@ use crate::store::contract::{QueueSettings, Refusal};
 /// Places by pool.
 pub type ReadyQueue = BTreeMap<Pool, BTreeSet<ReadyKey>>;
 
-/// Most queues. None is ever taken away, and every claim looks at those that have jobs.
+/// Most queues: every claim looks at those that have jobs.
 const QUEUES_MAX: usize = 1_000;
 
 /// What is kept of a queue beside its jobs.
@@ -23,11 +23,13 @@ pub struct QueueRow {
     /// job that ran then, and waits again after an interruption, has changed since and is not meant. It
     /// only rises, so no later shutdown takes it back (E15).
     pub cancel_to: Option<i64>,
+    /// It goes when it has been empty so long.
+    pub expires_ms: Option<i64>,
 }
 
 impl QueueRow {
     pub fn new(settings: QueueSettings) -> Self {
-        Self { settings, paused: false, shutdown: false, cancel_to: None }
+        Self { settings, paused: false, shutdown: false, cancel_to: None, expires_ms: None }
     }
 }
 
@@ -60,6 +62,39 @@ impl Slots {
             self.shutting_down.insert(name.clone());
         }
         let before = self.queues.entry(name.clone()).or_default().kept.replace(kept);
+        self.undo.push(Undo::Kept(name.clone(), before));
+    }
+
+    /// Queues that have been empty as long as they may be; and when the next one will have been.
+    pub fn expired_queues(
+        &mut self,
+        now: Timestamp,
+    ) -> (Vec<QueueName>, Option<Timestamp>) {
+        let (mut expired, mut next) = (Vec::new(), None);
+        for (name, queue) in &mut self.queues {
+            let Some(expires_ms) = queue.kept.and_then(|kept| kept.expires_ms) else { continue };
+            // It may have had jobs since the last look, and be empty again.
+            if std::mem::take(&mut queue.is_used) {
+                queue.empty_since = None;
+            }
+            if !queue.is_drained() || queue.cancel_cursor.is_some() {
+                continue;
+            }
+            let at = queue.empty_since.get_or_insert(now).plus_millis(expires_ms);
+            if at <= now {
+                expired.push(name.clone());
+            } else {
+                next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+            }
+        }
+        (expired, next)
+    }
+
+    /// There is no such queue any more.
+    pub fn drop_queue(&mut self, name: &QueueName) {
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        queue.empty_since = None;
+        let before = queue.kept.take();
         self.undo.push(Undo::Kept(name.clone(), before));
     }
 
@@ -247,6 +282,7 @@ impl Queue {
             paused: kept.paused,
             shutdown: kept.shutdown,
             pending: self.pending + self.scheduled,
+            expires_ms: kept.expires_ms,
             running: self.jobs_running(),
             oldest: self.oldest(),
         }

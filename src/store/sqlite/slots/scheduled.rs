@@ -32,6 +32,7 @@ impl Slots {
     pub fn schedule(&mut self, name: &QueueName) {
         let queue = self.queues.entry(name.clone()).or_default();
         self.undo.push(Undo::Scheduled(name.clone(), queue.scheduled));
+        queue.is_used = true;
         queue.scheduled += 1;
     }
 

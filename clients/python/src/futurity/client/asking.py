@@ -147,9 +147,9 @@ class Asking:
             asked["page_token"] = page["next_page_token"]
 
     def _resumed(
-        self, open_behind: Callable[[Any], Stream], events: Callable[[Stream], Iterator[tuple[Any, T]]], place: Any
+        self, open_behind: Callable[[Any], Stream], events: Callable[[Stream], Iterator[tuple[Any, T | None]]], place: Any
     ) -> Iterator[T]:
-        """Give what a stream brings, and go on behind the last place when it breaks.
+        """Give what a stream brings, and go on behind the last place when it breaks. None is a place and nothing else.
 
         Raises:
             ServerLost: It broke several times in a row without having brought anything.
@@ -163,7 +163,8 @@ class Asking:
                     for seen, event in events(stream):
                         breaks = 0
                         place = seen if seen is not None else place
-                        yield event
+                        if event is not None:
+                            yield event
                 return
             except ServerLost:
                 breaks += 1

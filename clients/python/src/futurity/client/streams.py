@@ -82,12 +82,12 @@ class Streams(Asking):
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": place} if place else {})
             return self._transport.stream(Request("GET", path, query=query, headers=headers))
 
-        def events(stream: Stream) -> Iterator[tuple[str | None, Event]]:
+        def events(stream: Stream) -> Iterator[tuple[str | None, Event | None]]:
             for event in server_sent(stream):
                 stopped = event.kind == "end" and event.data.get("reason") in ("stopping", "too_slow")
                 if stopped:
                     break
-                yield event.id or None, event
+                yield event.id or None, None if event.kind == "alive" else event
                 if event.kind == last:
                     return
             raise ServerLost("the stream of the server broke off")

@@ -1,0 +1,77 @@
+//! The end of a connection whose client still sends. What comes is read for a while and thrown away: else the system answers it
+//! with a reset, and the answer that is on its way is lost with that (RFC 9112, section 9.6).
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Bytes, HttpBody};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::connection::Phase;
+
+/// So long what still comes is read.
+const WITHIN: Duration = Duration::from_secs(30);
+/// And no longer than this while nothing comes.
+const SILENT: Duration = Duration::from_secs(5);
+const READ_BYTES: usize = 16 * 1024;
+
+/// Says that nothing more will be sent, and waits until the client has nothing more to send.
+pub(super) async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let rest = async {
+        let mut bytes = vec![0; READ_BYTES];
+        while matches!(timeout(SILENT, stream.read(&mut bytes)).await, Ok(Ok(1..))) {}
+    };
+    // One that sends for ever is cut all the same.
+    timeout(WITHIN, rest).await.unwrap_or_default();
+}
+
+/// The body of a request, of which it is known whether it was read to its end.
+pub(super) struct Tracked {
+    body: Incoming,
+    phase: Phase,
+    is_over: bool,
+}
+
+impl Tracked {
+    pub(super) fn new(body: Incoming, phase: Phase) -> Self {
+        let is_over = body.is_end_stream();
+        Self { body, phase, is_over }
+    }
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.is_over |= matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if !self.is_over && !self.body.is_end_stream() {
+            self.phase.leaves_unread();
+        }
+    }
+}
