@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, broadcast};
+use tokio::sync::{Mutex, Notify, Semaphore, broadcast};
 use tokio::time::Instant;
 
 use crate::domain::{Job, State};
@@ -41,7 +41,7 @@ pub(super) struct Followers {
     /// Whether a task reads for all.
     is_read: Mutex<bool>,
     /// Turns of those who read the log by themselves.
-    catching_up: Semaphore,
+    pub(super) catching_up: Semaphore,
     pace: Pace,
 }
 
@@ -75,11 +75,6 @@ impl Default for Followers {
 }
 
 impl Followers {
-    /// The turn of one who reads the log by itself.
-    pub(super) async fn turn_to_read(&self) -> Option<SemaphorePermit<'_>> {
-        self.catching_up.acquire().await.ok()
-    }
-
     /// Something was committed.
     pub(super) fn committed(&self) {
         if self.count.load(Ordering::Relaxed) > 0 {
@@ -329,7 +324,7 @@ impl Following {
     async fn read(&mut self) -> Result<Option<(Bytes, Held)>, Error> {
         let engine = self.engine.clone();
         let held = self.share.take(PAGE_BYTES_MAX).await;
-        let _turn = engine.shared.followers.turn_to_read().await;
+        let _turn = engine.shared.followers.catching_up.acquire().await;
         let page = self.engine.shared.store.changes(self.seq, READ_AT_ONCE).await?;
         if page.to == self.seq {
             if self.stage == Stage::Behind {

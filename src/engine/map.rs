@@ -264,7 +264,8 @@ impl Map {
             Order::Input => self.buffered.first_key_value().is_some_and(|(_, told)| told.is_some()),
             Order::Completed => !self.ended.is_empty(),
         };
-        if is_any { GIVEN_BYTES + LINE_BYTES + SHOWN_BYTES_MAX } else { 0 }
+        let shown = 2 * self.result_bytes_max.max(BRIEF_BYTES_MAX);
+        if is_any { GIVEN_BYTES + LINE_BYTES + shown } else { 0 }
     }
 
     /// The results whose turn it is, as many as are printed at once.

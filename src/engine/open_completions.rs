@@ -133,7 +133,7 @@ impl OpenCompletions {
 
     /// Looks for what has ended since. When there is nothing, what ends later is heard of.
     async fn look(&mut self) -> Result<(), Error> {
-        let _turn = self.engine.shared.followers.turn_to_read().await;
+        let _turn = self.engine.shared.followers.catching_up.acquire().await;
         let looked =
             self.engine.shared.store.tag_ends(self.watch.tag(), self.to, LOOKED_AT).await?;
         let TagEnds { ends, to } = looked;

@@ -1,6 +1,7 @@
 //! Workers: processes that stay, and take one call after the other, as those of a `ProcessPoolExecutor` do.
 
 mod bad_line;
+mod beside;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod lines;

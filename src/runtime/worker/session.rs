@@ -1,19 +1,20 @@
 //! One process of a worker, and the calls that it is given.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe::Sender;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ErrorType, JobError, Json, LogStream, Outcome, text};
+use crate::domain::{ErrorType, JobError, Json, Outcome, text};
 use crate::runtime::process::{End, Ended, Exceeded, Process, Reins};
-use crate::runtime::stderr::{self, Pace, Tail};
+use crate::runtime::stderr::Pace;
 use crate::runtime::{Call, returned};
 
 use super::Worker;
 use super::bad_line::{About, BadLine, begins_answer};
+use super::beside::{Errors, listen};
 use super::lines::{Lines, NoLine};
 use super::protocol::{self, Announced, INITIALIZE, Said};
 
@@ -91,27 +92,6 @@ pub(super) struct Session {
     errors: Arc<Errors>,
     /// Ends when the process has closed its standard error.
     silence: tokio::task::JoinHandle<()>,
-}
-
-/// What a process says beside: it belongs to the call that it has.
-#[derive(Debug, Default)]
-struct Errors {
-    call: Mutex<Option<Call>>,
-    tail: Mutex<Tail>,
-}
-
-impl Errors {
-    fn is_for(&self, call: Option<&Call>) {
-        *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call.cloned();
-        if call.is_some() {
-            *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Tail::default();
-        }
-    }
-
-    fn take(&self) -> String {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *tail).into_text()
-    }
 }
 
 impl Session {
@@ -410,16 +390,4 @@ fn judged(result: Result<Json, protocol::RpcError>, result_bytes_max: usize) -> 
         Ok(result) => returned(result, result_bytes_max),
         Err(error) => Outcome::Raised(protocol::raised(error)),
     }
-}
-
-/// Makes lines of what the process says beside: of the log of its call, or of the server's.
-async fn listen(from: tokio::net::unix::pipe::Receiver, errors: Arc<Errors>, worker: Worker) {
-    let keep = |piece: &[u8]| {
-        errors.tail.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
-    };
-    let write = |line: &str| match &*errors.call.lock().unwrap_or_else(PoisonError::into_inner) {
-        Some(call) => call.write(LogStream::Stderr, line),
-        None => worker.log(line),
-    };
-    stderr::follow(from, keep, write).await;
 }
