@@ -62,8 +62,6 @@ pub(super) async fn as_completed(
     fields.faults().into_result()?;
     drop(body);
     let ids = desk.ids_of(named).await?;
-    drop(body);
-    let ids = desk.ids_of(named).await?;
     let after = after.unwrap_or(0);
     let completions = desk.engine.as_completed(&ids, after, wait, (share, most.bytes())).await?;
     Ok(streamed(form, lines(completions, after, form, most)))
