@@ -80,9 +80,7 @@ impl App {
         let response = match problem.or_else(|| of_framework(&response)) {
             None => response,
             Some(problem) => {
-                if problem.is_ours() {
-                    tell(&problem, &method, &instance, &request_id);
-                }
+                tell_ours(&problem, &method, &instance, &request_id);
                 let mut answered =
                     problem.respond(&instance, request_id.to_str().unwrap_or_default());
                 if method == Method::HEAD {
@@ -101,12 +99,14 @@ impl App {
     }
 }
 
-/// Tells the log of a failure that is our own.
-fn tell(problem: &Problem, method: &Method, instance: &str, request_id: &HeaderValue) {
-    let id = request_id.to_str().unwrap_or_default();
-    let (code, job) = problem.in_short();
-    let (route, job) = (shape(instance), job.map(tracing::field::display));
-    tracing::error!(%method, route, request.id = id, code, job.id = job, "a request failed");
+/// A line in the log of a failure that is the server's own.
+fn tell_ours(problem: &Problem, method: &Method, instance: &str, request_id: &HeaderValue) {
+    if problem.is_ours() {
+        let id = request_id.to_str().unwrap_or_default();
+        let (code, job) = problem.in_short();
+        let (route, job) = (shape(instance), job.map(tracing::field::display));
+        tracing::error!(%method, route, request.id = id, code, job.id = job, "a request failed");
+    }
 }
 
 /// What every answer says, and the line of the log that goes with it.

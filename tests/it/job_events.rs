@@ -123,7 +123,7 @@ async fn states_progress_and_lines_are_told_as_they_come_and_the_end_is_the_last
     let mut at_end = follow(&it, &job, Some(&rest[1].id)).await;
     assert_eq!(kinds(&all(&mut at_end).await), ["end"]);
     // Whoever comes back with the id of that end has seen all, and is told to stay away (WHATWG HTML, section 9.2.3).
-    let events = it.request(reqwest::Method::GET, &path(&job, "events"));
+    let events = it.request(Method::GET, &path(&job, "events"));
     it.send(events.header("last-event-id", &rest[2].id)).await.expect(204);
 }
 

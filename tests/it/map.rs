@@ -177,14 +177,16 @@ async fn e6_the_time_of_a_map_counts_from_its_beginning_for_whatever_comes_later
 #[tokio::test]
 async fn a_map_takes_the_options_of_a_batch() {
     let it = TestServer::start().await;
-    let request = it.client.post(format!("{}/v1/map", it.url)).query(&[
+    let options = [
         ("function", "raise"),
         ("retry", r#"{"max_attempts": 2, "initial_seconds": 0}"#),
         ("tags", r#"["of a map", "ü"]"#),
         ("metadata", r#"{"who": "me"}"#),
         ("on_interrupt", "fail"),
         ("priority", "7"),
-    ]);
+    ];
+    let url = reqwest::Url::parse_with_params(&format!("{}/v1/map", it.url), options);
+    let request = it.client.post(url.expect("a URL"));
     let request = request.header("content-type", crate::submit_lines::NDJSON).body("[]\n");
     let row = lines_of(&it.send(request).await.expect(200))[0].clone();
     assert_eq!((&row["state"], &row["attempt"]), (&json!("failed"), &json!(2)), "{row}");
