@@ -266,7 +266,7 @@ async fn a_queue_that_expires_goes_when_it_was_empty_so_long_and_not_while_it_ha
     assert_eq!(looked(&it, 21_000).await.0, "brief default stays");
     assert_eq!(looked(&it, 22_000).await.0, "default stays");
     let refused = it.put(of("brief", 3)).await;
-    assert!(matches!(refused, Err(Error::UnknownQueue(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::UnknownQueue(_)))), "{refused:?}");
     let it = it.reopened().await;
     assert_eq!(looked(&it, 30_000).await.0, "default stays");
 }

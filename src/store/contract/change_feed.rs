@@ -2,6 +2,8 @@
 
 use crate::domain::{Job, JobId};
 
+use super::event::Ended;
+
 /// How far the known changes reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {

@@ -66,10 +66,7 @@ impl Slots {
     }
 
     /// Queues that have been empty as long as they may be; and when the next one will have been.
-    pub fn expired_queues(
-        &mut self,
-        now: Timestamp,
-    ) -> (Vec<QueueName>, Option<Timestamp>) {
+    pub fn expired_queues(&mut self, now: Timestamp) -> (Vec<QueueName>, Option<Timestamp>) {
         let (mut expired, mut next) = (Vec::new(), None);
         for (name, queue) in &mut self.queues {
             let Some(expires_ms) = queue.kept.and_then(|kept| kept.expires_ms) else { continue };
