@@ -216,7 +216,7 @@ async fn e14_a_mark_is_honoured_at_the_next_start() {
     it.submit_many(3).await;
     let seq = it.number("select max(seq) from jobs").await;
     // As a server leaves it that died right after the commit of the mark.
-    it.execute(&format!("insert into queues values ('default', 5, 1000, 0, 1, {seq})"));
+    it.execute(&format!("insert into queues values ('default', 5, 1000, 0, 1, {seq}, null)"));
     it.execute(&format!("update calls set seq = {seq} + 1 where ordinal = 2"));
     let mut it = it.reopened().await;
     let shown = it.queue("default").await;
