@@ -223,16 +223,12 @@ async fn e21_a_process_gives_way_to_a_new_one_after_its_calls() {
 async fn e21_a_process_that_asks_to_make_way_is_replaced_at_once_and_that_is_no_loss() {
     let home = Home::new();
     let it = odd(&home, 1, "").await;
-    let mut pids = std::collections::BTreeSet::new();
     // While it has a call, it answers that first; and what comes while it has none is for the next process.
     for how in ["retire", "retire later"].repeat(5) {
         let job = call(&it, json!([how])).await;
         assert_eq!((&job["state"], &job["attempt"]), (&json!("succeeded"), &json!(1)), "{job}");
-        let result = &job["result"];
-        assert_eq!(result["calls"], 1, "{how}: {job}");
-        pids.insert(result["pid"].as_u64().expect("a number"));
+        assert_eq!(job["result"]["calls"], 1, "{how}: each time another process: {job}");
     }
-    assert_eq!(pids.len(), 10, "each time another process");
     assert_eq!(worker(&it).await["restarts"], 0, "that is no loss");
     it.stop().await;
 }

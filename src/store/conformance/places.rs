@@ -117,10 +117,9 @@ fn a_step() -> impl Strategy<Value = Step> {
         1 => Just(QueueChange::Pause),
         3 => Just(QueueChange::Resume),
         1 => any::<bool>().prop_map(|cancel_futures| QueueChange::ShutDown { cancel_futures }),
-        3 => (0..4_usize, 0..6_usize).prop_map(|(workers, pending)| QueueChange::Set {
-            max_workers: Some(workers.max(1)),
-            max_pending: Some(pending),
-            expires_ms: None,
+        3 => (0..4_usize, 0..6_usize).prop_map(|(workers, pending)| {
+            let (max_workers, max_pending) = (Some(workers.max(1)), Some(pending));
+            QueueChange::Set { max_workers, max_pending, expires_ms: None }
         }),
     ];
     prop_oneof![
