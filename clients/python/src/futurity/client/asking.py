@@ -147,7 +147,10 @@ class Asking:
             asked["page_token"] = page["next_page_token"]
 
     def _resumed(
-        self, open_behind: Callable[[Any], Stream], events: Callable[[Stream], Iterator[tuple[Any, T | None]]], place: Any
+        self,
+        open_behind: Callable[[Any], Stream],
+        events: Callable[[Stream], Iterator[tuple[Any, T | None]]],
+        place: Any,
     ) -> Iterator[T]:
         """Give what a stream brings, and go on behind the last place when it breaks. None is a place and nothing else.
 
