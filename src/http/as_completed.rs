@@ -13,18 +13,17 @@ use crate::engine::{Completion, Completions, EndedJob, Error, OpenCompletion, Op
 
 use super::Desk;
 use super::batch_results::{end, outcome};
-use super::events::{last_event_id, place};
 use super::extract::{JsonBody, Query};
 use super::fields::Fields;
 use super::job_body::{JobBody, View};
+use super::last_event_id::{Resumed, nothing_more, place, resumed};
 use super::limits::SUBMISSION;
-use super::lines::{Form, after_the_end};
+use super::lines::Form;
 use super::print::{Object, m};
 use super::problem::Problem;
 use super::results_max::{self, ResultsMax};
 use super::room::Outgoing;
 use super::streamed::streamed;
-use super::wait::bad_query;
 use super::wait_many::{gone, named, timeout};
 
 /// Gives each job as it is done, those that are done already first, in the order of their ends. A reader
@@ -37,20 +36,15 @@ pub(super) async fn as_completed(
 ) -> Result<Response, Problem> {
     query.only(&[])?;
     let form = Form::of(&headers);
-    let last = last_event_id(&headers)?.filter(|_| form == Form::Events);
-    if let Some(nothing) = after_the_end(last.as_deref()) {
-        return Ok(nothing);
-    }
-    let last = last.map(|id| place(&id)).transpose();
-    let last = last.map_err(|invalid| bad_query(invalid.detail))?;
     let mut fields = Fields::of("", body.required()?)?;
     let is_open = fields.take("open", "a boolean").unwrap_or_default();
     let after: Option<i64> = fields.take("after", "a whole number");
-    let after = last.or(after);
+    let resumed = resumed(&headers, after, place)?;
     let most = results_max::field(&mut fields, &desk);
     if is_open {
         let tag = tag(&mut fields);
         fields.faults().into_result()?;
+        let Resumed::Behind(after) = resumed else { return Ok(nothing_more()) };
         let open = desk.engine.open_completions(&tag, after, (share, most.bytes())).await?;
         return Ok(streamed(form, open_lines(open, form, most)));
     }
@@ -61,6 +55,7 @@ pub(super) async fn as_completed(
     let wait = timeout(&mut fields);
     fields.faults().into_result()?;
     drop(body);
+    let Resumed::Behind(after) = resumed else { return Ok(nothing_more()) };
     let ids = desk.ids_of(named).await?;
     let after = after.unwrap_or(0);
     let completions = desk.engine.as_completed(&ids, after, wait, (share, most.bytes())).await?;

@@ -13,17 +13,16 @@ use crate::engine::{BatchResult, BatchResults, Error, Order};
 
 use super::Desk;
 use super::body::JobErrorBody;
-use super::events::last_event_id;
 use super::extract::{BatchPath, Query};
 use super::job_body::damaged;
-use super::lines::{Form, after_the_end};
+use super::last_event_id::{Resumed, nothing_more, place, resumed};
+use super::lines::Form;
 use super::list::{parameter, whole};
 use super::print::{Object, m};
 use super::problem::Problem;
 use super::results_max::{self, ResultsMax};
 use super::room::Outgoing;
 use super::streamed::streamed;
-use super::wait::bad_query;
 
 /// How many rows an answer without a last row has.
 const TOTAL: HeaderName = HeaderName::from_static("futurity-total");
@@ -38,21 +37,22 @@ pub(super) async fn results(
 ) -> Result<Response, Problem> {
     let query = query.only(&["order", "after", "end", "with", results_max::NAME])?;
     let form = Form::of(&headers);
-    let last = last_event_id(&headers)?.filter(|_| form == Form::Events);
-    if let Some(nothing) = after_the_end(last.as_deref()) {
-        return Ok(nothing);
-    }
     let order = parameter(&query, "order", order)?.unwrap_or_default();
-    let after: Option<i64> = match last {
-        Some(id) => Some(whole::<i64>(&id).map_err(|invalid| bad_query(invalid.detail))?),
-        None => parameter(&query, "after", whole)?,
-    };
+    let after = parameter(&query, "after", whole)?;
     let rows = Rows::of(&query, &desk, form)?;
+    let Resumed::Behind(after) = resumed(&headers, after, row_place)? else {
+        return Ok(nothing_more());
+    };
     let results = desk.engine.batch_results(id, order, after, (share, rows.most.bytes())).await?;
     let (is_closed, total) = (results.batch().is_closed, results.batch().counts.total);
     let mut response = streamed(form, lines(results, order, after.unwrap_or(-1), rows));
     rows.count(&mut response, is_closed, total);
     Ok(response)
+}
+
+/// The place of a row; before the first of them it is -1.
+fn row_place(text: &str) -> Result<i64, Invalid> {
+    if text == "-1" { Ok(-1) } else { place(text) }
 }
 
 /// In which order results are given.

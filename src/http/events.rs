@@ -8,13 +8,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::stream;
 
-use crate::domain::Invalid;
 use crate::engine::{Error, Followed, Following, JobChange, Left};
 
 use super::Desk;
 use super::beats::ALIVE;
 use super::extract::Query;
 use super::job_body::{JobBody, View};
+use super::last_event_id::{Resumed, place, resumed};
 use super::lines::{Form, unbroken};
 use super::list::{FILTERS, filter, parameter};
 use super::problem::Problem;
@@ -35,9 +35,10 @@ pub(super) async fn follow(
 ) -> Result<Response, Problem> {
     let known: Vec<&str> = FILTERS.into_iter().chain(["after"]).collect();
     let query = query.only(&known)?;
-    let after = match last_event_id(&headers)? {
-        Some(id) => Some(place(&id).map_err(|invalid| bad_query(invalid.detail))?),
-        None => parameter(&query, "after", place)?,
+    let after = parameter(&query, "after", place)?;
+    // Changes have no end, and no reader has seen one.
+    let Resumed::Behind(after) = resumed(&headers, after, place)? else {
+        return Err(bad_query("Last-Event-ID is of a stream that has an end".to_owned()));
     };
     let following = desk.engine.follow(filter(&query)?, after, share).await?;
     // The place comes at once: a reader that is cut before the first change would else come back to none.
@@ -85,25 +86,6 @@ fn alive(seq: i64) -> String {
 /// The last event: why the stream ends, and where to go on.
 pub(super) fn end(reason: &str, id: &str) -> String {
     format!("id: {id}\nevent: end\ndata: {{\"reason\":\"{reason}\"}}\n\n")
-}
-
-/// Where the reader was, if it was there before.
-pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    match value.to_str() {
-        // A browser that has seen no id sends none, or an empty one.
-        Ok("") => Ok(None),
-        Ok(id) => Ok(Some(id.to_owned())),
-        Err(_not_text) => {
-            Err(bad_query("Last-Event-ID is not one that this server gave".to_owned()))
-        }
-    }
-}
-
-/// A place in the order of all changes.
-pub(super) fn place(text: &str) -> Result<i64, Invalid> {
-    let place = text.parse().ok().filter(|place| *place >= 0);
-    place.ok_or_else(|| Invalid::new(format!("'{text}' is no place that this server gave")))
 }
 
 /// One change, as everyone who follows all changes is sent it.

@@ -15,15 +15,15 @@ use crate::engine::{Error, JobEvent, JobEvents, JobPlace};
 use super::Desk;
 use super::answer::to_json;
 use super::body::ProgressBody;
-use super::events::{end, last_event_id};
+use super::events::end;
 use super::extract::{JobPath, Query};
 use super::job_body::{JobBody, View};
-use super::lines::{Form, accepts, after_the_end, end_for_good, unbroken};
+use super::last_event_id::{Resumed, digits, end_for_good, nothing_more, resumed};
+use super::lines::{Form, accepts, unbroken};
 use super::list::parameter;
 use super::problem::Problem;
 use super::room::{self, Outgoing};
 use super::streamed::{stream_of, streamed};
-use super::wait::bad_query;
 
 /// Follows a job until it is done: its states, how far it is, the lines of its log.
 pub(super) async fn follow(
@@ -34,13 +34,9 @@ pub(super) async fn follow(
     Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
     let query = query.only(&["after"])?;
-    let last = last_event_id(&headers)?;
-    if let Some(nothing) = after_the_end(last.as_deref()) {
-        return Ok(nothing);
-    }
-    let after = match last {
-        Some(id) => Some(place(&id).map_err(|invalid| bad_query(invalid.detail))?),
-        None => parameter(&query, "after", place)?,
+    let after = parameter(&query, "after", place)?;
+    let Resumed::Behind(after) = resumed(&headers, after, place)? else {
+        return Ok(nothing_more());
     };
     let following = desk.engine.follow_job(id, after.unwrap_or_default(), share).await?;
     let pieces = stream::unfold(following, |mut it| async move {
@@ -83,15 +79,15 @@ fn id(place: JobPlace) -> String {
 fn place(text: &str) -> Result<JobPlace, Invalid> {
     let unknown = || Invalid::new(format!("'{text}' is no place that this server gave"));
     let (seq, log) = text.split_once('.').ok_or_else(unknown)?;
-    let seq = seq.parse().ok().filter(|seq| *seq >= 0).ok_or_else(unknown)?;
+    let seq = digits(seq).ok_or_else(unknown)?;
     Ok(JobPlace { seq, log: log_place(log).map_err(|_other| unknown())? })
 }
 
 fn log_place(text: &str) -> Result<LogPlace, Invalid> {
     let numbers = text.split_once('.').and_then(|(attempt, number)| {
-        Some(LogPlace { attempt: attempt.parse().ok()?, number: number.parse().ok()? })
+        Some(LogPlace { attempt: digits(attempt)?, number: digits(number)? })
     });
-    numbers.filter(|place| place.number >= 0).ok_or_else(|| {
+    numbers.ok_or_else(|| {
         Invalid::new(format!("'{text}' is no place in a log; one is like 1.17: attempt and line"))
     })
 }

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 
-use crate::domain::Hidden;
+use crate::domain::{Hidden, Invalid};
 use crate::engine::{FREE_BYTES, Held, Share, Waiting};
 
 use super::Desk;
@@ -302,6 +302,12 @@ impl LineReader {
 fn held_for(lines: &[Line]) -> usize {
     let bytes: usize = lines.iter().map(Line::bytes).sum();
     LINE_HELD_TIMES * bytes + lines.len() * ANSWER_BYTES
+}
+
+/// How many lines a client says that it sends.
+pub(super) fn count(text: &str) -> Result<u64, Invalid> {
+    let count = text.parse().ok().filter(|count| *count <= i64::MAX.unsigned_abs());
+    count.ok_or_else(|| Invalid::new(format!("must be a whole number from 0 to {}", i64::MAX)))
 }
 
 /// Whether a body ended before its end.

@@ -3,15 +3,12 @@
 
 use std::fmt::Write as _;
 
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, header};
 
 use super::beats::{COMMENT, SPACE};
 use super::events::RETRY;
+use super::last_event_id::end_for_good;
 use super::list_header;
-
-/// Behind the place of an end after which nothing comes: whoever comes back with it is sent away for good.
-const FOR_GOOD: &str = ".end";
 
 /// The form of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +62,7 @@ impl Form {
     /// Adds the last object. If there is nothing left to come, a reader that comes back is told so.
     pub(super) fn end(self, out: &mut String, place: i64, is_for_good: bool, json: &str) {
         if self == Self::Events && is_for_good {
-            writeln!(out, "id: {place}{FOR_GOOD}").unwrap_or_default();
+            writeln!(out, "id: {}", end_for_good(&place.to_string())).unwrap_or_default();
         }
         self.add(out, "end", None, json);
     }
@@ -79,17 +76,6 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
             ranges.any(|range| range.eq_ignore_ascii_case(media_type))
         })
     })
-}
-
-/// The id of an end after which nothing comes.
-pub(super) fn end_for_good(place: &str) -> String {
-    format!("{place}{FOR_GOOD}")
-}
-
-/// The answer to a reader that has seen such an end: it stops by itself (WHATWG HTML, section 9.2.3).
-pub(super) fn after_the_end(last_event_id: Option<&str>) -> Option<Response> {
-    let is_over = last_event_id.is_some_and(|id| id.ends_with(FOR_GOOD));
-    is_over.then(|| StatusCode::NO_CONTENT.into_response())
 }
 
 /// Readers of text end a line at these as well. In JSON they stand in strings only, where they may be written otherwise.

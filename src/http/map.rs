@@ -21,7 +21,7 @@ use super::batches::on_error;
 use super::clocks::{retention_ms, timeout_ms};
 use super::extract::{ManyLines, Query};
 use super::fields::{Fields, kind};
-use super::line_reader::{Line, LineReader, Lines, idle};
+use super::line_reader::{Line, LineReader, Lines, count, idle};
 use super::lines::Form;
 use super::list::{parameter, whole};
 use super::origin::Origin;
@@ -73,7 +73,7 @@ pub(super) async fn map(
     let rows = Rows::of(&query, &desk, Form::Lines)?;
     let mut new = new_map(&query, rows.most)?;
     new.common.asker = owner.asker;
-    reader.expect(parameter(&query, "lines", whole)?);
+    reader.expect(parameter(&query, "lines", count)?);
     let map = desk.engine.map(new).await?;
     let location = HeaderValue::from_str(&format!("{}/v1/batches/{}", prefix(), map.batch()));
     if headers.contains_key(header::EXPECT) {

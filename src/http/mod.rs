@@ -28,6 +28,7 @@ mod idempotency;
 mod job_body;
 mod job_events;
 mod jobs;
+mod last_event_id;
 mod leave;
 mod limits;
 mod line_reader;

@@ -18,9 +18,9 @@ use super::batch_results::boolean;
 use super::extract::{ManyLines, Query};
 use super::idempotency::Owner;
 use super::job_body::{JobBody, View};
-use super::line_reader::{Line, LineReader, Lines, idle};
+use super::line_reader::{Line, LineReader, Lines, count, idle};
 use super::lines::{Form, unbroken};
-use super::list::{parameter, whole};
+use super::list::parameter;
 use super::origin::Origin;
 use super::preferences::Preferences;
 use super::problem::{Code, Problem};
@@ -95,7 +95,7 @@ pub(super) async fn submit(
     ManyLines { owner, origin, mut reader, has_key }: ManyLines,
 ) -> Result<Response, Problem> {
     let has_end = parameter(query, "end", boolean)?.unwrap_or(true);
-    reader.expect(parameter(query, "lines", whole)?);
+    reader.expect(parameter(query, "lines", count)?);
     if has_key {
         let detail = "a key belongs to one job; give each line its own \"idempotency_key\"";
         return Err(Problem::new(Code::InvalidValue, detail));

@@ -44,11 +44,18 @@ fn member(batch: &Batch, number: u64, index: i64) -> Submission {
 
 impl Shelf {
     pub(super) async fn batch(&self) -> Batch {
-        let batch = self.store.batch(ID).await.expect("it reads").expect("a batch");
-        // What was counted step by step is what is there.
-        let recounted = self.recounted(batch.ordinal).await;
-        assert_eq!(batch.counts, recounted, "the counts in the row, and of the rows");
-        batch
+        let read = async || self.store.batch(ID).await.expect("it reads").expect("a batch");
+        let mut batch = read().await;
+        // What was counted step by step is what is there. Jobs may start between two looks.
+        loop {
+            let recounted = self.recounted(batch.ordinal).await;
+            let again = read().await;
+            if again == batch {
+                assert_eq!(batch.counts, recounted, "the counts in the row, and of the rows");
+                return batch;
+            }
+            batch = again;
+        }
     }
 
     async fn recounted(&self, batch: Ordinal) -> Counts {
