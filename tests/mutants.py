@@ -93,7 +93,7 @@ MUTANTS = {
         [("src/http/map.rs", "Err(_problem) if self.reader.is_cut() =>", "Err(_problem) if self.reader.is_cut() && self.index < 0 =>")]),
     "a queue goes though it had a job just now": (
         "test(a_queue_that_expires_goes_when_it_was_empty)",
-        [("src/store/ledger/queues.rs", "if std::mem::take(&mut queue.is_used) {", "if std::mem::take(&mut queue.is_used) && expires_ms < 0 {")]),
+        [("src/store/sqlite/slots/queues.rs", "if std::mem::take(&mut queue.is_used) {", "if std::mem::take(&mut queue.is_used) && expires_ms < 0 {")]),
     "whoever submits makes any queue": (
         "test(whoever_submits_makes_a_queue)",
         [("src/http/admit.rs", "if name.starts_with(OWN_PREFIX) => Scope::Submit,", "if !name.starts_with('/') => Scope::Submit,")]),
