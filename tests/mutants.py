@@ -284,13 +284,21 @@ MUTANTS = {
         [("src/app/data_dir.rs", "    if mode & OTHERS == 0 {", "    if mode & OTHERS == OTHERS & mode {")]),
     "bodies need no room": (
         "test(g14_whoever_holds_its_share)",
-        [("src/http/room.rs", "        room.map_err(|_elapsed| overloaded())\n", "        Ok(room.unwrap_or_default())\n")]),
+        [("src/http/room.rs", "        room.map_err(|_elapsed| overloaded(share))\n", "        Ok(room.unwrap_or_default())\n")]),
     "what is announced is counted": (
         "test(g14_bodies_that_are_announced)",
-        [("src/http/extract.rs", "        while let Some(frame) = self.next(&mut room).await? {\n",
-          "        let all = self.desk.incoming.share((self.who)());\n"
-          "        self.desk.grow(&all, &mut held, HELD_TIMES * self.declared).await?;\n"
-          "        while let Some(frame) = self.next(&mut room).await? {\n")]),
+        [("src/http/extract.rs", "            self.desk.look(share, *first).await?;\n",
+          "            self.desk.look(share, *first).await?;\n"
+          "            self.desk.grow(share, &mut held, HELD_TIMES * self.declared).await?;\n")]),
+    "nobody looks for room before a body comes": (
+        "test(g14_a_body_for_whose_first_piece)",
+        [("src/http/room.rs", "        self.room(share, first).await.map(drop)\n", "        self.room(share, first.min(0)).await.map(drop)\n")]),
+    "what a body holds beside its bytes is not counted": (
+        "test(a_body_that_counts_counts_for)",
+        [("src/http/room.rs", "{ bytes + BESIDE_BYTES }", "{ bytes + BESIDE_BYTES.min(1) }")]),
+    "nobody is told that requests are refused": (
+        "test(g14_the_log_says_when_requests_begin)",
+        [("src/http/room.rs", "    share.has_refused();\n", "")]),
     "one holds all there is": (
         "test(/g14_whoever_holds_its_share|nobody_holds_more_than/)",
         [("src/engine/budget/holdings.rs", "held.saturating_add(bytes.saturating_mul(2)) <= self.free()", "held.saturating_mul(0).saturating_add(bytes) <= self.free()")]),

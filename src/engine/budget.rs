@@ -3,17 +3,20 @@
 //! What has come is counted, not what is announced, and everybody has a share: see `holdings.rs`.
 
 mod holdings;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use holdings::{Holdings, Served, Taken};
+use refusals::Refusals;
 
 pub use holdings::Who;
 
@@ -22,7 +25,13 @@ pub const FREE_BYTES: usize = 4 * 1_024;
 
 /// A number of bytes that may be held at once. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Mutex<Holdings>>);
+pub struct Budget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    holdings: Mutex<Holdings>,
+    refusals: Refusals,
+}
 
 /// A budget as one of those who share it has it. Cheap to clone.
 ///
@@ -47,7 +56,8 @@ impl Budget {
     /// One of so many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Mutex::new(Holdings::new(bytes))))
+        let (holdings, refusals) = (Mutex::new(Holdings::new(bytes)), Refusals::default());
+        Self(Arc::new(Shared { holdings, refusals }))
     }
 
     /// What `who` may have of it.
@@ -58,7 +68,13 @@ impl Budget {
 
     /// Nothing that can panic runs under the lock, so a poisoned table is still whole.
     fn lock(&self) -> MutexGuard<'_, Holdings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says in the log when requests begin to be refused for want of this budget's room, and when that is over: when none was
+    /// for `quiet`, or at the `end`. `limit` is the name of its setting.
+    pub async fn tell_refusals(&self, limit: &'static str, quiet: Duration, end: impl Future) {
+        self.0.refusals.tell(limit, quiet, end).await;
     }
 
     fn tell(&self, served: Served) {
@@ -144,6 +160,11 @@ impl Share {
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.budget.lock().is_short(&self.who)
+    }
+
+    /// A request was refused because this share has no room for it.
+    pub fn has_refused(&self) {
+        self.budget.0.refusals.add();
     }
 
     fn held(&self, taken: Taken) -> Held {

@@ -155,6 +155,7 @@ impl Timed {
         } else if self.header_bytes >= READ_BYTES_MAX {
             let share = self.incoming.share(self.newcomer.who());
             if !share.try_grow(&mut self.held, HEADER_HELD_TIMES * self.header_bytes) {
+                share.has_refused();
                 return Err(io::Error::other("there is no room for a large header"));
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::{BatchId, CallbackId, Hidden, JobId};
-use crate::engine::{FREE_BYTES, Held, Share, Who};
+use crate::engine::{FREE_BYTES, Held, Share};
 
 use super::Desk;
 use super::idempotency::{IDEMPOTENCY_KEY, Owner};
@@ -23,7 +23,7 @@ use super::limits::SUBMISSION;
 use super::line_reader::LineReader;
 use super::origin::Origin;
 use super::problem::{Code, Problem};
-use super::room::{Pace, overloaded, who_of};
+use super::room::{Pace, counted_in, first_piece, overloaded, who_of};
 use super::strict;
 use super::wait::bad_query;
 
@@ -199,15 +199,22 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
             return Err(too_large(limit));
         }
         let within = desk.config.limits.body;
+        let room = first_piece(&body, HELD_TIMES).map(|first| Room {
+            share: desk.incoming.share(who_of(&parts.extensions)),
+            pace: Pace::new(desk.room_within()),
+            first,
+        });
         let reader = BodyReader {
             desk,
-            who: || who_of(&parts.extensions),
+            room,
             body: Limited::new(body, limit),
             declared: declared.unwrap_or_default(),
             deadline: Instant::now() + within,
         };
         let read = tokio::time::timeout(within + desk.room_within(), reader.read(limit)).await;
-        let (bytes, held) = read.unwrap_or_else(|_elapsed| Err(overloaded()))?;
+        let (bytes, held) = read.unwrap_or_else(|_elapsed| {
+            Err(overloaded(&desk.incoming.share(who_of(&parts.extensions))))
+        })?;
         // A request without a body needs no type.
         if !bytes.is_empty() {
             typed?;
@@ -217,29 +224,41 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
 }
 
 /// A body that comes in.
-struct BodyReader<'a, W> {
+struct BodyReader<'a> {
     desk: &'a Desk,
-    who: W,
+    /// None for a body that is small.
+    room: Option<Room>,
     body: Limited<Body>,
     /// How long it said that it is.
     declared: usize,
     deadline: Instant,
 }
 
-impl<W: Fn() -> Who> BodyReader<'_, W> {
+/// Room for a body that may be large.
+struct Room {
+    share: Share,
+    pace: Pace,
+    /// What the first piece may count for.
+    first: usize,
+}
+
+impl BodyReader<'_> {
     /// Reads it. What has come is counted, once it is more than what is free.
     async fn read(mut self, limit: usize) -> Result<(Bytes, Held), Problem> {
         let data = |frame: Frame<Bytes>| frame.into_data().unwrap_or_default();
-        let (mut whole, mut held, mut room) = (BytesMut::new(), Held::default(), None);
-        while let Some(frame) = self.next(&mut room).await? {
+        let (mut whole, mut held) = (BytesMut::new(), Held::default());
+        if let Some(Room { share, first, .. }) = &self.room {
+            self.desk.look(share, *first).await?;
+        }
+        while let Some(frame) = self.next().await? {
             let data = frame.map(data).map_err(|error| unreadable(&*error, limit))?;
             let length = whole.len() + data.len();
-            if length > FREE_BYTES {
-                let (share, pace) = room.get_or_insert_with(|| {
-                    (self.desk.incoming.share((self.who)()), Pace::new(self.desk.room_within()))
-                });
-                if !share.try_grow(&mut held, HELD_TIMES * length) {
-                    self.desk.grow(share, &mut held, HELD_TIMES * length).await?;
+            if length > FREE_BYTES
+                && let Some(Room { share, pace, .. }) = &mut self.room
+            {
+                let bytes = counted_in(HELD_TIMES * length);
+                if !share.try_grow(&mut held, bytes) {
+                    self.desk.grow(share, &mut held, bytes).await?;
                     pace.begins_again();
                 }
                 pace.holds(true);
@@ -257,12 +276,12 @@ impl<W: Fn() -> Who> BodyReader<'_, W> {
         Ok((whole.freeze(), held))
     }
 
-    async fn next(&mut self, room: &mut Option<(Share, Pace)>) -> Result<Option<Read>, Problem> {
+    async fn next(&mut self) -> Result<Option<Read>, Problem> {
         let frame = async {
             let frame = self.body.frame();
-            match room {
+            match &mut self.room {
                 None => Ok(frame.await),
-                Some((share, pace)) => pace.next(share, frame).await,
+                Some(Room { share, pace, .. }) => pace.next(share, frame).await,
             }
         };
         tokio::time::timeout_at(self.deadline, frame).await.unwrap_or_else(|_elapsed| {

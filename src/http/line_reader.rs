@@ -13,7 +13,7 @@ use crate::engine::{FREE_BYTES, Held, Share, Waiting};
 
 use super::Desk;
 use super::problem::{Code, Problem};
-use super::room::Pace;
+use super::room::{Pace, counted_in, first_piece};
 
 /// A client that is awaited must send something within this.
 const IDLE_MAX: Duration = Duration::from_secs(300);
@@ -83,6 +83,8 @@ pub(super) struct LineReader {
     /// Room for what was read and is not given yet, if it is not small.
     held: Held,
     waits: Option<Waiting>,
+    /// Room for the first piece, until there was some: it is looked for, and not held.
+    first: Option<usize>,
     read: BytesMut,
     /// Lines of that which are to be given.
     taken: Vec<Line>,
@@ -101,6 +103,7 @@ impl LineReader {
     pub(super) fn new(body: Body, line_bytes_max: usize, share: Share, pace: Pace) -> Self {
         let (held, waits, read, taken) = (Held::default(), None, BytesMut::new(), Vec::new());
         let (searched, skips, is_over, is_cut, told) = (0, false, false, false, None);
+        let first = first_piece(&body, LINE_HELD_TIMES);
         Self {
             body,
             line_bytes_max,
@@ -108,6 +111,7 @@ impl LineReader {
             pace,
             held,
             waits,
+            first,
             read,
             taken,
             searched,
@@ -178,7 +182,7 @@ impl LineReader {
         let mut held = std::mem::take(&mut self.held);
         self.held = held.split_off(bytes);
         let bytes = LINE_HELD_TIMES * self.read.len();
-        self.held.shrink_to(bytes);
+        self.held.shrink_to(counted_in(bytes));
         if self.read.capacity() > bytes.max(FREE_BYTES) {
             // It was as large as a long line, all of which would stay.
             self.read = BytesMut::from(&self.read[..]);
@@ -188,20 +192,28 @@ impl LineReader {
 
     /// Waits until there is room for what was read, before more is. The client is held back meanwhile.
     async fn make_room(&mut self) {
+        if let Some(first) = self.first {
+            self.grow(first).await;
+            (self.first, self.held) = (None, Held::default());
+        }
+        self.grow(counted_in(LINE_HELD_TIMES * self.read.len() + held_for(&self.taken))).await;
+        // What is whole has come.
+        self.pace.holds(self.taken.is_empty() && self.held.bytes() > 0);
+    }
+
+    /// Waits for room. The turn is kept if nobody waits for it to the end.
+    async fn grow(&mut self, bytes: usize) {
         if let Some(waits) = &mut self.waits {
             self.held.join(waits.await);
             self.waits = None;
             self.pace.begins_again();
         }
-        let bytes = LINE_HELD_TIMES * self.read.len() + held_for(&self.taken);
         if !self.share.try_grow(&mut self.held, bytes) {
             let waits = self.waits.insert(self.share.more(&self.held, bytes, true));
             self.held.join(waits.await);
             self.waits = None;
             self.pace.begins_again();
         }
-        // What is whole has come.
-        self.pace.holds(self.taken.is_empty() && self.held.bytes() > 0);
     }
 
     /// Reads until there is something, or the body is over; and there is room for it.
@@ -210,13 +222,17 @@ impl LineReader {
     /// The body broke off, nothing came for too long, or there is no room: nothing has happened yet.
     pub(super) async fn begin(&mut self, desk: &Desk) -> Result<(), Problem> {
         if self.read.is_empty() && !self.is_over {
+            if let Some(first) = self.first.take() {
+                desk.look(&self.share, first).await?;
+            }
             tokio::select! {
                 biased;
                 read = self.read_more() => read?,
                 problem = idle() => return Err(problem),
             }
         }
-        desk.grow(&self.share, &mut self.held, LINE_HELD_TIMES * self.read.len()).await
+        let bytes = counted_in(LINE_HELD_TIMES * self.read.len());
+        desk.grow(&self.share, &mut self.held, bytes).await
     }
 
     async fn read_more(&mut self) -> Result<(), Problem> {

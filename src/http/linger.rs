@@ -1,13 +1,14 @@
 //! The end of a connection whose client still sends. What comes is read for a while and thrown away: else the system answers it
 //! with a reset, and the answer that is on its way is lost with that (RFC 9112, section 9.6).
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -24,12 +25,20 @@ pub(super) async fn linger(mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }
-    let rest = async {
-        let mut bytes = vec![0; READ_BYTES];
-        while matches!(timeout(SILENT, stream.read(&mut bytes)).await, Ok(Ok(1..))) {}
-    };
+    let rest = async { while matches!(timeout(SILENT, take(&stream)).await, Ok(Ok(1..))) {} };
     // One that sends for ever is cut all the same.
     timeout(WITHIN, rest).await.unwrap_or_default();
+}
+
+/// Takes the next piece. The bytes are nobody's while it waits: thousands may linger.
+async fn take(stream: &TcpStream) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut [0; READ_BYTES]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            taken => return taken,
+        }
+    }
 }
 
 /// The body of a request, of which it is known whether it was read to its end.

@@ -12,6 +12,7 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Job, Json};
 use crate::engine::{FREE_BYTES, Held, Share, Who};
@@ -22,6 +23,14 @@ use super::problem::{Code, Problem};
 /// How long a request waits for room, and how long what holds room may take to come while others wait for it. Whoever is
 /// refused then comes again when others have gone.
 const WITHIN: Duration = Duration::from_secs(5);
+
+/// After this a request that was refused may come again.
+const REFUSED_FOR_SECONDS: u16 = 1;
+/// What a body that is counted holds beside its bytes: what hyper has read ahead of it, the piece that is looked at, and
+/// the request itself, about. With less of it, 16,384 bodies of which a piece has come would hold much that nobody counts.
+const BESIDE_BYTES: usize = 16 * 1_024;
+/// The largest first piece of a body: hyper's buffer, as it is at first.
+const PIECE_BYTES: usize = 8 * 1_024;
 
 /// Marks an answer whose bytes are counted, or are no bytes of its own.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +63,22 @@ impl Desk {
         WITHIN.min(self.config.limits.body / 2)
     }
 
+    /// Says in the log when requests begin to be refused for want of room, and when that is over; until `end`.
+    pub(super) async fn tell_refusals(&self, end: CancellationToken) {
+        // Whoever was refused and comes again waits so long before it is refused again.
+        let quiet = 2 * self.room_within() + Duration::from_secs(REFUSED_FOR_SECONDS.into());
+        tokio::join!(
+            self.incoming.tell_refusals("incoming_bytes", quiet, end.cancelled()),
+            self.outgoing.tell_refusals("outgoing_bytes", quiet, end.cancelled()),
+        );
+    }
+
+    /// Waits until there is room for the first piece of a body that may have so many bytes, and takes none of it: what does not
+    /// come holds nothing. Whoever did not wait here would wait with its first piece in its hands, and thousands of those are many.
+    pub(super) async fn look(&self, share: &Share, first: usize) -> Result<(), Problem> {
+        self.room(share, first).await.map(drop)
+    }
+
     /// Room for an answer. Whoever cannot know how large it is takes room for the largest, and gives back the rest.
     pub(super) async fn room(&self, share: &Share, bytes: usize) -> Result<Held, Problem> {
         let mut held = Held::default();
@@ -72,7 +97,7 @@ impl Desk {
             return Ok(());
         }
         let room = tokio::time::timeout(self.room_within(), share.grow(held, bytes)).await;
-        room.map_err(|_elapsed| overloaded())
+        room.map_err(|_elapsed| overloaded(share))
     }
 
     /// A job that was read, with room for so many bytes of it. If there is none now it is let go, and read again when
@@ -135,7 +160,7 @@ impl Pace {
                 () = tokio::time::sleep_until(*look) => {}
             }
             if share.is_short() {
-                return Err(overloaded());
+                return Err(overloaded(share));
             }
             // Whoever begins to wait now is not refused before the next look.
             *look = Instant::now() + self.within / 2;
@@ -143,10 +168,24 @@ impl Pace {
     }
 }
 
-/// There is no room in memory.
-pub(super) fn overloaded() -> Problem {
+/// What is counted of a body of which so much is held.
+pub(super) fn counted_in(bytes: usize) -> usize {
+    if bytes <= FREE_BYTES { 0 } else { bytes + BESIDE_BYTES }
+}
+
+/// What the first piece of a body may count for, if that is held so many times. None if the body is small: then it never
+/// counts.
+pub(super) fn first_piece(body: &Body, times: usize) -> Option<usize> {
+    let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+    let most = most.unwrap_or(usize::MAX);
+    (most > FREE_BYTES).then(|| counted_in(times * most.min(PIECE_BYTES)))
+}
+
+/// There is no room in memory: nothing has happened, and the log counts it.
+pub(super) fn overloaded(share: &Share) -> Problem {
+    share.has_refused();
     let detail = "other requests hold all the memory that bodies and answers of this key may have";
-    Problem::new(Code::Overloaded, detail).retry_after(1)
+    Problem::new(Code::Overloaded, detail).retry_after(REFUSED_FOR_SECONDS)
 }
 
 /// What a job takes as it is shown whole, about.
@@ -204,7 +243,7 @@ pub(super) fn count(
     let share = share();
     match share.try_take(bytes) {
         Some(held) => Ok(answer.map(|body| with(body, held))),
-        None if is_safe => Err(overloaded()),
+        None if is_safe => Err(overloaded(&share)),
         None => Ok(answer.map(|body| with(body, share.owe(bytes)))),
     }
 }
@@ -224,6 +263,19 @@ fn with(body: Body, held: Held) -> Body {
 mod tests {
     use super::*;
     use crate::engine::Budget;
+
+    #[test]
+    fn a_body_that_counts_counts_for_what_is_held_beside_it() {
+        assert_eq!(counted_in(FREE_BYTES), 0);
+        assert_eq!(counted_in(FREE_BYTES + 1), FREE_BYTES + 1 + BESIDE_BYTES);
+        let announced = |bytes: usize| first_piece(&Body::from(vec![b' '; bytes]), 2);
+        assert_eq!((announced(0), announced(FREE_BYTES)), (None, None), "it stays small");
+        assert_eq!(announced(5_000), Some(10_000 + BESIDE_BYTES));
+        let first = Some(2 * PIECE_BYTES + BESIDE_BYTES);
+        assert_eq!(announced(1_000_000), first, "and no more of what is announced");
+        let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("one")]);
+        assert_eq!(first_piece(&Body::from_stream(pieces), 2), first, "nobody knows how large");
+    }
 
     #[test]
     fn an_answer_that_must_be_sent_is_counted_also_where_there_is_no_room() {

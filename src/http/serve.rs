@@ -70,6 +70,8 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
     let limits = app.desk.config.limits;
     let mut entrance = Entrance::new(listener, limits.connections);
     let connections = TaskTracker::new();
+    let (desk, until) = (Arc::clone(&app.desk), shutdown.clone());
+    connections.spawn(async move { desk.tell_refusals(until).await });
     loop {
         let (places, stream, address) = tokio::select! {
             biased;

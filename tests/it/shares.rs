@@ -20,7 +20,7 @@ struct Two {
     it: Process,
     one: String,
     other: String,
-    _home: Home,
+    home: Home,
 }
 
 async fn two() -> Two {
@@ -41,7 +41,7 @@ async fn two_with(body_seconds: u32) -> Two {
     };
     let (one, other) = (key().await, key().await);
     let it = home.start(&[]).await;
-    Two { it, one, other, _home: home }
+    Two { it, one, other, home }
 }
 
 impl Two {
@@ -139,6 +139,69 @@ async fn g14_whoever_holds_its_share_is_refused_and_others_are_not_until_it_give
         (two.submit(&two.one, 100 * KIB).await.status == 202).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn g14_a_body_for_whose_first_piece_there_is_no_room_is_not_asked_for() {
+    let two = two().await;
+    let unread = unread(&two).await;
+    until("its share is full", async || {
+        (two.submit(&two.one, 100 * KIB).await.status == 503).then_some(())
+    })
+    .await;
+    for (kind, length) in [
+        ("application/json", "Content-Length: 100000"),
+        ("application/json", "Transfer-Encoding: chunked"),
+        (LINES, "Transfer-Encoding: chunked"),
+    ] {
+        let head = two.head("/v1/jobs", kind, &format!("{length}\r\nExpect: 100-continue"));
+        let mut stream = sent(two.it.address(), &head).await;
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).await.expect("an answer");
+        assert_eq!(&begin, b"HTTP/1.1 503", "{kind}, {length}");
+    }
+    // What is small needs none.
+    drop(two.announced(4_000).await);
+    drop(unread);
+    until("it is given back", async || {
+        (two.submit(&two.one, 100 * KIB).await.status == 202).then_some(())
+    })
+    .await;
+    drop(two.announced(100 * KIB).await);
+}
+
+#[tokio::test]
+async fn g14_the_log_says_when_requests_begin_to_be_refused_and_when_that_is_over() {
+    let two = two().await;
+    let unread = unread(&two).await;
+    let mut refused = 0;
+    while refused < 3 {
+        refused += u64::from(two.submit(&two.one, 100 * KIB).await.status == 503);
+    }
+    drop(unread);
+    until("it is given back", async || {
+        let status = two.submit(&two.one, 100 * KIB).await.status;
+        refused += u64::from(status == 503);
+        (status == 202).then_some(())
+    })
+    .await;
+    let lines = |text: &str| {
+        let log = two.home.log();
+        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let begins = || lines("overloaded: there is no room in memory");
+    // Beside other work it may be over, and begin again.
+    let ends = until("it is over", async || {
+        let ends = lines("no longer overloaded");
+        (!ends.is_empty() && ends.len() == begins().len()).then_some(ends)
+    })
+    .await;
+    assert!(begins().iter().all(|it| it.contains(" WARN ") && it.contains("incoming_bytes")));
+    let told = ends.iter().map(|line| {
+        let (_, rest) = line.split_once(" refused=").expect("how many");
+        rest.split(' ').next().and_then(|it| it.parse::<u64>().ok()).expect("a number")
+    });
+    assert_eq!(told.sum::<u64>(), refused, "{ends:?}");
 }
 
 #[tokio::test]

@@ -48,6 +48,8 @@ INCOMING = {
     "half a header": head("GET", "/livez")[:-2] + b"X: " + b"x" * 62 * 1024,
     "a submission less a byte": less_a_byte("/v1/jobs", JSON, MIB),
     "a batch less a byte": less_a_byte("/v1/batches", JSON, 8 * MIB),
+    "a batch that is announced": head("POST", "/v1/batches", JSON, 8 * MIB),
+    "a submission as far as it is free": head("POST", "/v1/jobs", JSON, MIB) + b" " * 4096,
     "a line without its end": head("POST", "/v1/jobs", LINES, 2 * MIB) + b"x" * MIB,
     "a header of 30 KiB and a body less a byte": head("POST", "/v1/jobs", JSON, 4000)[:-2] + b"X: " + b"x" * 30_000 + b"\r\n\r\n" + b" " * 3999,
 }
