@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from futurity.testing import Server
+import futurity
+from futurity.testing import Server, worker_config
+from tests.gate import Gate
 from tests.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from futurity import Client
+    from futurity.local import LocalExecutor
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,24 @@ def client(server: Server) -> Iterator[Client]:
 def relay(server: Server) -> Iterator[Relay]:
     with Relay(server.url) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[LocalExecutor]:
+    """An executor with a server and two processes of its own."""
+    with futurity.local(2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[Server]:
+    """A server with two processes for pickled calls, to which nobody needs a key."""
+    with Server(config=worker_config(2)) as running:
+        yield running
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    made = Gate(tmp_path)
+    yield made
+    made.close()

@@ -134,3 +134,23 @@ def initialized() -> list[Any]:
 
 def initialize_badly() -> None:
     raise LookupError("no such thing")
+
+
+CALLS: list[None] = []
+
+
+def count_here() -> int:
+    """Say how many of these this process has run. Process ids tell nothing: each has a room of its own."""
+    CALLS.append(None)
+    return len(CALLS)
+
+
+def waits_for_another(url: str) -> tuple[list[int], list[str]]:
+    import warnings  # noqa: PLC0415
+
+    from futurity import Executor, NestedWaitWarning  # noqa: PLC0415
+
+    with warnings.catch_warnings(record=True) as seen, Executor(url) as executor:
+        warnings.simplefilter("always")
+        values = [executor.submit(pow, 2, n).result(60) for n in (2, 3)]
+    return values, [str(one.message) for one in seen if one.category is NestedWaitWarning]

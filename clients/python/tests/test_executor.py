@@ -39,25 +39,11 @@ from tests import gate as functions
 from tests.gate import Gate, OwnError, Sayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from futurity.local import LocalExecutor
 
 WAIT = 60.0
-
-
-@pytest.fixture(scope="module")
-def executor() -> Iterator[LocalExecutor]:
-    with futurity.local(2) as made:
-        yield made
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path)
-    yield made
-    made.close()
 
 
 def test_p1_whatever_can_be_called_can_be_sent(executor: Executor) -> None:
@@ -324,14 +310,8 @@ def test_p20_an_initializer_that_fails_fails_the_future_and_then_submit() -> Non
 
 def test_p21_a_process_makes_way_after_its_calls() -> None:
     with futurity.local(1, max_tasks_per_child=2) as one:
-        # Process ids are those of each process's own room; what was initialized tells them apart.
-        counts = [len(one.submit(_count).result(WAIT)) for _ in range(6)]
+        counts = [one.submit(functions.count_here).result(WAIT) for _ in range(6)]
     assert counts == [1, 2, 1, 2, 1, 2]
-
-
-def _count() -> list[Any]:
-    functions.INITIALIZED.append(1)
-    return list(functions.INITIALIZED)
 
 
 def test_p25_a_value_that_does_not_fit_is_said_with_both_numbers_before_it_is_sent() -> None:

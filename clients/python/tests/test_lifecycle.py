@@ -18,26 +18,12 @@ import pytest
 import futurity
 from futurity import AccessDenied, Executor, FuturityError, Problem, RemoteFuture, ServerLost
 from futurity.testing import Server, worker_config
-from tests.gate import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.gate import Gate
 
 WAIT = 60.0
 HERE = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def remote() -> Iterator[Server]:
-    with Server(config=worker_config(2)) as server:
-        yield server
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path)
-    yield made
-    made.close()
 
 
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -9,29 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import futurity
-from futurity import Executor
 from tests import gate as functions
-from tests.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from futurity import Executor
+    from tests.gate import Gate
 
 WAIT = 60.0
-
-
-@pytest.fixture(scope="module")
-def executor() -> Iterator[Executor]:
-    with futurity.local(2) as made:
-        yield made
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("chunksize", [1, 3, 100])

@@ -177,3 +177,37 @@ def test_a_module_that_does_not_import_is_said_by_its_name() -> None:
 def test_the_help_says_what_pickled_calls_mean() -> None:
     text = " ".join(worker_program("--help").stdout.split())
     assert "Whoever may submit pickled calls to a worker can run any code as that worker's user" in text
+
+
+def test_a_worker_that_reloads_makes_way_for_new_code(tmp_path: Path) -> None:
+    module = tmp_path / "changing.py"
+    text = "from futurity.worker import function\n@function\ndef word() -> str:\n    return {!r}\n"
+    module.write_text(text.format("old"))
+    argv = json.dumps([sys.executable, "-m", "futurity.worker", "changing", "--reload"])
+    changing = f"[workers.own]\nargv = {argv}\ndirectory = {json.dumps(str(tmp_path))}\n"
+    with Server(config=changing) as server, server.client() as client:
+        assert client.submit("changing.word", wait=30).result == "old"
+        module.write_text(text.format("new word"))
+        while (said := client.submit("changing.word", wait=30).result) == "old":
+            pass
+        assert said == "new word"
+        worker = client.function("changing.word").worker
+        assert worker is not None
+        assert worker.restarts == 0, "it is no loss"
+
+
+def test_a_worker_that_reloads_looks_also_while_it_has_nothing_to_do(tmp_path: Path) -> None:
+    module, imported = tmp_path / "named.py", tmp_path / "imported"
+    text = (
+        "import pathlib\nfrom futurity.worker import function\n"
+        f"pathlib.Path({str(imported)!r}).open('a').write('here\\n')\n"
+        "@function\ndef one() -> int:\n    return 1\n"
+    )
+    module.write_text(text)
+    argv = json.dumps([sys.executable, "-m", "futurity.worker", "named", "--reload"])
+    with Server(config=f"[workers.own]\nargv = {argv}\ndirectory = {json.dumps(str(tmp_path))}\n"):
+        while imported.read_text().count("here") < 1:
+            pass
+        module.write_text(text + "# another\n")
+        while imported.read_text().count("here") < 2:
+            pass

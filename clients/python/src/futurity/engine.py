@@ -6,19 +6,19 @@ job is settled once: whoever takes its future out of `futures` does it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import secrets
 import threading
 import time
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from futurity.cancels import Cancels
 from futurity.ending import has_begun, remember
 from futurity.errors import FuturityError, InitializerFailed, Problem, ServerLost
 from futurity.http import Request
-from futurity.outcome import Outcomes
+from futurity.outcome import Outcomes, expired
 from futurity.reader import Reader
 from futurity.sender import Sender
 
@@ -32,12 +32,18 @@ log = logging.getLogger("futurity")
 
 # Calls that are submitted and not on the server's disk are kept here; then whoever submits waits.
 KEPT_BYTES_MAX = 256 * 1024 * 1024
-CANCEL_SECONDS = 5.0
 WARN_SECONDS = 5.0
 SLOW_CALLBACK_SECONDS = 1.0
 ASIDES = 4
-IDS_AT_ONCE = 10_000
 LOOKED_AT_ONCE = 1_000
+NOT_FOUND, GONE = 404, 410
+
+
+class OwnQueue(NamedTuple):
+    """A queue that an executor makes for itself, so that no more of its calls run at once."""
+
+    name: str
+    max_workers: int
 
 
 class Engine:
@@ -49,12 +55,21 @@ class Engine:
         in_flight: Lines whose answer has not come.
     """
 
-    def __init__(self, client: Client, name: str, secret: bytes | None, server_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        secret: bytes | None,
+        server_timeout_seconds: float,
+        own_queue: OwnQueue | None = None,
+    ) -> None:
         """Begin with nothing; threads start with the first call."""
+        self.own_queue = own_queue
         self.client = client
         self.name = name
         self.outcomes = Outcomes(secret)
         self.secret = secret
+        self.cancels = Cancels(self)
         self.server_timeout_seconds = server_timeout_seconds
         self._begin()
         remember(self)
@@ -201,14 +216,28 @@ class Engine:
         id = told["id"]
         if id not in self.futures:
             return
-        if told.get("result_omitted") or told.get("error_omitted"):
+        if told.get("gone"):
+            self._settle_gone(id, told["state"])
+        elif told.get("result_omitted") or told.get("error_omitted"):
             self.aside(self._fetch, id)
         else:
             self.settle(id, lambda future: self._become(future, told))
 
+    def _settle_gone(self, id: str, state: str) -> None:
+        if state == "cancelled":
+            self.settle(id, lambda future: future.become_cancelled())
+        else:
+            self.fail([id], expired(id, state))
+
     def _fetch(self, id: str) -> None:
         try:
             job = self.client.transport.request(Request("GET", f"/v1/jobs/{id}")).json()
+        except Problem as problem:
+            if problem.status == NOT_FOUND:
+                lost = f"{self.client.url} does not know the job; was it started with another data directory?"
+                self.fail([id], ServerLost(lost))
+            else:
+                self.fail([id], expired(id) if problem.status == GONE else problem)
         except FuturityError as error:
             self.fail([id], error)
         else:
@@ -252,72 +281,6 @@ class Engine:
                 self._aside = ThreadPoolExecutor(ASIDES, thread_name_prefix="futurity-aside")
             self._aside.submit(work, *args)
 
-    def cancel(self, future: RemoteFuture[Any], *, grace_seconds: float | None = None) -> bool:
-        """Cancel one job (P6): here if it was not sent, else where it is."""
-        with self.lock:
-            was_unsent = future.id in self.unsent
-            taken = self.take(future.id) if was_unsent else None
-        if taken is not None:
-            self._become_cancelled(taken)
-            return True
-        if _in_event_loop():
-            self.aside(self._cancel_there, future, grace_seconds)
-            return False
-        return self._cancel_there(future, grace_seconds)
-
-    def _become_cancelled(self, taken: RemoteFuture[Any]) -> None:
-        try:
-            taken.become_cancelled()
-        finally:
-            self.settled()
-
-    def _cancel_there(self, future: RemoteFuture[Any], grace_seconds: float | None) -> bool:
-        if not self.wait_until(lambda: future.is_accepted or future.done(), CANCEL_SECONDS):
-            return False
-        mode: Literal["pending", "terminate"] = "pending" if grace_seconds is None else "terminate"
-        wait = 0 if grace_seconds is None else grace_seconds + CANCEL_SECONDS
-        try:
-            told = self.client.cancel(future.id, mode=mode, grace_seconds=grace_seconds, wait=wait)
-        except FuturityError:
-            return future.cancelled()
-        if not told.cancelled:
-            future.seen = told.state
-            return False
-        taken = self.take(future.id)
-        if taken is not None:
-            self._become_cancelled(taken)
-        elif not self.is_reader():
-            self.wait_until(future.done, CANCEL_SECONDS)
-        return True
-
-    def cancel_running(self, future: RemoteFuture[Any], grace_seconds: float) -> None:
-        """Stop a call that may run, without waiting for its end."""
-        try:
-            self.client.cancel(future.id, grace_seconds=grace_seconds)
-        except FuturityError as error:
-            log.warning("job %s could not be stopped: %s", future.id, error)
-
-    def cancel_many(self, futures: Iterable[RemoteFuture[Any]]) -> None:
-        """Cancel what has not started of these, in one request for each ten thousand; their ends come as all ends do."""
-        there: list[str] = []
-        for future in futures:
-            with self.lock:
-                taken = self.take(future.id) if future.id in self.unsent else None
-                if future.id in self.futures:
-                    there.append(future.id)
-            if taken is not None:
-                self._become_cancelled(taken)
-        if there:
-            self.aside(self._cancel_many_there, there)
-
-    def _cancel_many_there(self, ids: list[str]) -> None:
-        self.wait_until(lambda: not any(id in self.in_flight for id in ids), CANCEL_SECONDS)
-        try:
-            for start in range(0, len(ids), IDS_AT_ONCE):
-                self.client.cancel_many(ids[start : start + IDS_AT_ONCE], mode="pending")
-        except FuturityError as error:
-            log.warning("calls that nobody waits for could not be cancelled: %s", error)
-
     def look(self, future: RemoteFuture[Any]) -> str:
         """Ask for the state of a job; what was last known if there is no answer (P7)."""
         if future.is_accepted:
@@ -342,23 +305,9 @@ class Engine:
             self.is_shut = True
             self.end_if_over()
         if cancel:
-            self._cancel_all()
+            self.cancels.all()
         if wait and not self.is_own_thread():
             self.wait_for_end()
-
-    def _cancel_all(self) -> None:
-        """Cancel whatever has not started, and know it on return."""
-        with self.lock:
-            unsent = [self.take(id) for id in list(self.unsent)]
-        for future in unsent:
-            if future is not None:
-                self._become_cancelled(future)
-        if not self.futures:
-            return
-        self.flush(self.server_timeout_seconds)
-        self.client.cancel_many(tag=self.session, mode="pending")
-        for job in self.client.jobs(tag=self.session, state="cancelled"):
-            self.settle(job.id, lambda future: future.become_cancelled())
 
     def release(self) -> None:
         """Nobody can submit any more: the executor is gone."""
@@ -431,10 +380,12 @@ class Engine:
                     continue
                 for job in told["done"]:
                     self.settle_as_told(job)
+                for job in told.get("gone", []):
+                    self._settle_gone(job["id"], job["state"])
                 break
 
     def _without_unknown(self, group: list[str], problem: Problem) -> list[str]:
-        """Fail what the server has accepted and does not know; what is on its way may just not have come.
+        """Ask for each that the server has accepted and does not know any more; what is on its way may just not have come.
 
         Raises:
             Problem: It is about something else.
@@ -443,11 +394,9 @@ class Engine:
         unknown = {group[int(place)] for place in places}
         if problem.code != "not_found" or not unknown:
             raise problem
-        futures = [self.futures.get(id) for id in unknown]
-        self.fail(
-            [future.id for future in futures if future is not None and future.is_accepted],
-            ServerLost(f"{self.client.url} does not know the job; was it started with another data directory?"),
-        )
+        for future in [self.futures.get(id) for id in unknown]:
+            if future is not None and future.is_accepted:
+                self.aside(self._fetch, future.id)
         return [id for id in group if id not in unknown]
 
     def begin_in_child(self) -> None:
@@ -462,11 +411,3 @@ class Engine:
         self.is_shut = was_shut
         for future in inherited:
             future.become_exception(BrokenExecutor("made before fork: the parent has its result"))
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -58,6 +58,12 @@ class AccessDenied(Problem, PermissionError):
     """The key is missing, unknown, revoked, or lacks the scope that `detail` names."""
 
 
+def problem_of(status: int, body: Mapping[str, Any], retry_after: float | None = None) -> Problem:
+    """Make the exception of a refusal."""
+    kind = AccessDenied if status in (401, 403) else Problem
+    return kind(status, body, retry_after)
+
+
 class RemoteError(FuturityError):
     """What a function raised whose class cannot be had here.
 

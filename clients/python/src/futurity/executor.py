@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from futurity.client import Client
-from futurity.engine import Engine
+from futurity.engine import Engine, OwnQueue
 from futurity.errors import FuturityError
 from futurity.future import RemoteFuture
 from futurity.ids import new_id
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnInterrupt = Literal["rerun", "fail"]
 TAG_CHARACTERS_MAX = 60
+# Queues of such names may be made by whoever may submit.
+OWN_QUEUES = "executor-"
 
 
 class ServerFunction(NamedTuple):
@@ -59,8 +61,10 @@ class Executor(concurrent.futures.Executor):
         name: str | None = None,
         key: str | None = None,
         queue: str | None = None,
+        max_workers: int | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        max_tasks_per_child: int | None = None,
         pickle_secret: str | None = None,
         retention_seconds: float = 86400,
         on_interrupt: OnInterrupt = "rerun",
@@ -74,28 +78,39 @@ class Executor(concurrent.futures.Executor):
             name: Marks the jobs, so that another process finds them: `Executor(name=…).futures()`. A random one if left out.
             key: The API key; else `FUTURITY_KEY`.
             queue: Where the jobs wait; that of the function if left out.
+            max_workers: How many of its calls run at once: they wait in a queue of its own, which goes when it is empty.
             initializer: Called in each process before the first call of this executor there, with `initargs`.
             initargs: Its arguments.
+            max_tasks_per_child: After so many calls the process that has run one of this executor makes way for another.
             pickle_secret: Seals calls and results; else `FUTURITY_PICKLE_SECRET`. The worker needs the same.
             retention_seconds: How long a job is kept once it is done.
             on_interrupt: What becomes of a running call when the server dies: `rerun`, or `fail` for at most once.
             server_timeout_seconds: How long the server may be away before the futures fail as `ServerLost`.
             ssl_context: For `https`.
+
+        Raises:
+            ValueError: A number is not above 0; or there are both `queue` and `max_workers`, or the name is too long.
         """
+        if max_workers is not None and queue is not None:
+            raise ValueError("max_workers makes a queue of its own; give either that or queue")
+        _above_0("max_workers", max_workers)
+        _above_0("max_tasks_per_child", max_tasks_per_child)
         secret = pickle_secret or os.environ.get("FUTURITY_PICKLE_SECRET")
         name = name or secrets.token_hex(8)
         if len(name) > TAG_CHARACTERS_MAX:
             raise ValueError(f"the name of an executor has {TAG_CHARACTERS_MAX} characters at most")
         client = Client(url, key=key, ssl_context=ssl_context)
-        engine = Engine(client, name, secret.strip().encode() if secret else None, server_timeout_seconds)
+        own = OwnQueue(f"{OWN_QUEUES}{secrets.token_hex(8)}", max_workers) if max_workers else None
+        engine = Engine(client, name, secret.strip().encode() if secret else None, server_timeout_seconds, own)
         self._init = initializer_of(initializer, initargs)
         self._handle = _Handle(engine)
         self._options: dict[str, Any] = {
-            "queue": queue,
+            "queue": own.name if own else queue,
             "retention_seconds": retention_seconds,
             "on_interrupt": on_interrupt,
         }
-        self._workers: int | None = None
+        self._workers = max_workers
+        self._calls_max = max_tasks_per_child
 
     @property
     def _engine(self) -> Engine:
@@ -218,8 +233,9 @@ class Executor(concurrent.futures.Executor):
         return future, self._written(future, write)
 
     def _pickled(self, id: str, function: str, call: Any, label: str) -> bytes:
+        beside = {"init": self._init, "calls_max": self._calls_max}
         return pickled_line(
-            id, function, call, label, init=self._init, secret=self._engine.secret, options=self._tagged()
+            id, function, call, label, beside=beside, secret=self._engine.secret, options=self._tagged()
         )
 
     def _tagged(self) -> dict[str, Any]:
@@ -328,7 +344,7 @@ class Executor(concurrent.futures.Executor):
     def _stop(self, grace_seconds: float) -> None:
         self._engine.shut(wait=False, cancel=True)
         for future in list(self._engine.futures.values()):
-            self._engine.aside(self._engine.cancel_running, future, grace_seconds)
+            self._engine.aside(self._engine.cancels.running, future, grace_seconds)
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -350,7 +366,8 @@ class Executor(concurrent.futures.Executor):
 
     def __reduce__(self) -> Any:
         """An executor that is pickled is one of the same server, name and queue elsewhere; the key stays here."""
-        return _again, (self.client.url, self.name, self._options["queue"])
+        own = self._engine.own_queue
+        return _again, (self.client.url, self.name, None if own else self._options["queue"], own and own.max_workers)
 
     def __repr__(self) -> str:
         """Tell the server and the name; nobody is asked."""
@@ -367,5 +384,10 @@ def _packed(fn: Any) -> Any:
         return fn
 
 
-def _again(url: str, name: str, queue: str | None) -> Executor:
-    return Executor(url, name=name, queue=queue)
+def _again(url: str, name: str, queue: str | None, max_workers: int | None) -> Executor:
+    return Executor(url, name=name, queue=queue, max_workers=max_workers)
+
+
+def _above_0(name: str, number: int | None) -> None:
+    if number is not None and number <= 0:
+        raise ValueError(f"{name} must be greater than 0")

@@ -46,7 +46,7 @@ class RemoteFuture(Future[T]):
             return super().cancel()
         if self.done():
             return self.cancelled()
-        return self._engine.cancel(self)
+        return self._engine.cancels.one(self)
 
     def running(self) -> bool:
         """Whether the call runs at this moment. While the future is pending this asks the server (P7)."""
@@ -94,7 +94,7 @@ class RemoteFuture(Future[T]):
         engine = self._needs_engine()
         if self.done():
             return self.cancelled()
-        return engine.cancel(self, grace_seconds=grace_seconds)
+        return engine.cancels.one(self, grace_seconds=grace_seconds)
 
     def progress(self) -> Progress | None:
         """Ask how far the call says that it is."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from futurity.connection import FOREVER, Address, Connection, Proxy
-from futurity.errors import AccessDenied, FuturityError, Problem, ServerLost
+from futurity.errors import FuturityError, Problem, ServerLost, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -297,6 +297,18 @@ class Stream:
         except (*BROKEN, ValueError) as error:  # ValueError: another thread has closed it
             raise (self._upload and self._upload.error) or self._transport.lost(error) from error
 
+    def pieces(self) -> Iterator[list[bytes]]:
+        """Give the lines that have come, all that are whole at once, without their ends. Those of white space are left out.
+
+        Raises:
+            ServerLost: As `read_some`.
+        """
+        rest = b""
+        while some := self.read_some():
+            *whole, rest = (rest + some).split(b"\n")
+            if lines := [line for line in whole if line and not line.isspace()]:
+                yield lines
+
     def lines(self) -> Iterator[bytes]:
         """Give the lines, without their ends.
 
@@ -353,8 +365,7 @@ def without_problem(answer: Answer) -> Answer:
     if body is None:
         text = answer.body[:200].decode("utf-8", "replace")
         body = {"detail": f"HTTP {answer.status} from something that is no Futurity server: {text}"}
-    kind = AccessDenied if answer.status in (401, 403) else Problem
-    raise kind(answer.status, body, _seconds(answer.headers.get("retry-after")))
+    raise problem_of(answer.status, body, _seconds(answer.headers.get("retry-after")))
 
 
 def _seconds(text: str | None) -> float | None:

@@ -60,12 +60,12 @@ def pickled_line(
     call: Pickled,
     label: str,
     *,
-    init: Mapping[str, str] | None,
+    beside: Mapping[str, Any],
     secret: bytes | None,
     options: Mapping[str, Any],
 ) -> bytes:
-    """Write a pickled call as a line, sealed for its job."""
-    members = {**encode(call.data), "python": call.python, "init": init}
+    """Write a pickled call as a line, sealed for its job, with what the worker is to know beside it."""
+    members = {**encode(call.data), "python": call.python, **given(**beside)}
     argument = sealed(secret, "call", id, members)
     metadata = {**options.get("metadata", {}), "call": label}
     return line(id, function, [argument], {}, {**options, "metadata": metadata})

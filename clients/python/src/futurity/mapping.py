@@ -56,7 +56,7 @@ class Mapped:
     def leave(self) -> None:
         """Nobody wants the rest: cancel it in one request."""
         rest, self.futures = self.futures, deque()
-        self.engine.cancel_many(future for future in rest if not future.done())
+        self.engine.cancels.many(future for future in rest if not future.done())
 
 
 def map_calls(

@@ -158,3 +158,11 @@ def refusal(kind: Kind, problem: Problem, size: int) -> BaseException:
     if problem.code == "invalid_arguments":
         return TypeError(problem.detail)
     return problem
+
+
+def expired(id: str, state: str = "done") -> FuturityError:
+    """Make the exception of a result that was forgotten before it was fetched."""
+    return FuturityError(
+        f"the result of job {id} is gone (HTTP 410): it was {state}, and was kept for its retention_seconds; ask for more by "
+        "Executor(retention_seconds=…) or options(retention_seconds=…)"
+    )

@@ -1,12 +1,14 @@
-"""The thread that reads: one open stream of what becomes of all jobs with a tag."""
+"""The thread that reads: one open stream of the ends of all jobs with a tag."""
 
 from __future__ import annotations
 
 import json
 import logging
+import random
 import threading
 from typing import TYPE_CHECKING, Any
 
+from futurity.client.asking import JSON_BODY, encoded, given
 from futurity.errors import AccessDenied, FuturityError, Problem, ServerLost
 from futurity.http import Request, Stream
 
@@ -17,10 +19,12 @@ log = logging.getLogger("futurity")
 
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0
 LATER = (429, 503)
+# A larger result is fetched by itself, so that it holds up no small one (P25).
+RESULT_BYTES_MAX = 65536
 
 
 class Reader:
-    """Settles futures as their jobs end; goes on behind the last event when the stream breaks.
+    """Settles futures as their jobs end; goes on behind the last line when the stream breaks.
 
     Attributes:
         is_open: Set as soon as the first stream is open: what is submitted after that is not missed.
@@ -31,7 +35,9 @@ class Reader:
         self.is_open = threading.Event()
         self._engine = engine
         self._tag = tag
-        self._seen: str | None = None
+        self._seen: int | None = None
+        self._pause = FIRST_PAUSE_SECONDS
+        self._was_denied = False
         self._stream: Stream | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="futurity-reader", daemon=True)
@@ -62,31 +68,34 @@ class Reader:
             self._give_up(FuturityError(f"the thread that reads results has ended: {error!r}"))
 
     def _read_all(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        denied = False
         while not self._over.is_set():
             try:
                 with self._open() as self._stream:
                     self._engine.has_answered()
-                    self._engine.catch_up()
-                    self.is_open.set()
-                    denied, pause = False, FIRST_PAUSE_SECONDS
                     self._read(self._stream)
             except ServerLost as error:
                 if self._over.is_set():
                     return
                 self._engine.has_not_answered(error)
-            except AccessDenied as error:  # a key that was replaced may be let in the next time
-                if denied:
-                    self._give_up(error)
-                denied = True
             except Problem as error:
-                if error.status not in LATER:
+                if self._is_final(error):
                     self._give_up(error)
-                self._engine.has_not_answered(error)
             self._stream = None
-            self._over.wait(pause)
-            pause = min(pause * 2, LAST_PAUSE_SECONDS)
+            self._over.wait(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - so that clients do not come back as one
+            self._pause = min(self._pause * 2, LAST_PAUSE_SECONDS)
+
+    def _is_final(self, error: Problem) -> bool:
+        """Whether it would be the same the next time."""
+        if any(pointer == "/after" for pointer, _ in error.errors):
+            self._seen = None  # a place of another database: what became of the jobs is asked for
+            return False
+        if isinstance(error, AccessDenied):
+            was_denied, self._was_denied = self._was_denied, True
+            return was_denied  # a key that was replaced may be let in the next time
+        if error.status in LATER:
+            self._engine.has_not_answered(error)
+            return False
+        return True
 
     def _give_up(self, error: FuturityError) -> None:
         with self._engine.lock:
@@ -94,28 +103,31 @@ class Reader:
         self._engine.fail(ids, error)
 
     def _open(self) -> Stream:
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": self._seen} if self._seen else {})
-        request = Request("GET", "/v1/events", query={"tag": self._tag}, headers=headers)
+        asked = given(open=True, tag=self._tag, after=self._seen, max_result_bytes=RESULT_BYTES_MAX)
+        request = Request("POST", "/v1/jobs/as-completed", body=encoded(asked), headers=JSON_BODY)
         return self._engine.client.transport.stream(request)
 
     def _read(self, stream: Stream) -> None:
-        """Read server-sent events. Whole pieces are split at once: there may be thousands a second."""
-        kind, place = b"", self._seen
-        for line in stream.lines():
-            if line.startswith(b"data:"):
-                self._take(kind, json.loads(line[5:]))
-                self._seen = place  # not before: a stream may break within an event
-            elif line.startswith(b"event:"):
-                kind = line[6:].strip()
-            elif line.startswith(b"id:"):
-                place = line[3:].strip().decode()
-            if self._over.is_set():
-                return
+        """Settle what the lines tell. Whole pieces are read at once: there may be tens of thousands of lines a second."""
+        for lines in stream.pieces():
+            for told in json.loads(b"[" + b",".join(lines) + b"]"):
+                self._take(told)
+                if self._over.is_set():  # by what was settled here, perhaps: then nobody cuts the stream
+                    return
         raise ServerLost("the stream has ended")
 
-    def _take(self, kind: bytes, told: dict[str, Any]) -> None:
-        if kind == b"state":
-            if told["done"]:
-                self._engine.settle_as_told(told)
-        elif kind == b"reset":
-            self._engine.catch_up()
+    def _take(self, told: dict[str, Any]) -> None:
+        if "begin" in told:
+            self._begun(told["begin"]["seq"])
+        elif "end" in told:
+            raise ServerLost("the server is stopping")
+        else:
+            self._engine.settle_as_told(told)
+            self._seen = told["seq"]  # not before: what was not settled is to come once more
+
+    def _begun(self, place: int) -> None:
+        """From here on nothing is missed; what ended before is asked for."""
+        self._seen = place
+        self._engine.catch_up()
+        self.is_open.set()
+        self._was_denied, self._pause = False, FIRST_PAUSE_SECONDS

@@ -7,8 +7,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from futurity.errors import AccessDenied, FuturityError, Problem, ServerLost, ValueTooLarge
-from futurity.http import Request
+from futurity.errors import AccessDenied, FuturityError, Problem, ServerLost, ValueTooLarge, problem_of
+from futurity.http import VERSION, Request
 from futurity.outcome import refusal
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0
 HEADERS = {"Content-Type": "application/x-ndjson", "Prefer": "return=minimal"}
 # Refused for now: the same again later.
 LATER = (429, 503)
+# After so long without a job an executor's own queue goes; the next submission makes it again.
+QUEUE_SECONDS = 600
 
 
 class Sender:
@@ -32,6 +34,7 @@ class Sender:
         """Begin."""
         self._engine = engine
         self._line_bytes_max = 0
+        self._has_queue = engine.own_queue is None
         self._thread = threading.Thread(target=self._run, name="futurity-sender", daemon=True)
         self._thread.start()
 
@@ -103,7 +106,9 @@ class Sender:
     def _limit(self) -> int:
         if not self._line_bytes_max:
             try:
-                self._line_bytes_max = int(self._engine.client.server().limits["submission_bytes"])
+                server = self._engine.client.server()
+                self._line_bytes_max = int(server.limits["submission_bytes"])
+                _compare_versions(self._engine.client.url, server.version)
             except ServerLost:
                 return 64 * 1024 * 1024  # the most that any server takes
             except FuturityError:
@@ -115,6 +120,7 @@ class Sender:
         engine = self._engine
         request = Request("POST", "/v1/jobs", body=b"".join(group.values()), headers=HEADERS, patience=PATIENCE_SECONDS)
         try:
+            self._make_queue()
             answer = engine.client.transport.request(request)
         except ServerLost as error:
             engine.has_not_answered(error)
@@ -130,6 +136,17 @@ class Sender:
         engine.has_answered()
         return self._answered(group, answer.body)
 
+    def _make_queue(self) -> None:
+        """Make the executor's own queue, unless it is there. It goes when it was empty for a while (N4)."""
+        own = self._engine.own_queue
+        if own is not None and not self._has_queue:
+            self._engine.client.set_queue(own.name, max_workers=own.max_workers, expires_seconds=QUEUE_SECONDS)
+            self._has_queue = True
+
+    def _has_lost_its_queue(self, problem: Problem) -> bool:
+        own = self._engine.own_queue
+        return own is not None and any(place == "/queue" and own.name in detail for place, detail in problem.errors)
+
     def _answered(self, group: dict[str, bytes], body: bytes) -> tuple[dict[str, bytes], float]:
         ids = list(group)
         later: dict[str, bytes] = {}
@@ -141,8 +158,11 @@ class Sender:
                 continue
             id = ids[int(told["index"])]
             refused.add(id)
-            problem = Problem(told["problem"].get("status", 0), told["problem"])
-            if problem.status in LATER:
+            problem = problem_of(told["problem"].get("status", 0), told["problem"])
+            if self._has_lost_its_queue(problem):
+                self._has_queue = False
+                later[id] = group[id]
+            elif problem.status in LATER:
                 later[id] = group[id]
                 seconds = 1.0
                 self._engine.has_not_answered(problem)
@@ -152,3 +172,15 @@ class Sender:
                 self._engine.fail([id], refusal(kind, problem, len(group[id])))
         self._engine.accept(id for id in ids if id not in refused)
         return later, seconds
+
+
+def _compare_versions(url: str, version: str) -> None:
+    """Say which of the two is too old: what is said and understood is that of one version X.Y."""
+    here, there = ([int(part) for part in one.split(".")[:2]] for one in (VERSION, version))
+    if here != there:
+        old = f"this futurity ({VERSION})" if here < there else f"the server at {url} ({version})"
+        log.warning(
+            "%s is too old for the other side, which is %s: they go together by X.Y",
+            old,
+            version if here < there else VERSION,
+        )

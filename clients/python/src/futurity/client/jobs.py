@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as WaitTimeout
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from futurity.client.asking import LINES_BODY, WAIT_SECONDS_MAX, Asking, encoded, given, segment
-from futurity.errors import FuturityError, Problem, from_job_error
+from futurity.errors import FuturityError, Problem, from_job_error, problem_of
 from futurity.ids import new_id
 from futurity.models import (
     CancelCounts,
@@ -105,8 +105,8 @@ class Jobs(Asking):
             told: dict[str, Any] = json.loads(line)
             if "job" in told:
                 yield read(Job, told["job"])
-            else:
-                yield Problem(told["problem"].get("status", 0), told["problem"])
+            elif "problem" in told:
+                yield problem_of(told["problem"].get("status", 0), told["problem"])
 
     def get(self, id: str, *, wait: float = 0) -> Job:
         """Get a job, whole: `GET /v1/jobs/{id}`; with `wait`, once it is done or so many seconds have passed."""

@@ -25,9 +25,23 @@ class Queues(Asking):
         """See a queue: how full it is, how long its oldest job waits."""
         return read(Queue, self._ask("GET", f"/v1/queues/{segment(name)}").json())
 
-    def set_queue(self, name: str, *, max_workers: int | None = None, max_pending: int | None = None) -> Queue:
-        """Make a queue, or change it while it runs: Python's `Executor(max_workers)`. Only what is given changes."""
-        asked = given(max_workers=max_workers, max_pending=max_pending)
+    def set_queue(
+        self,
+        name: str,
+        *,
+        max_workers: int | None = None,
+        max_pending: int | None = None,
+        expires_seconds: float | None = None,
+    ) -> Queue:
+        """Make a queue, or change it while it runs: Python's `Executor(max_workers)`. Only what is given changes.
+
+        Args:
+            name: The queue's. Who may submit may make those that begin with `executor-` and go within a day.
+            max_workers: How many of its jobs run at once.
+            max_pending: How many may wait.
+            expires_seconds: It goes when it had no job for so long.
+        """
+        asked = given(max_workers=max_workers, max_pending=max_pending, expires_seconds=expires_seconds)
         return read(Queue, self._send("PUT", f"/v1/queues/{segment(name)}", asked).json())
 
     def pause(self, name: str) -> Queue:

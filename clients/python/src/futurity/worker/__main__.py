@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from futurity.worker.calls import PickledCalls, secret_of
 from futurity.worker.loop import Loop
 from futurity.worker.registry import registry
+from futurity.worker.sources import Sources
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,6 +31,9 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="also public functions of the modules without a decorator")
     parser.add_argument("--initializer", metavar="MODULE:NAME", help="a function that is called once, before anything")
     parser.add_argument("--allow-pickle", action="store_true", help="run pickled calls; see below")
+    parser.add_argument(
+        "--reload", action="store_true", help="make way for new code when a file of the modules changes"
+    )
     parser.add_argument("--pickle-secret-file", metavar="FILE", help="take only calls that are sealed with this secret")
     asked = parser.parse_args()
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -44,7 +48,7 @@ def main() -> None:
     if not asked.allow_pickle and not registry.functions:
         parser.error("there is nothing to announce: no module has a function with @function; see --all, --allow-pickle")
     pickled = PickledCalls(_secret(asked.pickle_secret_file)) if asked.allow_pickle else None
-    Loop(registry, pickled).run()
+    Loop(registry, pickled, Sources() if asked.reload else None).run()
 
 
 def _imported(name: str) -> ModuleType:

@@ -56,12 +56,18 @@ class Failed(Exception):
 
 
 class PickledCalls:
-    """Runs pickled calls in this process."""
+    """Runs pickled calls in this process.
+
+    Attributes:
+        is_worn: Whether it has run as many as one of them allows (P21): then it is to make way.
+    """
 
     def __init__(self, secret: bytes | None) -> None:
         """Take calls that are sealed with the secret; any, if there is none."""
         self._secret = secret
         self._initialized: set[str] = set()
+        self._calls = 0
+        self.is_worn = False
 
     def call(self, job: str, members: dict[str, Any]) -> dict[str, Any]:
         """Run `fn(*args, **kwargs)`.
@@ -114,6 +120,8 @@ class PickledCalls:
             data = decode(members)
         except FuturityError as error:
             raise Failed(type(error).__name__, str(error)).but_not_again() from error
+        self._calls += 1
+        self.is_worn = self._calls >= members.get("calls_max", self._calls + 1)
         self._initialize(members.get("init"))
         try:
             return pickle.loads(data)

@@ -28,22 +28,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from futurity.worker.registry import Registry
+    from futurity.worker.sources import Sources
 
 # <fcntl.h> of Linux; Python does not name them.
 F_SETOWN_EX, F_OWNER_TID = 15, 0
 INTERNAL_ERROR, METHOD_NOT_FOUND = -32000, -32601
 READ_BYTES = 262_144
+LOOK_MILLISECONDS = 200
 
 
 class Loop:
     """Reads what the server says, runs calls, and answers."""
 
-    def __init__(self, registry: Registry, pickled: PickledCalls | None) -> None:
+    def __init__(self, registry: Registry, pickled: PickledCalls | None, sources: Sources | None = None) -> None:
         """Take the protocol's descriptors away from everybody else.
 
         What prints, in C or in a process that is started too, writes to the job's log: descriptor 1 is 2.
+
+        Args:
+            registry: The functions that are announced.
+            pickled: Runs pickled calls, where they are allowed.
+            sources: The files of the modules: when they change, this process makes way for one with the new code.
         """
         self._functions = registry.functions
+        self._pickled = pickled
+        self._sources = sources
         self._own: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {}
         if pickled is not None:
             self._own = {"python.call": pickled.call, "python.map": pickled.map}
@@ -95,11 +104,24 @@ class Loop:
 
     def _next_line(self) -> bytes | None:
         while not self._lines:
+            self._watch_sources()
             read = os.read(self._in, READ_BYTES)
             if not read:
                 return None
             self._take(read)
         return self._lines.popleft()
+
+    def _watch_sources(self) -> None:
+        """Look at the modules' files until the server says something; once they have changed, make way."""
+        if self._sources is None:
+            return
+        poll = select.poll()
+        poll.register(self._in, select.POLLIN)
+        while not poll.poll(LOOK_MILLISECONDS):
+            if self._sources.have_changed():
+                self._sources = None
+                self._say(method="retire")
+                return
 
     def _take(self, read: bytes) -> None:
         self._buffer += read
@@ -170,6 +192,10 @@ class Loop:
                 stream.end()
             self._job = None
             leave()
+        # Before the answer: with it the call is over, and the next may be here already.
+        if (self._pickled and self._pickled.is_worn) or (self._sources and self._sources.have_changed()):
+            self._sources = None
+            self._say(method="retire")
         self._write(answer)
 
     def _answer(self, id: int, params: dict[str, Any]) -> bytes:
