@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies recipes doc clean-data tools fmt lint tests test-python test-python-cpython contract doctests
+.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -163,6 +163,21 @@ lab-proxies: ## nginx, HAProxy, Caddy and Apache before a server, as docs/proxie
 		77) echo "NOTE: no proxy is here and none can be downloaded; the lab of proxies is SKIPPED" ;; \
 		*) exit 1 ;; \
 	esac
+
+READERS := target/readers
+SILENT_SECONDS ?= 3600
+lab-silence: ## streams that are silent for SILENT_SECONDS (3600), through 18 readers and each proxy: nothing cuts one; needs npm
+	@echo "==> lab-silence"
+	@cargo build --locked
+	@if ! cmp -s tests/lab/readers/requirements.txt $(READERS)/requirements.txt \
+		|| ! cmp -s tests/lab/readers/package.json $(READERS)/node/package.json; then \
+		python3 -m venv --clear $(READERS)/python && rm -rf $(READERS)/node && mkdir $(READERS)/node \
+			&& $(READERS)/python/bin/pip install --quiet --disable-pip-version-check --requirement tests/lab/readers/requirements.txt \
+			&& cp tests/lab/readers/package.json $(READERS)/node/ \
+			&& npm install --prefix $(READERS)/node --no-audit --no-fund --no-package-lock --ignore-scripts --silent \
+			&& cp tests/lab/readers/requirements.txt $(READERS)/; \
+	fi
+	@python3 tests/lab/silence.py target/debug/futurity $(READERS) target/proxies --seconds $(SILENT_SECONDS)
 
 recipes: ## each block of docs/recipes.md prints what the page says; installs pandas, polars and DuckDB below target
 	@echo "==> recipes"
