@@ -42,10 +42,10 @@ def test_max_workers_makes_a_queue_of_its_own(remote: Server, gate: Gate) -> Non
 def test_a_queue_that_went_is_made_again(remote: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with Executor(remote.url, max_workers=1) as executor:
         assert executor.submit(pow, 2, 2).result(WAIT) == 4
-        own = executor._engine.own_queue
+        own = executor.engine.own_queue
         assert own is not None
         # As if ten minutes had passed: another name is a queue that is not there.
-        executor._engine.own_queue = own._replace(name=own.name + "-2")
+        executor.engine.own_queue = own._replace(name=own.name + "-2")
         other = executor.options(queue=own.name + "-2")
         assert [future.result(WAIT) for future in other.submit_many(pow, [(2, n) for n in range(5)])] == [
             1,
@@ -102,8 +102,8 @@ def test_a_result_that_is_gone_is_said_with_the_setting(remote: Server) -> None:
             while is_known(executor.client, id):
                 executor.options(retention_seconds=0.01).submit(pow, 1, 1).result(WAIT)
         # As another process that knows of the jobs from before finds them.
-        late = [RemoteFuture[int](executor._engine, id, "call", "builtins.pow") for id in ids]
-        executor._engine.attach(late)
+        late = [RemoteFuture[int](executor.engine, id, "call", "builtins.pow") for id in ids]
+        executor.engine.attach(late)
         for future in late:
             with pytest.raises(FuturityError, match=r"HTTP 410.*retention_seconds"):
                 future.result(WAIT)

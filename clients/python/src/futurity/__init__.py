@@ -2,6 +2,7 @@
 
 from concurrent.futures import as_completed, wait
 
+from futurity.aio import AsyncExecutor, AsyncRemoteFuture
 from futurity.client import Client
 from futurity.errors import (
     AccessDenied,
@@ -30,6 +31,8 @@ __version__ = VERSION
 
 __all__ = [
     "AccessDenied",
+    "AsyncExecutor",
+    "AsyncRemoteFuture",
     "CallNotLoaded",
     "Client",
     "Executor",

@@ -116,7 +116,7 @@ class Engine:
         with self.lock:
             self.refuse_if_over()
             # The threads of this engine make room themselves, so they never wait for it.
-            while self.kept_bytes and self.kept_bytes + size > KEPT_BYTES_MAX and not self.is_own_thread():
+            while not self.has_room(size) and not self.is_own_thread():
                 self.changed.wait()
                 self.refuse_if_over()
             if not self.futures:
@@ -129,6 +129,10 @@ class Engine:
             if self._sender is None:
                 self._sender = Sender(self)
             self.work.notify()
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more can be kept until they are on the server's disk; whatever it is, if there is nothing yet."""
+        return not self.kept_bytes or self.kept_bytes + size <= KEPT_BYTES_MAX
 
     def refuse_if_over(self) -> None:
         """Say that nothing more is taken, if so, in the order of the standard library."""

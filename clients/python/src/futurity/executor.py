@@ -113,23 +113,24 @@ class Executor(concurrent.futures.Executor):
         self._calls_max = max_tasks_per_child
 
     @property
-    def _engine(self) -> Engine:
+    def engine(self) -> Engine:
+        """What it shares with its futures, and with those that have other options."""
         return self._handle.engine
 
     @property
     def _broken(self) -> bool:
         """Whether the initializer has failed; some look here."""
-        return self._engine.broken is not None
+        return self.engine.broken is not None
 
     @property
     def name(self) -> str:
         """What its jobs are found by."""
-        return self._engine.name
+        return self.engine.name
 
     @property
     def client(self) -> Client:
         """A client of the same server, with the same key."""
-        return self._engine.client
+        return self.engine.client
 
     def set_workers(self, number: int) -> None:
         """Say how many calls can run at once, where that is known."""
@@ -145,6 +146,15 @@ class Executor(concurrent.futures.Executor):
             except FuturityError:
                 self._workers = None
         return self._workers or os.cpu_count() or 1
+
+    def refuse_if_over(self) -> None:
+        """Say that nothing more is taken, if so (P3).
+
+        Raises:
+            BrokenExecutor: The initializer has failed.
+            RuntimeError: It was shut down, or the interpreter ends.
+        """
+        self.engine.refuse_if_over()
 
     def function(self, name: str) -> ServerFunction:
         """Name a function of the server, to be submitted with arguments of JSON."""
@@ -190,29 +200,29 @@ class Executor(concurrent.futures.Executor):
         `fn` is anything that can be called, or a function of the server: its name, or `executor.function(name)`. What cannot be
         sent is the future's exception.
         """
-        self._engine.refuse_if_over()
-        future, submission = self._made(fn, args, kwargs)
+        self.refuse_if_over()
+        future, submission = self.made(fn, args, kwargs)
         if submission is not None:
-            self._engine.submit([(future, submission)])
+            self.engine.submit([(future, submission)])
         return future
 
     def submit_many(self, fn: Callable[..., T], calls: Iterable[Sequence[Any]]) -> list[RemoteFuture[T]]:
         """Submit a call for each tuple of arguments; the function is pickled once."""
-        self._engine.refuse_if_over()
+        self.refuse_if_over()
         packed = _packed(fn)
-        made = [self._made(packed, tuple(args), {}) for args in calls]
-        self._engine.submit([(future, submission) for future, submission in made if submission is not None])
+        made = [self.made(packed, tuple(args), {}) for args in calls]
+        self.engine.submit([(future, submission) for future, submission in made if submission is not None])
         return [future for future, _ in made]
 
-    def _made(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[RemoteFuture[Any], bytes | None]:
+    def made(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[RemoteFuture[Any], bytes | None]:
         """Make a future and its line; without a line, if the call cannot be sent."""
         id = new_id()
         named = fn if isinstance(fn, str) else fn.name if isinstance(fn, ServerFunction) else None
         if named is not None:
-            future = RemoteFuture[Any](self._engine, id, "json", named)
+            future = RemoteFuture[Any](self.engine, id, "json", named)
             return future, self._written(future, lambda: line(id, named, list(args), kwargs, self._tagged()))
         label = fn.label if isinstance(fn, Packed) else label_of(fn)
-        future = RemoteFuture[Any](self._engine, id, "call", label)
+        future = RemoteFuture[Any](self.engine, id, "call", label)
 
         def write() -> bytes:
             call = fn.with_arguments(args, kwargs) if isinstance(fn, Packed) else dump((fn, args, kwargs))
@@ -224,7 +234,7 @@ class Executor(concurrent.futures.Executor):
         """Make the future of a chunk of calls."""
         id = new_id()
         label = packed.label if isinstance(packed, Packed) else label_of(packed)
-        future = RemoteFuture[Any](self._engine, id, "map", label)
+        future = RemoteFuture[Any](self.engine, id, "map", label)
 
         def write() -> bytes:
             call = packed.with_arguments(calls) if isinstance(packed, Packed) else dump((packed, calls))
@@ -234,12 +244,10 @@ class Executor(concurrent.futures.Executor):
 
     def _pickled(self, id: str, function: str, call: Any, label: str) -> bytes:
         beside = {"init": self._init, "calls_max": self._calls_max}
-        return pickled_line(
-            id, function, call, label, beside=beside, secret=self._engine.secret, options=self._tagged()
-        )
+        return pickled_line(id, function, call, label, beside=beside, secret=self.engine.secret, options=self._tagged())
 
     def _tagged(self) -> dict[str, Any]:
-        tags = [*self._options.get("tags", ()), f"py:{self.name}", self._engine.session]
+        tags = [*self._options.get("tags", ()), f"py:{self.name}", self.engine.session]
         return {**self._options, "tags": tags}
 
     def _written(self, future: RemoteFuture[Any], write: Callable[[], bytes]) -> bytes | None:
@@ -269,19 +277,26 @@ class Executor(concurrent.futures.Executor):
         Raises:
             concurrent.futures.TimeoutError: While iterating: the time is over.
         """
-        self._engine.refuse_if_over()
+        self.refuse_if_over()
         calls = zip(*iterables, strict=False)
-        mapped = Mapped(self._engine, self._submitter(fn, chunksize), timeout)
+        mapped = Mapped(self.engine, self._submitter(fn, chunksize), timeout)
         return map_calls(self, mapped, calls, chunksize, buffersize)
 
-    def _submitter(self, fn: Callable[..., T], chunksize: int) -> Callable[[list[tuple[Any, ...]]], RemoteFuture[Any]]:
+    def chunk_maker(
+        self, fn: Callable[..., Any], chunksize: int
+    ) -> Callable[[list[tuple[Any, ...]]], tuple[RemoteFuture[Any], bytes | None]]:
+        """Give what makes a future and its line of a chunk of calls; the function is pickled once."""
         packed = _packed(fn)
+        single = chunksize == 1 or isinstance(packed, (str, ServerFunction))
+        return lambda calls: self.made(packed, calls[0], {}) if single else self._chunk(packed, calls)
+
+    def _submitter(self, fn: Callable[..., T], chunksize: int) -> Callable[[list[tuple[Any, ...]]], RemoteFuture[Any]]:
+        make = self.chunk_maker(fn, chunksize)
 
         def submit(calls: list[tuple[Any, ...]]) -> RemoteFuture[Any]:
-            single = chunksize == 1 or isinstance(packed, (str, ServerFunction))
-            future, submission = self._made(packed, calls[0], {}) if single else self._chunk(packed, calls)
+            future, submission = make(calls)
             if submission is not None:
-                self._engine.submit([(future, submission)])
+                self.engine.submit([(future, submission)])
             return future
 
         return submit
@@ -292,7 +307,7 @@ class Executor(concurrent.futures.Executor):
         Raises:
             concurrent.futures.TimeoutError: It is not, after `timeout` seconds.
         """
-        if not self._engine.flush(timeout):
+        if not self.engine.flush(timeout):
             raise concurrent.futures.TimeoutError(f"not everything is on the server's disk after {timeout} s")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Python's
@@ -302,12 +317,12 @@ class Executor(concurrent.futures.Executor):
             wait: Whether to wait for what was submitted. Results arrive in any case.
             cancel_futures: Cancel what has not started.
         """
-        self._engine.shut(wait=wait, cancel=cancel_futures)
+        self.engine.shut(wait=wait, cancel=cancel_futures)
 
     def detach(self) -> str:
         """Flush, and leave the jobs to the server: nobody waits for them any more. Gives the name to find them by."""
         self.flush()
-        self._engine.forget()
+        self.engine.forget()
         return self.name
 
     def futures(self, *, state: State | None = None, tag: str | None = None) -> list[RemoteFuture[Any]]:
@@ -322,14 +337,14 @@ class Executor(concurrent.futures.Executor):
         return future
 
     def _attached(self, jobs: list[Job]) -> list[RemoteFuture[Any]]:
-        known = dict(self._engine.futures)
+        known = dict(self.engine.futures)
         futures = [known.get(job.id) or self._future_of(job) for job in jobs]
-        self._engine.attach(futures)
+        self.engine.attach(futures)
         return futures
 
     def _future_of(self, job: Job) -> RemoteFuture[Any]:
         kind: Any = {"python.call": "call", "python.map": "map"}.get(job.function, "json")
-        future = RemoteFuture[Any](self._engine, job.id, kind, job.metadata.get("call", job.function))
+        future = RemoteFuture[Any](self.engine, job.id, kind, job.metadata.get("call", job.function))
         future.seen = job.state
         return future
 
@@ -342,9 +357,9 @@ class Executor(concurrent.futures.Executor):
         self._stop(0)
 
     def _stop(self, grace_seconds: float) -> None:
-        self._engine.shut(wait=False, cancel=True)
-        for future in list(self._engine.futures.values()):
-            self._engine.aside(self._engine.cancels.running, future, grace_seconds)
+        self.engine.shut(wait=False, cancel=True)
+        for future in list(self.engine.futures.values()):
+            self.engine.aside(self.engine.cancels.running, future, grace_seconds)
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -353,25 +368,32 @@ class Executor(concurrent.futures.Executor):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Shut down, and wait; after a Ctrl-C leave at once, and say where the jobs are (P16)."""
         if kind is KeyboardInterrupt:
-            self._leave()
+            self.leave()
         else:
             self.shutdown()
 
-    def _leave(self) -> None:
-        self._engine.flush(1)
-        left = len(self._engine.futures)
-        self._engine.forget()
+    def leave(self) -> None:
+        """Flush for a second, wait for nothing, and say on standard error where the jobs are (P16)."""
+        self.engine.flush(1)
+        left = len(self.engine.futures)
+        self.engine.forget()
         if left:
             sys.stderr.write(f"{left} jobs go on: futurity.Executor(name={self.name!r}).futures()\n")
 
     def __reduce__(self) -> Any:
         """An executor that is pickled is one of the same server, name and queue elsewhere; the key stays here."""
-        own = self._engine.own_queue
+        own = self.engine.own_queue
         return _again, (self.client.url, self.name, None if own else self._options["queue"], own and own.max_workers)
 
     def __repr__(self) -> str:
         """Tell the server and the name; nobody is asked."""
         return f"<{type(self).__name__} {self.client.url} name={self.name}>"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: how many of its jobs are not done."""
+        from futurity.display import executor_html  # noqa: PLC0415 - only notebooks need it
+
+        return executor_html(self.engine)
 
 
 def _packed(fn: Any) -> Any:

@@ -147,6 +147,14 @@ class RemoteFuture(Future[T]):
             return super().__repr__()
         return f"<RemoteFuture {self.id} state={self.seen} {self.label}>"
 
+    def _repr_html_(self) -> str | None:
+        """Show it in a notebook: state, progress, run time, with one request of a second at most."""
+        if self._engine is None:
+            return None
+        from futurity.display import future_html  # noqa: PLC0415 - only notebooks need it
+
+        return future_html(self._engine, self)
+
     def __reduce__(self) -> Any:
         """A future that is pickled finds its job again where it is loaded."""
         engine = self._needs_engine()

@@ -41,15 +41,15 @@ class LocalExecutor(Executor):
         super().__init__(access.url, key=access.key, pickle_secret=access.secret, **more)
         self.server = server
         if server is not None:
-            self._engine.at_end(lambda: _end(server, home))
+            self.engine.at_end(lambda: _end(server, home))
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """After a Ctrl-C: cancel everything and stop (P16)."""
         if self.server is None:
-            super()._leave()
+            super().leave()
             return
-        self._engine.forget()
-        self._engine.join()
+        self.engine.forget()
+        self.engine.join()
 
     def __enter__(self) -> Self:
         """Give itself."""

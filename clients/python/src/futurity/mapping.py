@@ -44,10 +44,8 @@ class Mapped:
             self.futures.appendleft(future)
             raise
         del future
-        values = value.values if isinstance(value, Chunk) else [value]
-        failure = value.failure if isinstance(value, Chunk) else None
+        values, failure = values_of(value)
         del value
-        values.reverse()
         while values:
             yield values.pop()
         if failure is not None:
@@ -67,17 +65,35 @@ def map_calls(
     Raises:
         TypeError, ValueError: Sizes are no numbers above 0.
     """
+    chunks, at_once = chunks_of(calls, chunksize, buffersize)
+    for chunk in itertools.islice(chunks, at_once):
+        mapped.futures.append(mapped.submit(chunk))
+    return _results(executor, mapped, chunks)
+
+
+def values_of(value: Any) -> tuple[list[Any], BaseException | None]:
+    """Give what a job of a map came to, the first value last; and what ended it."""
+    if isinstance(value, Chunk):
+        return value.values[::-1], value.failure
+    return [value], None
+
+
+def chunks_of(
+    calls: Iterable[tuple[Any, ...]], chunksize: int, buffersize: int | None
+) -> tuple[Iterator[Calls], int | None]:
+    """Make chunks of calls, and say how many of them may be submitted at once.
+
+    Raises:
+        TypeError, ValueError: Sizes are no numbers above 0.
+    """
     if chunksize < 1:
         raise ValueError("chunksize must be >= 1.")
     if buffersize is not None and not isinstance(buffersize, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError("buffersize must be an integer or None")
     if buffersize is not None and buffersize < 1:
         raise ValueError("buffersize must be None or > 0")
-    chunks = _chunks(iter(calls), chunksize)
     at_once = None if buffersize is None else max(buffersize // chunksize, 1)
-    for chunk in itertools.islice(chunks, at_once):
-        mapped.futures.append(mapped.submit(chunk))
-    return _results(executor, mapped, chunks)
+    return _chunks(iter(calls), chunksize), at_once
 
 
 def _chunks(calls: Iterator[tuple[Any, ...]], chunksize: int) -> Iterator[Calls]:

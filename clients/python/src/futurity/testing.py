@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from futurity.client import Client
+from futurity.executor import Executor
 from futurity.process import ServerProcess
 
 if TYPE_CHECKING:
@@ -111,6 +112,13 @@ else:
 
     @pytest.fixture(scope="session")
     def futurity_server() -> Iterator[Server]:
-        """One server for the whole run."""
-        with Server() as server:
+        """One server for the whole run, with two processes of this Python for pickled calls."""
+        with Server(config=worker_config(2)) as server:
             yield server
+
+    @pytest.fixture
+    def futurity_executor(futurity_server: Server) -> Iterator[Executor]:
+        """An executor of that server for one test; what the test has left is stopped."""
+        executor = Executor(futurity_server.url)
+        yield executor
+        executor.terminate_workers()
