@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython contract doctests
+.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython test-python-long wheels contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -213,6 +213,16 @@ test-python: ## the package for Python: format, lints, types, tests against a re
 		cargo build --locked || exit 1; \
 		tests/python.sh target/debug/futurity $(PYTHON); \
 	fi
+
+test-python-long: ## 10,000 calls through 100 kills of the server and 20 of the client, Hypothesis against threads, 100,000 calls without a leak
+	@echo "==> python, long"
+	@cargo build --release --locked
+	@cd clients/python && FUTURITY_LONG=1 FUTURITY_BIN=$(CURDIR)/target/release/futurity ../../$(PYTHON)/pytest tests/test_long.py --durations=3
+
+wheels: ## the two wheels for Python, in target/wheels, tried in an environment of their own; needs what test-python installs
+	@echo "==> wheels"
+	@cargo build --release --locked
+	@tests/wheels.sh target/release/futurity $(PYTHON) target/wheels
 
 CPYTHON ?= /usr/bin/python3.11
 test-python-cpython: ## CPython's own tests of concurrent.futures, run through the package; CPYTHON names an interpreter that has them

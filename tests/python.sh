@@ -4,8 +4,8 @@ set -euo pipefail
 server=$(realpath "$1") bin=$(realpath "$2")
 cd "$(dirname "${BASH_SOURCE[0]}")/../clients/python"
 
-"$bin/ruff" format --check --quiet .
-"$bin/ruff" check --quiet .
+"$bin/ruff" format --check --quiet . ../python-server
+"$bin/ruff" check --quiet . ../python-server
 "$bin/mypy"
 # It runs on node, which the machine may not have.
 if "$bin/pyright" --version >/dev/null 2>&1; then "$bin/pyright" --pythonpath "$bin/python"; else echo "NOTE: pyright cannot start; it is SKIPPED"; fi

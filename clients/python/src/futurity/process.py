@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from typing import IO, TYPE_CHECKING
 
@@ -32,10 +34,21 @@ def binary_path() -> str:
     Raises:
         FuturityError: There is none.
     """
-    found = os.environ.get("FUTURITY_BIN") or shutil.which("futurity")
+    found = os.environ.get("FUTURITY_BIN") or _of_the_wheel() or shutil.which("futurity")
     if not found:
-        raise FuturityError("there is no program `futurity` in PATH; name it by FUTURITY_BIN")
+        advice = 'pip install "futurity[server]", or name it by FUTURITY_BIN'
+        if not sys.platform.startswith("linux"):
+            advice = "it runs on Linux; connect to one there by futurity.Executor(url)"
+        raise FuturityError(f"there is no server's program `futurity`: {advice}")
     return found
+
+
+def _of_the_wheel() -> str | None:
+    try:
+        server = importlib.import_module("futurity_server")
+        return str(server.path())
+    except (ImportError, FileNotFoundError):
+        return None
 
 
 class ServerProcess:
