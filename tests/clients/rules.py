@@ -93,6 +93,12 @@ def reached(document, schema, found):
             reached(document, value, found)
 
 
+def parameters(document):
+    yield from document["components"]["parameters"].items()
+    for place, operation in operations(document):
+        yield from ((place, it) for it in operation.get("parameters", []))
+
+
 def operations(document):
     for path, item in document["paths"].items():
         yield from ((f"{method} {path}", it) for method, it in item.items() if method in METHODS)
@@ -106,6 +112,9 @@ def main():
         reached(document, content, asked)
         if len(content) > 1:
             wrong.append((place, "more than one type of body: orval sends none"))
+    for at, parameter in parameters(document):
+        if "content" in parameter:
+            wrong.append((at, "a parameter with `content`: of a list typescript-fetch makes `Array` of nothing"))
     for at, schema in schemas(document):
         wrong.extend((at, fault) for fault in faults(at, schema, asked))
     for at, fault in wrong:

@@ -1,4 +1,5 @@
-"""Runs Schemathesis on openapi.yaml, with its strict parts, against a server of its own, in a network namespace that has no route.
+"""Runs Schemathesis on openapi.yaml, with its strict parts, against a server of its own, in a network namespace that has no route;
+before that `lines.py` holds the lines of its streams against their schemas.
 
     python3 tests/contract/run.py PROGRAM SCHEMATHESIS
 
@@ -63,6 +64,7 @@ def inside(program, schemathesis):
             )
         try:
             address = listening(server, directory / "data" / "address")
+            lines = subprocess.run([python, HERE / "lines.py", address, strict]).returncode
             # What it generates, it generates the same way each time: no database of examples, no report.
             found = subprocess.run(
                 [schemathesis, "--config-file", HERE / "schemathesis.toml", "run", strict,
@@ -76,10 +78,10 @@ def inside(program, schemathesis):
             if server.poll() is None:
                 server.kill()
                 server.wait()
-        if found or ended:
+        if lines or found or ended:
             print((directory / "log").read_text(errors="replace"), file=sys.stderr)
-            print(f"schemathesis ended with {found}, the server with {ended}", file=sys.stderr)
-        return 1 if found or ended else 0
+            print(f"the lines ended with {lines}, schemathesis with {found}, the server with {ended}", file=sys.stderr)
+        return 1 if lines or found or ended else 0
 
 
 def raise_loopback():

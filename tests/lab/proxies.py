@@ -4,8 +4,8 @@
 
 nginx, HAProxy, Caddy and Apache are those of the machine, or else those of Debian, downloaded into FOLDER and unpacked there: nothing is
 installed, and nobody starts them but this. Each goes before a server on loopback that has a name and needs a key, and passes on:
-a submission with a wait, a long wait, a job's events, as-completed, the results of a batch, a map line by line, lines, a body of 2 MiB, many
-requests on one connection, who asked, and addresses below a path. Apache does no map line by line, and Caddy needs the header that the
+a submission with a wait, a long wait, a job's events, as-completed and the results of a batch, both as lines and as events, a map line by
+line, lines, a body of 2 MiB, many requests on one connection, who asked, and addresses below a path. Apache does no map line by line, and Caddy needs the header that the
 page names; that is part of it.
 
 In brief the proxies' long time-outs are cut to seconds, and a wait beyond them must fail. With --long they stand as they are on the page,
@@ -246,6 +246,40 @@ def results(it, _quirks):
     check([line.get("state") for line in found] == ["succeeded", "succeeded", None] and found[2]["end"]["completed"] == 2, found)
 
 
+def sent_events(it, method, path, body=None):
+    """The events of a stream as they come: their names, ids and data."""
+    _, answer = it.start(method, path, body, headers={"Accept": "text/event-stream"}.items())
+    check(answer.status == 200 and answer.headers.get_content_type() == "text/event-stream", answer.status)
+    fields = {}
+    for line in answer:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name:
+            fields[name] = value
+        elif "data" in fields:
+            yield fields["event"], fields["id"], json.loads(fields["data"])
+            fields = {}
+
+
+def as_completed_as_events(it, _quirks):
+    jobs = [it.manual(), it.manual()]
+    it.end(jobs[0])
+    found = sent_events(it, "POST", "/v1/jobs/as-completed", {"ids": jobs})
+    name, place, data = next(found)
+    check(name == "job" and data["job"]["id"] == jobs[0], "the first event comes while the other job waits")
+    later(it, jobs[1])
+    rest = list(found)
+    check([name for name, _, _ in rest] == ["job", "end"] and rest[0][2]["job"]["id"] == jobs[1], rest)
+    status, _, _ = it.ask("POST", "/v1/jobs/as-completed", {"ids": jobs},
+                          headers={"Accept": "text/event-stream", "Last-Event-ID": rest[1][1]}.items())
+    check(status == 204 and place != rest[0][1], "whoever has seen the end is told that there is no more", status)
+
+
+def results_as_events(it, _quirks):
+    batch = it.good("POST", "/v1/batches", {"function": "sleep", "calls": [{"args": [0]}, {"args": [SECONDS]}]})
+    found = list(sent_events(it, "GET", f"/v1/batches/{batch['id']}/results"))
+    check([name for name, _, _ in found] == ["result", "result", "end"] and found[2][2]["end"]["completed"] == 2, found)
+
+
 class Sending:
     """A request whose body is sent line by line."""
 
@@ -322,7 +356,8 @@ def kept_connection(it, _quirks):
         check(connection.sock is not None, "the connection was closed")
 
 
-FEATURES = [submit_with_wait, long_wait, events, as_completed, results, map_line_by_line, lines, large_body, kept_connection]
+FEATURES = [submit_with_wait, long_wait, events, as_completed, as_completed_as_events, results, results_as_events, map_line_by_line, lines,
+            large_body, kept_connection]
 QUIRKS = {"Caddy": {"expect"}, "Apache": {"no map"}}
 
 
@@ -434,7 +469,7 @@ def main():
                 for name, rows in asked.items():
                     for feature, row in rows.result().items():
                         failed += row.startswith("WRONG")
-                        print(f"{name:8} {feature:18} {row}", flush=True)
+                        print(f"{name:8} {feature:22} {row}", flush=True)
             ended = [stop(it.process) for it in (server, below)]
         finally:
             for it in (server, below):

@@ -60,8 +60,8 @@ async function main() {
   check((await futurity.getLog({ path })).response?.status === 200);
   const lines = [0, 1, 2].map((n) => JSON.stringify({ function: 'echo', args: [n] })).join('\n');
   const answers = await futurity.submitLines({ body: lines, bodySerializer: null, parseAs: 'text' });
-  const indexes = answers.data?.trim().split('\n').map((line) => JSON.parse(line).index);
-  check(JSON.stringify(indexes) === '[0,1,2]', answers);
+  const answered: futurity.SubmittedLine[] = (answers.data ?? '').trim().split('\n').map((line) => JSON.parse(line));
+  check(answered.map((it) => it.index ?? it.end?.lines).join() === '0,1,2,3', answers);
   const { stream } = await futurity.followJob({ path });
   const events: unknown[] = [];
   for await (const event of stream) {

@@ -71,7 +71,8 @@ def main():
     lines = "".join(json.dumps({"function": "echo", "args": [n]}) + "\n" for n in range(3))
     sent = {"Content-Type": "application/x-ndjson"}
     answers = client.rest_client.request("POST", sys.argv[1] + "/v1/jobs/lines", headers=sent, body=lines)
-    check([json.loads(line)["index"] for line in answers.read().splitlines()] == [0, 1, 2])
+    *answered, last = [futurity.SubmittedLine.from_json(line) for line in answers.read().decode().splitlines()]
+    check([it.index for it in answered] == [0, 1, 2] and answered[2].job.args == [2] and last.end.lines == 3, answered, last)
 
 
 main()

@@ -9,7 +9,8 @@ from futurity.api.batches import submit_batch
 from futurity.api.jobs import (cancel_job, get_exception, get_job, get_log, get_result, head_job, list_jobs, set_result,
                                submit_job, wait_for_jobs)
 from futurity.api.queues import pause_queue, put_queue
-from futurity.models import BatchSubmission, Cancel, CancelMode, Job, NewQueue, Problem, State, Submission, WaitRequest
+from futurity.models import (BatchSubmission, Cancel, CancelMode, Job, NewQueue, Problem, State, Submission, SubmittedLine,
+                             WaitRequest)
 
 
 def check(holds, *what):
@@ -70,7 +71,8 @@ def main():
     # Lines it has no words for; its HTTP client does.
     lines = "".join(json.dumps({"function": "echo", "args": [n]}) + "\n" for n in range(3))
     answers = client.get_httpx_client().post("/v1/jobs/lines", content=lines, headers={"Content-Type": "application/x-ndjson"})
-    check([json.loads(line)["index"] for line in answers.text.splitlines()] == [0, 1, 2], answers.text)
+    *answered, last = [SubmittedLine.from_dict(json.loads(line)) for line in answers.text.splitlines()]
+    check([it.index for it in answered] == [0, 1, 2] and answered[2].job.args == [2] and last.end.lines == 3, answers.text)
 
 
 main()

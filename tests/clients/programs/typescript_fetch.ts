@@ -64,8 +64,8 @@ async function main() {
   check((await jobs.getLog({ id: done.id })) === '');
   const lines = [0, 1, 2].map((n) => JSON.stringify({ function: 'echo', args: [n] })).join('\n');
   const answers = await jobs.submitLines({ body: lines });
-  const indexes = answers.trim().split('\n').map((line) => JSON.parse(line).index);
-  check(JSON.stringify(indexes) === '[0,1,2]', answers);
+  const answered = answers.trim().split('\n').map((line) => futurity.SubmittedLineFromJSON(JSON.parse(line)));
+  check(answered.map((it) => it.index ?? it.end?.lines).join() === '0,1,2,3', answers);
 }
 
 main().catch((error) => { console.error(error); process.exit(1); });
