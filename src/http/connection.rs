@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,11 @@ use super::strangers::Newcomer;
 
 /// Less than what hyper has room for at first: then it never makes room for more.
 const READ_BYTES_MAX: usize = 8 * 1024 - 1;
+/// A client that sends all before it reads has so many times the time of one that takes nothing.
+const SENDS_TIMES: u32 = 4;
+/// What is thrown away at once.
+const THROWN_AWAY_BYTES: usize = 16 * 1024;
+const THROWN_AWAY_TIMES: usize = 64;
 /// hyper's room for a header grows by doubling.
 const HEADER_HELD_TIMES: usize = 2;
 
@@ -32,6 +37,10 @@ struct Requests {
     begun: AtomicUsize,
     /// Whether one was answered before it was read to its end.
     is_unread: AtomicBool,
+    /// Whether the one that is under way has a body that has not come to its end.
+    has_input: AtomicBool,
+    /// Whether what came of that body was thrown away.
+    input_is_lost: AtomicBool,
 }
 
 impl Phase {
@@ -39,6 +48,7 @@ impl Phase {
     pub(super) fn begin_request(&self) -> UnderWay {
         self.0.is_under_way.store(true, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.input_is_lost.store(false, Ordering::Relaxed);
         UnderWay(self.clone())
     }
 
@@ -53,6 +63,25 @@ impl Phase {
 
     pub(super) fn has_unread(&self) -> bool {
         self.0.is_unread.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether more of the body of the request is to come.
+    pub(super) fn expects_input(&self, is_expected: bool) {
+        self.0.has_input.store(is_expected, Ordering::Relaxed);
+    }
+
+    fn has_input(&self) -> bool {
+        self.0.has_input.load(Ordering::Relaxed)
+    }
+
+    /// Whether what came of the request's body was thrown away.
+    pub(super) fn input_is_lost(&self) -> bool {
+        self.0.input_is_lost.load(Ordering::Relaxed)
+    }
+
+    /// From here on what comes of the request's body is thrown away; not if nothing is to come, or it is already.
+    fn lose_input(&self) -> bool {
+        self.has_input() && !self.0.input_is_lost.swap(true, Ordering::Relaxed)
     }
 
     fn begun(&self) -> usize {
@@ -86,6 +115,8 @@ pub(super) struct Timed {
     stall_within: Duration,
     header: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
+    /// Who reads, if the client said within a request that it sends no more.
+    said_it_ends: Option<Waker>,
     incoming: Budget,
     /// Headers that were whole.
     whole: usize,
@@ -116,6 +147,7 @@ impl Timed {
             stall_within: limits.stall,
             header: None,
             stall: None,
+            said_it_ends: None,
             incoming: desk.incoming.clone(),
             whole: 0,
             header_bytes: 0,
@@ -168,11 +200,38 @@ impl Timed {
         self.header = None;
     }
 
-    /// What a write that made no progress comes to.
+    /// What a write that made no progress comes to. One who sends all before it reads waits for the server as the server does
+    /// for it: the rest of what it sends is thrown away, once, so that it comes to read what became of it.
     fn stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let within = self.stall_within;
-        let stall = self.stall.get_or_insert_with(|| timer(within));
-        stall.as_mut().poll(context).map(|()| io::ErrorKind::TimedOut.into())
+        let mut stall = self.stall.take().unwrap_or_else(|| timer(within));
+        if stall.as_mut().poll(context).is_ready() {
+            if !self.phase.lose_input() {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            stall = timer(SENDS_TIMES * within);
+            if stall.as_mut().poll(context).is_ready() {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+        }
+        self.stall = Some(stall);
+        if self.phase.input_is_lost() {
+            self.throw_away(context);
+        }
+        Poll::Pending
+    }
+
+    fn throw_away(&mut self, context: &mut Context<'_>) {
+        let mut bytes = [0; THROWN_AWAY_BYTES];
+        for _ in 0..THROWN_AWAY_TIMES {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                // Whether the client is gone is found by writing.
+                Poll::Ready(_) | Poll::Pending => return,
+            }
+        }
+        context.waker().wake_by_ref();
     }
 
     fn written<T>(
@@ -182,6 +241,10 @@ impl Timed {
     ) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             self.stall = None;
+            // It may have been the last of the answer, behind which the end is the end.
+            if let Some(reader) = self.said_it_ends.take() {
+                reader.wake();
+            }
             return progress;
         }
         self.stalled(context).map(Err)
@@ -202,8 +265,16 @@ impl AsyncRead for Timed {
             self.whole = self.phase.begun();
             self.header_is_whole();
         }
-        if self.phase.in_request() {
-            return self.read(context, buffer).map_ok(|_bytes| ());
+        if self.phase.in_request() || self.stall.is_some() {
+            return match self.read(context, buffer) {
+                // Who has sent all of a request may say that it sends no more, and waits for the answer all the same. Whether it
+                // is gone is found by writing, or by a reset.
+                Poll::Ready(Ok(0)) if !self.phase.has_input() => {
+                    self.said_it_ends = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                read => read.map_ok(|_bytes| ()),
+            };
         }
         self.count()?;
         match self.read(context, buffer) {

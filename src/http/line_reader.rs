@@ -12,6 +12,7 @@ use crate::domain::{Hidden, Invalid};
 use crate::engine::{FREE_BYTES, Held, Share, Waiting};
 
 use super::Desk;
+use super::linger::HalfDuplex;
 use super::problem::{Code, Problem};
 use super::room::{Pace, counted_in, first_piece};
 
@@ -245,6 +246,9 @@ impl LineReader {
             }
             Some(Err(error)) => {
                 self.is_over = true;
+                if causes(&error).any(<dyn Error>::is::<HalfDuplex>) {
+                    return Err(Problem::new(Code::HalfDuplex, HalfDuplex.to_string()));
+                }
                 self.is_cut = ends_early(&error);
                 let detail = format!("the body cannot be read to its end: {error}");
                 return Err(Problem::new(Code::BadRequest, detail));
@@ -328,13 +332,15 @@ pub(super) fn count(text: &str) -> Result<u64, Invalid> {
 
 /// Whether a body ended before its end.
 fn ends_early(error: &axum::Error) -> bool {
-    let mut causes =
-        std::iter::successors(Some(error as &(dyn Error + 'static)), |it| (**it).source());
-    causes.any(|cause| {
+    causes(error).any(|cause| {
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         matches!(kind, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
             || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
     })
+}
+
+fn causes(error: &axum::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn Error + 'static)), |it| (**it).source())
 }
 
 /// Whether there is nothing on a line but blanks.

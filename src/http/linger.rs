@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::AsyncWriteExt as _;
@@ -51,21 +52,28 @@ pub(super) struct Tracked {
 impl Tracked {
     pub(super) fn new(body: Incoming, phase: Phase) -> Self {
         let is_over = body.is_end_stream();
+        phase.expects_input(!is_over);
         Self { body, phase, is_over }
     }
 }
 
 impl HttpBody for Tracked {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.phase.input_is_lost() {
+            return Poll::Ready(Some(Err(HalfDuplex.into())));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.is_over |= matches!(polled, Poll::Ready(None | Some(Err(_))));
-        polled
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.is_over = true;
+            self.phase.expects_input(false);
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -77,8 +85,16 @@ impl HttpBody for Tracked {
     }
 }
 
+/// Why nothing more is read of a body: whoever sends it takes no answer before the end of it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the answers to what came filled all that lies between client and server, and the client took none while it sent; what it sent since was thrown away. Read while you send, or submit a batch (POST /v1/batches)"
+)]
+pub(super) struct HalfDuplex;
+
 impl Drop for Tracked {
     fn drop(&mut self) {
+        self.phase.expects_input(false);
         if !self.is_over && !self.body.is_end_stream() {
             self.phase.leaves_unread();
         }

@@ -172,8 +172,12 @@ impl Shelf {
     /// Waits until the writer has taken all that was sent.
     async fn until_taken(&self) {
         let Store::Sqlite(it) = &self.store;
-        while it.writer.capacity() < it.writer.max_capacity() {
+        loop {
+            // Who is to send may not have begun.
             tokio::task::yield_now().await;
+            if it.writer.capacity() == it.writer.max_capacity() {
+                return;
+            }
         }
     }
 

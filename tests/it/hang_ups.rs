@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gate::{Gate, one_worker_behind};
+use crate::process::path_of;
 use crate::raw::send;
 use crate::server::TestServer;
 
@@ -54,6 +55,72 @@ async fn an_early_answer_arrives_though_its_client_sends_on() {
         stream.read_to_string(&mut answer).await.expect("a whole answer, and then the end");
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
         assert!(answer.contains("\"code\":"), "{path}: {answer}");
+    }
+}
+
+/// What a raw connection gives until its end.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("an answer, and then the end");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn who_has_sent_all_and_closes_its_side_hears_the_answer() {
+    for path in ["/v1/jobs?wait=30", "/v1/batches?wait=30"] {
+        let gate = Gate::shut();
+        let it = one_worker_behind(&gate).await;
+        let call = if path.contains("jobs") { r#""args":[1]"# } else { r#""iterables":[[1]]"# };
+        let body = format!(r#"{{"function":"hold",{call}}}"#);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = send(&it, &[head.as_bytes(), body.as_bytes()]).await;
+        stream.shutdown().await.expect("it is closed");
+        gate.started().await;
+        gate.open();
+        let answer = rest(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains(r#""done":true"#), "{answer}");
+    }
+    let gate = Gate::shut();
+    let it = one_worker_behind(&gate).await;
+    let job = it.submit(&json!({"function": "hold", "args": [1]})).await;
+    let head = format!("GET {}/events HTTP/1.1\r\nHost: localhost\r\n\r\n", path_of(&job));
+    let mut stream = send(&it, &[head.as_bytes()]).await;
+    stream.shutdown().await.expect("it is closed");
+    gate.started().await;
+    gate.open();
+    let answer = rest(stream).await;
+    assert!(answer.contains(r#"data: {"reason":"done"}"#), "{answer}");
+}
+
+#[tokio::test]
+async fn who_sends_all_lines_before_it_reads_is_told_so_and_is_not_cut() {
+    let configure = |mut config: futurity::Config| {
+        config.limits.stall_seconds = 3.0;
+        config
+    };
+    let it = TestServer::with(configure, |builder| builder).await;
+    // Far more than the buffers between the two can hold, each way.
+    let line = format!("[\"{}\"]\n", "x".repeat(10_000));
+    let call = format!("{{\"function\":\"echo\",\"args\":[\"{}\"]}}\n", "x".repeat(10_000));
+    for (path, line) in [("/v1/map?function=echo&buffersize=1000", line), ("/v1/jobs/lines", call)]
+    {
+        let lines = line.repeat(4_000);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+            lines.len()
+        );
+        let mut stream = send(&it, &[head.as_bytes()]).await;
+        stream.write_all(lines.as_bytes()).await.expect("nobody hangs up while it is sent");
+        let answer = rest(stream).await;
+        let (head, rows) = answer.split_once("\r\n\r\n").expect("a whole head");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+        assert_eq!(rows.matches(r#""code":"half_duplex""#).count(), 1, "{path}");
+        let end = rows.lines().rev().find(|line| line.starts_with("{\"end\":")).expect("an end");
+        assert!(rows.ends_with("0\r\n\r\n"), "{path}: {end}");
     }
 }
 

@@ -78,8 +78,13 @@ impl Bench {
         let mut table: Value =
             serde_json::from_slice(&std::fs::read(self.file()).expect("keys")).expect("JSON");
         change(&mut table);
+        self.replace(table.to_string().as_bytes());
+    }
+
+    /// A file that is half written has no keys, and ends whatever is under way.
+    fn replace(&self, keys: &[u8]) {
         let new = self.file().with_extension("tests");
-        std::fs::write(&new, table.to_string()).expect("a file");
+        std::fs::write(&new, keys).expect("a file");
         std::fs::rename(new, self.file()).expect("its name");
     }
 
@@ -261,7 +266,7 @@ async fn when(way: &str, keeps: &[&str], happens: impl AsyncFnOnce(&Bench, &str)
     })
     .await;
     futures_util::future::join_all(end.into_iter().map(|it| it.has_ended(way))).await;
-    std::fs::write(bench.file(), file).expect("the keys as they were");
+    bench.replace(&file);
     until("the server lets in who may", async || {
         let request = bench.request(&admin, Method::GET, "/v1/functions");
         (bench.it.send(request).await.status == 200).then_some(())

@@ -121,6 +121,8 @@ async fn f21_a_line_that_is_one_manual_job_too_many_has_its_problem_and_spoils_n
     let call = json!({"function": "echo", "args": [1]});
     let lines = [job("a"), job("a"), job("b"), call.clone(), job("c"), job("d"), call];
     let answers = lines_of(&it.send(request(&it, "/v1/jobs", text(&lines))).await.expect(200));
+    let (end, answers) = answers.split_last().expect("lines");
+    assert_eq!(end["end"], json!({"lines": 7, "accepted": 6, "refused": 1}));
     let codes: Vec<&Value> = answers.iter().map(|line| &line["problem"]["code"]).collect();
     let (none, full) = (&json!(null), &json!("queue_full"));
     assert_eq!(codes, [none, none, none, none, none, full, none]);

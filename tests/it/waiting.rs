@@ -205,6 +205,8 @@ async fn g4_a_client_that_hangs_up_gives_back_its_place_and_changes_nothing() {
     let job = it.submit(&json!({"function": "gate"})).await;
     for rest in ["?wait=600", "/result?wait=600", "/exception?wait=600"] {
         let client = one_who_waits(&it, &path(&job, rest), &job).await;
+        // By a reset: who only says that it sends no more may still listen.
+        client.set_zero_linger().expect("a socket");
         drop(client);
         until(&it, &job, 200).await;
     }

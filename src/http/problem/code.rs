@@ -47,6 +47,8 @@ codes! {
         "A misspelt option would be ignored silently, so it is refused. The pointers say which fields; the contract lists those that exist. Nothing was written."
     LinesLost "lines_lost" 400 "Other lines came than the client sent"
         "The client said how many lines it sends, and another number came. Each line that came has its answer, and what was accepted stands; but something between the client and the server has lost some, or added some. Some proxies do so with a body that is sent bit by bit: send `Connection: close` or `Expect: 100-continue` through them, or have them replaced."
+    HalfDuplex "half_duplex" 400 "Answers must be read while lines are sent"
+        "The client sends all of its lines before it reads an answer, and the answers to those that came filled all that lies between it and the server: neither could go on. What it sent since was thrown away; each line that came has its answer, and what was accepted stands. Read while you send (curl, aiohttp, Node's fetch do), submit a batch and read its results, or, with `POST /v1/jobs/lines`, ask for `Prefer: return=minimal`."
     Unauthenticated "unauthenticated" 401 "A key is needed"
         "Send `Authorization: Bearer fut_…`. An operator makes a key with `futurity keys create`. A key that was revoked is not known any more; one may also have expired. If that happens while a request is under way, it ends so, unless its answer has begun."
     Forbidden "forbidden" 403 "The key does not allow this"
