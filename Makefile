@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython test-python-long wheels contract doctests
+.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython test-python-long bench-python wheels contract doctests
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -213,6 +213,17 @@ test-python: ## the package for Python: format, lints, types, tests against a re
 		cargo build --locked || exit 1; \
 		tests/python.sh target/debug/futurity $(PYTHON); \
 	fi
+
+bench-python: ## the Python executor beside ProcessPoolExecutor, loky and Dask, in a release build; installs them below target
+	@echo "==> bench-python"
+	@cargo build --release --locked
+	@if ! cmp -s clients/python/benchmarks/requirements.txt target/bench-python/requirements.txt; then \
+		python3 -m venv --clear target/bench-python \
+			&& target/bench-python/bin/pip install --quiet --disable-pip-version-check --requirement clients/python/benchmarks/requirements.txt \
+			&& cp clients/python/benchmarks/requirements.txt target/bench-python/; \
+	fi
+	@FUTURITY_BIN=$(CURDIR)/target/release/futurity PYTHONPATH=clients/python/src:clients/python/benchmarks \
+		target/bench-python/bin/python clients/python/benchmarks/executors.py
 
 test-python-long: ## 10,000 calls through 100 kills of the server and 20 of the client, Hypothesis against threads, 100,000 calls without a leak
 	@echo "==> python, long"

@@ -90,6 +90,8 @@ class Cancels:
         try:
             for start in range(0, len(ids), IDS_AT_ONCE):
                 self._engine.client.cancel_many(ids[start : start + IDS_AT_ONCE], mode="pending")
+            # The stream tells of these ends too; whoever waits for the end of all is not to depend on one message.
+            self._engine.look_at(ids)
         except FuturityError as error:
             log.warning("calls that nobody waits for could not be cancelled: %s", error)
 

@@ -154,7 +154,7 @@ class Engine:
                 future.is_accepted = True
             self.futures |= fresh
             self.read(f"py:{self.name}")
-        self._look_at(list(fresh))
+        self.look_at(list(fresh))
 
     def read(self, tag: str) -> None:
         """Read the ends of the jobs with a tag, from now on."""
@@ -369,9 +369,10 @@ class Engine:
         """Settle what ended while no stream was open; and what the server does not know any more, was lost to it."""
         with self.lock:
             ids = [id for id, future in self.futures.items() if future.is_accepted or id in self.in_flight]
-        self._look_at(ids)
+        self.look_at(ids)
 
-    def _look_at(self, ids: list[str]) -> None:
+    def look_at(self, ids: list[str]) -> None:
+        """Ask what became of these jobs, and settle those that are done."""
         for start in range(0, len(ids), LOOKED_AT_ONCE):
             group = ids[start : start + LOOKED_AT_ONCE]
             while group:
