@@ -75,7 +75,7 @@ MUTANTS = {
         [("src/http/lines.rs", "matches!(letter, '\\u{85}' | '\\u{2028}' | '\\u{2029}')", "matches!(letter, '\\u{85}' | '\\u{2029}')")]),
     "whoever comes back after the end is served again": (
         "test(/results_come_as_events|job_events::/)",
-        [("src/http/lines.rs", "is_over.then(|| StatusCode::NO_CONTENT.into_response())", "(is_over && FOR_GOOD.is_empty()).then(|| StatusCode::NO_CONTENT.into_response())")]),
+        [("src/http/last_event_id.rs", "Ok(if is_over { Resumed::Over }", "Ok(if is_over && FOR_GOOD.is_empty() { Resumed::Over }")]),
     "lines that are lost are not missed": (
         "test(lines_that_were_lost)",
         [("src/http/line_reader.rs", "let told = self.told.filter(|told| *told != came)?;", "let told = self.told.filter(|told| *told < came)?;")]),
