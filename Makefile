@@ -2,10 +2,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check torture torture-brief torture-memory mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython test-python-long bench-python wheels contract doctests
+.PHONY: help run test check torture torture-brief torture-memory torture-multiplied mutants overload fuzz bench bench-growth bench-many bench-peers bench-programs bench-webhooks lab-cgroups lab-egress clients lab-proxies lab-silence recipes doc clean-data tools fmt lint tests test-python test-python-cpython test-python-long bench-python wheels contract doctests
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 run: ## build, then serve on http://127.0.0.1:8080
 	@cargo run --release --locked
@@ -55,6 +55,11 @@ torture-memory: ## what thousands of connections hold at most, in a release buil
 	@echo "==> torture-memory"
 	@cargo build --release --locked
 	@python3 tests/torture/memory.py target/release/futurity --connections 16384
+
+torture-multiplied: ## what one request may become: memory, disk, and what others notice, in a release build; where there is no network
+	@echo "==> torture-multiplied"
+	@cargo build --release --locked
+	@unshare -n sh -c 'ip link set lo up; exec python3 tests/torture/multiplied.py target/release/futurity'
 
 overload: ## ten times the capacity for three minutes, with clients that are slow, deaf or gone, in a release build
 	@echo "==> overload"

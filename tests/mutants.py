@@ -393,6 +393,20 @@ MUTANTS = {
         "test(an_error_is_cut_and_so_are_all_attempts_together)",
         [("src/store/sqlite/jobs/complete.rs", "next.attempts.changed_since(&before.attempts) {",
           "next.attempts.changed_since(&before.attempts).last() {")]),
+    "a message of a progress is as long as it likes": (
+        "test(what_a_worker_says_of_a_call)",
+        [("src/domain/job.rs", "text::head(&text::without_nul(message), Self::MESSAGE_BYTES_MAX).into_owned()",
+          "text::head(&text::without_nul(message), Self::MESSAGE_BYTES_MAX.max(usize::MAX)).into_owned()")]),
+    "a worker describes itself at any length": (
+        "test(e24_a_result_that_not_every_reader_takes)",
+        [("src/runtime/worker/protocol.rs", "text::head(&text.description, DESCRIPTION_BYTES_MAX)", "text::head(&text.description, DESCRIPTION_BYTES_MAX.max(usize::MAX))")]),
+    "a callback has headers of any length": (
+        "test(a_callback_has_a_url_a_host_and_headers)",
+        [("src/engine/request.rs", "(\"headers\", \"all headers together\", headers, NewCallback::HEADERS_BYTES_MAX),",
+          "(\"headers\", \"all headers together\", headers, NewCallback::HEADERS_BYTES_MAX.max(usize::MAX)),")]),
+    "a host has a name of any length": (
+        "test(a_callback_has_a_url_a_host_and_headers)",
+        [("src/outbound/egress.rs", "host.len() > HOST_BYTES_MAX) {", "host.len() > HOST_BYTES_MAX.max(usize::MAX)) {")]),
     "a brief view shows the whole error": (
         "test(/^texts::|brief::tests/)",
         [("src/domain/brief.rs", "error: is_large(job.error.as_ref().map_or(0, JobError::json_bytes)),", "error: false,")]),

@@ -223,9 +223,11 @@ impl Process {
 
     /// The job when it is done.
     pub async fn done(&self, job: &Value) -> Value {
-        let job = self.get(&format!("{}?wait=60", path_of(job))).await.expect(200).json();
-        assert_eq!(job["done"], true, "the job is done in time: {job}");
-        job
+        let path = format!("{}?wait=30", path_of(job));
+        until("the job is done", async || {
+            Some(self.get(&path).await.expect(200).json()).filter(|job| job["done"] == true)
+        })
+        .await
     }
 }
 
