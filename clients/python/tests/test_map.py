@@ -76,10 +76,10 @@ def test_p13_all_is_submitted_at_the_call_and_the_rest_cancelled_when_it_is_left
 
 
 def test_p13_the_time_counts_from_the_call(executor: Executor, gate: Gate) -> None:
-    results = executor.map(gate.hold, range(1), timeout=0.05)
+    results = executor.options(tags=["late"]).map(gate.hold, range(1), timeout=0.05)
     with pytest.raises(concurrent.futures.TimeoutError):
         next(results)
-    gate.let_through()
+    executor.client.cancel_many(tag="late")  # it may have started before it was left, or not
 
 
 def test_p13_a_buffer_is_never_exceeded(executor: Executor) -> None:

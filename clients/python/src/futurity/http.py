@@ -298,7 +298,7 @@ class Stream:
             raise (self._upload and self._upload.error) or self._transport.lost(error) from error
 
     def pieces(self) -> Iterator[list[bytes]]:
-        """Give the lines that have come, all that are whole at once, without their ends. Those of white space are left out.
+        """Give the lines that have come, all that are whole at once, without their ends. Nothing but a beat gives none.
 
         Raises:
             ServerLost: As `read_some`.
@@ -306,7 +306,8 @@ class Stream:
         rest = b""
         while some := self.read_some():
             *whole, rest = (rest + some).split(b"\n")
-            if lines := [line for line in whole if line and not line.isspace()]:
+            lines = [line for line in whole if line and not line.isspace()]
+            if lines or not rest.strip():
                 yield lines
 
     def lines(self) -> Iterator[bytes]:

@@ -110,6 +110,8 @@ class Reader:
     def _read(self, stream: Stream) -> None:
         """Settle what the lines tell. Whole pieces are read at once: there may be tens of thousands of lines a second."""
         for lines in stream.pieces():
+            if not lines:  # 15 s without an end: ask whether that is so, so that no lost line is a hang (P23)
+                self._engine.catch_up()
             for told in json.loads(b"[" + b",".join(lines) + b"]"):
                 self._take(told)
                 if self._over.is_set():  # by what was settled here, perhaps: then nobody cuts the stream
