@@ -26,8 +26,8 @@ PROGRAMS = HERE / "programs"
 sys.path.insert(0, str(HERE.parent / "contract"))
 from run import listening, raise_loopback, stop  # noqa: E402
 
-GENERATE_SECONDS = 180
-JOB_SECONDS = 120
+GENERATE_SECONDS = 600
+JOB_SECONDS = 300
 
 
 class Tools:
