@@ -121,7 +121,7 @@ MUTANTS = {
         [("src/http/list.rs", "format!(\"<{}{path}?{}>; rel=\\\"next\\\"\", prefix(), next.finish())", "format!(\"<{path}?{}>; rel=\\\"next\\\"\", next.finish())")]),
     "an empty list of ids beside filters cancels nothing": (
         "test(/empty_ids_beside_filters/)",
-        [("src/http/cancel_many.rs", "(Some(ids), true) if ids.is_empty() => Meant::Filter(filter),", "(Some(ids), true) if ids.is_empty() => Meant::Jobs(ids),")]),
+        [("src/http/cancel_many.rs", "(Some(ids), true) if ids.is_empty() => CancelFilter::Matching(filter),", "(Some(ids), true) if ids.is_empty() => CancelFilter::Jobs(ids),")]),
     "a stream outlasts its key": (
         "test(/leaves::/)",
         [("src/http/leave.rs", "        answer.map(|body| as_long_as(leave, body))", "        drop(leave);\n        answer")]),
@@ -206,8 +206,7 @@ MUTANTS = {
         [("src/store/sqlite/jobs/complete.rs", "IfRefused::Retry", "IfRefused::Answer")]),
     "a slot that comes back is forgotten": (
         "test(/refused_for_now/)",
-        [("src/store/sqlite/capacity.rs", "        Phase::End\n    }\n\n    fn if_refused(&self) -> IfRefused {\n        IfRefused::Retry\n",
-          "        Phase::End\n    }\n\n    fn if_refused(&self) -> IfRefused {\n        IfRefused::Answer\n")]),
+        [("src/store/sqlite/capacity.rs", "            _ => IfRefused::Retry,\n", "            _ => IfRefused::Answer,\n")]),
     "an end of our own making is a death": (
         "test(/refused_for_now/)",
         [("src/store/sqlite/writer/mod.rs", "        // At once: who knows how the rest of the server ends.\n        self.note.ended(self.counters.epoch);\n", "")]),
@@ -418,7 +417,7 @@ MUTANTS = {
         [("src/runtime/mod.rs", "        match check(result.as_str(), Keys::Any) {", "        match check(\"1\", Keys::Any) {")]),
     "a job has callbacks without end": (
         "test(the_callbacks_of_a_job_and_of_a_batch)",
-        [("src/store/sqlite/callbacks/add.rs", "if has_all_callbacks(txn.sql, *job)? {", "if has_all_callbacks(txn.sql, *job)? && false {")]),
+        [("src/store/sqlite/callbacks/add.rs", "if has_all_callbacks(txn.sql, job)? {", "if has_all_callbacks(txn.sql, job)? && false {")]),
     "a job that was forgotten is left out of a wait": (
         "test(w1_a_job_that_is_forgotten)",
         [("src/http/wait_many.rs", "EndedJob::Gone(ended) => self.gone.push(gone(ended)),", "EndedJob::Gone(_) => {}")]),

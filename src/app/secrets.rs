@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::engine::secret::{self, SEAL_KEY_FILE, WEBHOOK_SECRET_FILE, WebhookSecrets};
-use crate::store::{self, Store};
+use crate::store::{self, CallbackQuery, Store};
 
 use super::Failure;
 
@@ -14,7 +14,7 @@ pub(super) async fn open(
 ) -> Result<(WebhookSecrets, [u8; 32]), Failure> {
     let data_dir = &config.data_dir;
     let is_there = data_dir.join(SEAL_KEY_FILE).exists();
-    if !is_there && !config.accept_data_loss && store.has_sealed().await.map_err(unread)? {
+    if !is_there && !config.accept_data_loss && has_sealed(store).await.map_err(unread)? {
         return Err(Failure::Damaged(vec![format!(
             "{} is missing, and callbacks are sealed with it: bring it back from a backup, or start once with \
              --accept-data-loss, and they cannot be delivered",
@@ -29,6 +29,10 @@ pub(super) async fn open(
     WebhookSecrets::open(data_dir)
         .and_then(|secrets| Ok((secrets, secret::seal_key(data_dir)?)))
         .map_err(Failure::io("the secrets cannot be kept"))
+}
+
+async fn has_sealed(store: &Store) -> Result<bool, store::Failure> {
+    Ok(!store.callback_places(&CallbackQuery::Sealed, None, 1).await?.places.is_empty())
 }
 
 fn unread(error: store::Failure) -> Failure {

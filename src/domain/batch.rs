@@ -18,7 +18,7 @@ impl fmt::Display for BatchId {
 
 /// What a job of a batch knows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Membership {
+pub struct BatchSlot {
     /// The batch's name.
     pub batch: BatchId,
     /// The batch's place.
@@ -129,15 +129,15 @@ impl Counts {
     }
 
     /// Counts a job that has just come.
-    pub fn came(&mut self, state: State) {
+    pub fn add(&mut self, state: State) {
         self.total += 1;
-        self.add(state, 1);
+        self.count(state, 1);
     }
 
     /// Counts a job that stands elsewhere now.
-    pub fn moved(&mut self, from: State, to: State) {
-        self.add(from, -1);
-        self.add(to, 1);
+    pub fn move_between(&mut self, from: State, to: State) {
+        self.count(from, -1);
+        self.count(to, 1);
     }
 
     /// These before a change that has made them `self`.
@@ -152,7 +152,7 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, state: State, jobs: i64) {
+    fn count(&mut self, state: State, jobs: i64) {
         match state {
             State::Pending => {}
             State::Running => self.running += jobs,
@@ -213,7 +213,7 @@ mod tests {
     fn counts_follow_their_jobs_and_tell_what_was_before() {
         let mut counts = Counts::default();
         for state in [State::Running, State::Pending, State::Pending] {
-            counts.came(state);
+            counts.add(state);
         }
         let before = counts;
         let mut change = Counts::default();
@@ -223,8 +223,8 @@ mod tests {
             (State::Running, State::Succeeded),
             (State::Pending, State::Cancelled),
         ] {
-            counts.moved(from, to);
-            change.moved(from, to);
+            counts.move_between(from, to);
+            change.move_between(from, to);
         }
         let ended = Counts { total: 3, running: 0, succeeded: 1, failed: 1, cancelled: 1 };
         assert_eq!((counts, counts.done(), counts.pending()), (ended, 3, 0));

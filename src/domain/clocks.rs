@@ -65,7 +65,7 @@ impl Clocks {
         has_started: bool,
     ) -> Option<Timestamp> {
         let next = match run_at {
-            Some(RunAt::Counted(at)) => Some(at),
+            Some(RunAt::Monotonic(at)) => Some(at),
             Some(RunAt::Wall(_)) => None,
             None if has_started => None,
             None => self.start_timeout_ms.map(|timeout| waits_since.plus_millis(timeout)),
@@ -92,7 +92,7 @@ impl Clocks {
             return Due::Fail(total_timeout(self));
         }
         match run_at {
-            Some(RunAt::Counted(at)) if at <= now => Due::Start,
+            Some(RunAt::Monotonic(at)) if at <= now => Due::Start,
             Some(RunAt::Wall(at)) if at <= wall => Due::Start,
             Some(_) => Due::Nothing,
             None if deadline.is_some_and(|at| at <= now) => {

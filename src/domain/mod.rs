@@ -28,7 +28,7 @@ pub mod text;
 pub mod timestamp;
 
 pub use attempts::{FailedAttempt, FailedAttempts};
-pub use batch::{Batch, BatchId, Counts, Membership, OnError, When};
+pub use batch::{Batch, BatchId, BatchSlot, Counts, OnError, When};
 pub use brief::{BRIEF_BYTES_MAX, LeftOut};
 pub use callback::{
     Callback, CallbackId, CallbackState, Delivery, DeliveryState, NewCallback, Owner, StateCounts,
@@ -47,7 +47,7 @@ pub use log::{LogLine, LogPlace, LogStream};
 pub use options::{Clocks, Defaults, Options, Retry, RunAt, Start};
 pub use outcome::Outcome;
 pub use queue::{MAX_PENDING_MAX, MAX_WORKERS_MAX};
-pub use receiver::{Pace, Share};
+pub use receiver::{ReceiverHealth, Tier};
 pub use scope::ScopeName;
 pub use settle::{CRASHES_MAX, CRASHES_SUSPECT, cancel_pending, complete, is_completed_so, settle};
 pub use signature::{Parameter, Signature};

@@ -82,7 +82,7 @@ pub enum RunAt {
     /// At a moment that a client named: it follows the wall clock.
     Wall(Timestamp),
     /// At a moment that was counted from another one, by the server's own clock.
-    Counted(Timestamp),
+    Monotonic(Timestamp),
 }
 
 impl RunAt {
@@ -90,7 +90,7 @@ impl RunAt {
     #[must_use]
     pub fn at(self) -> Timestamp {
         match self {
-            Self::Wall(at) | Self::Counted(at) => at,
+            Self::Wall(at) | Self::Monotonic(at) => at,
         }
     }
 }

@@ -5,11 +5,11 @@ use super::callback::Answer;
 /// How a receiver answered the last time. A slow one must not take the place of the others, and a silent
 /// one is not knocked at by many at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
+pub enum ReceiverHealth {
     /// Nothing has been sent to it yet.
     #[default]
     New,
-    /// It answered within [`Pace::QUICK_MS`].
+    /// It answered within [`ReceiverHealth::QUICK_MS`].
     Quick,
     /// It answered, and took longer.
     Slow,
@@ -17,9 +17,9 @@ pub enum Pace {
     Silent,
 }
 
-/// Receivers that share places, so that none of another share can take them.
+/// Receivers that have places together, so that none of another tier can take them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum Tier {
     /// Those that have answered quickly.
     Quick,
     /// Those that nothing is known of.
@@ -28,7 +28,7 @@ pub enum Share {
     Tried,
 }
 
-impl Share {
+impl Tier {
     /// All of them, in the order in which they are served.
     pub const ALL: [Self; 3] = [Self::Quick, Self::New, Self::Tried];
 
@@ -43,7 +43,7 @@ impl Share {
     }
 }
 
-impl Pace {
+impl ReceiverHealth {
     /// An answer within so many milliseconds is quick.
     pub const QUICK_MS: i64 = 1_000;
     const ALL: [Self; 4] = [Self::New, Self::Quick, Self::Slow, Self::Silent];
@@ -59,13 +59,13 @@ impl Pace {
         }
     }
 
-    /// The pace of that name.
+    /// The health of that name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|pace| pace.as_str() == word)
+        Self::ALL.into_iter().find(|health| health.as_str() == word)
     }
 
-    /// The pace of a receiver that answered so, after so many milliseconds.
+    /// The health of a receiver that answered so, after so many milliseconds.
     #[must_use]
     pub fn of(answer: Answer, duration_ms: i64) -> Self {
         match answer {
@@ -75,17 +75,17 @@ impl Pace {
         }
     }
 
-    /// Whose places a receiver of that pace may have.
+    /// Whose places a receiver of that health may have.
     #[must_use]
-    pub fn share(self) -> Share {
+    pub fn tier(self) -> Tier {
         match self {
-            Self::Quick => Share::Quick,
-            Self::New => Share::New,
-            Self::Slow | Self::Silent => Share::Tried,
+            Self::Quick => Tier::Quick,
+            Self::New => Tier::New,
+            Self::Slow | Self::Silent => Tier::Tried,
         }
     }
 
-    /// POSTs at once to a receiver of that pace, where `per_host_max` is the most to any.
+    /// POSTs at once to a receiver of that health, where `per_host_max` is the most to any.
     #[must_use]
     pub fn at_once(self, per_host_max: usize) -> usize {
         match self {
@@ -106,27 +106,30 @@ mod tests {
     #[test]
     fn any_answer_in_time_is_quick_and_none_at_all_is_silence() {
         for answer in [FINE, BROKEN] {
-            assert_eq!(Pace::of(answer, 0), Pace::Quick);
-            assert_eq!(Pace::of(answer, Pace::QUICK_MS), Pace::Quick);
-            assert_eq!(Pace::of(answer, Pace::QUICK_MS + 1), Pace::Slow);
+            assert_eq!(ReceiverHealth::of(answer, 0), ReceiverHealth::Quick);
+            assert_eq!(ReceiverHealth::of(answer, ReceiverHealth::QUICK_MS), ReceiverHealth::Quick);
+            assert_eq!(
+                ReceiverHealth::of(answer, ReceiverHealth::QUICK_MS + 1),
+                ReceiverHealth::Slow
+            );
         }
         for duration_ms in [0, i64::MAX] {
-            assert_eq!(Pace::of(Answer::None, duration_ms), Pace::Silent);
+            assert_eq!(ReceiverHealth::of(Answer::None, duration_ms), ReceiverHealth::Silent);
         }
     }
 
     #[test]
     fn a_receiver_is_trusted_with_as_many_as_it_answers() {
-        let at_once = Pace::ALL.map(|pace| pace.at_once(16));
+        let at_once = ReceiverHealth::ALL.map(|health| health.at_once(16));
         assert_eq!(at_once, [1, 16, 16, 1]);
-        assert_eq!(Pace::ALL.map(|pace| pace.at_once(1)), [1; 4]);
+        assert_eq!(ReceiverHealth::ALL.map(|health| health.at_once(1)), [1; 4]);
     }
 
     #[test]
-    fn a_pace_reads_back_from_its_word() {
-        for pace in Pace::ALL {
-            assert_eq!(Pace::parse(pace.as_str()), Some(pace));
+    fn health_reads_back_from_its_word() {
+        for health in ReceiverHealth::ALL {
+            assert_eq!(ReceiverHealth::parse(health.as_str()), Some(health));
         }
-        assert_eq!(Pace::parse("dead"), None);
+        assert_eq!(ReceiverHealth::parse("dead"), None);
     }
 }

@@ -83,7 +83,7 @@ fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
     Job {
         state: State::Pending,
         started_at: None,
-        run_at: Some(RunAt::Counted(now.plus_millis(wait))),
+        run_at: Some(RunAt::Monotonic(now.plus_millis(wait))),
         version: job.version + 1,
         ..counted
     }
@@ -91,7 +91,7 @@ fn raised(job: &Job, error: JobError, now: Timestamp, chance: f64) -> Job {
 
 /// Nothing ran, so nothing is counted: the job waits as before, a moment longer.
 fn not_started(job: &Job, wait_ms: i64, now: Timestamp) -> Job {
-    let run_at = (wait_ms > 0).then(|| RunAt::Counted(now.plus_millis(wait_ms)));
+    let run_at = (wait_ms > 0).then(|| RunAt::Monotonic(now.plus_millis(wait_ms)));
     Job { state: State::Pending, started_at: None, run_at, version: job.version + 1, ..job.clone() }
 }
 

@@ -1,7 +1,7 @@
 //! What was asked for.
 
 use super::{
-    FunctionName, JobId, Json, Membership, Metadata, OnInterrupt, Options, Priority, QueueName,
+    BatchSlot, FunctionName, JobId, Json, Metadata, OnInterrupt, Options, Priority, QueueName,
     Tags, Timestamp,
 };
 
@@ -29,7 +29,7 @@ pub struct Spec {
     /// What most jobs leave out.
     pub options: Options,
     /// The batch that it belongs to.
-    pub batch: Option<Membership>,
+    pub batch: Option<BatchSlot>,
     /// When it was submitted, by the server's own clock.
     pub created_at: Timestamp,
 }

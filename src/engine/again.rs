@@ -35,7 +35,7 @@ impl Engine {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
-                () = self.shared.ending.cancelled() => return None,
+                () = self.shared.shutdown.waits.cancelled() => return None,
             }
         }
     }

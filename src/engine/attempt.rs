@@ -1,4 +1,4 @@
-//! One attempt, from its claim to its settlement.
+//! One attempt, from its claim to its completion.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ErrorType, Job, JobError, JobId, Json, LogLine, LogPlace, Outcome, State};
 use crate::runtime::{Call, Function, Running};
-use crate::store::{self, Settlement};
+use crate::store::{self, Completion, SlotChange};
 
 use super::Engine;
 use super::running::Control;
@@ -36,7 +36,7 @@ pub(super) async fn run(engine: Engine, job: Arc<Job>, bound: Option<Json>, cont
             Ended { log: call.log_after(LogPlace::default()), ..ended }
         }
     };
-    let settlement = Arc::new(Settlement {
+    let completion = Arc::new(Completion {
         outcome: ended.outcome,
         log: ended.log,
         now: engine.now(),
@@ -46,9 +46,9 @@ pub(super) async fn run(engine: Engine, job: Arc<Job>, bound: Option<Json>, cont
         job,
     });
     match ended.overstays {
-        None => engine.hand_over(settlement).await,
+        None => engine.hand_over(completion).await,
         // In a box: it is large, and seldom comes to be.
-        Some(overstays) => Box::pin(engine.outlast(settlement, overstays)).await,
+        Some(overstays) => Box::pin(engine.outlast(completion, overstays)).await,
     }
 }
 
@@ -110,7 +110,7 @@ impl Engine {
                 call.stop();
                 Box::pin(self.watch_cancelled(running, grace)).await
             }
-            () = self.shared.stopping.cancelled() => {
+            () = self.shared.shutdown.attempts.cancelled() => {
                 call.stop();
                 Box::pin(stopped(running)).await
             }
@@ -126,7 +126,7 @@ impl Engine {
             biased;
             outcome = running.outcome() => return Ended::of(outcome),
             () = tokio::time::sleep(grace) => {}
-            () = self.shared.stopping.cancelled() => {}
+            () = self.shared.shutdown.attempts.cancelled() => {}
         }
         Ended::given_up(Outcome::Cancelled, running).await
     }
@@ -145,34 +145,37 @@ impl Engine {
             _late = running.outcome() => return Ended::of(Outcome::Raised(error)),
             () = cancelled => {}
             () = tokio::time::sleep(TIMEOUT_GRACE) => {}
-            () = self.shared.stopping.cancelled() => {}
+            () = self.shared.shutdown.attempts.cancelled() => {}
         }
         Ended::given_up(Outcome::Raised(error), running).await
     }
 
     /// Hands over the outcome of an attempt that is over; nobody waits for its commit. The store keeps it until it is recorded.
-    async fn hand_over(&self, settlement: Arc<Settlement>) {
-        let id = settlement.job.spec.id;
-        let failed = move |error| is_not_recorded(id, &error);
-        self.shared.store.send_settlement(settlement, failed).await;
+    async fn hand_over(&self, completion: Arc<Completion>) {
+        let id = completion.job.spec.id;
+        let failed = Box::new(move |error| is_not_recorded(id, &error));
+        if let Err(error) = self.shared.store.complete(completion, Some(failed)).await {
+            is_not_recorded(id, &error);
+        }
     }
 
     /// Records the outcome of an attempt whose code still runs on a thread, which cannot be stopped: its slot stays
     /// taken until it really returns. A server that stops does not wait for it.
-    async fn outlast(&self, settlement: Arc<Settlement>, mut overstays: Running) {
-        let (queue, pool) = (settlement.job.spec.queue.clone(), settlement.pool);
-        let (id, function) = (settlement.job.spec.id, settlement.job.spec.function.clone());
+    async fn outlast(&self, completion: Arc<Completion>, mut overstays: Running) {
+        let (queue, pool) = (completion.job.spec.queue.clone(), completion.pool);
+        let (id, function) = (completion.job.spec.id, completion.job.spec.function.clone());
         tracing::warn!(job.id = %id, %function, "an attempt was given up and its code still runs; its slot stays taken");
         let _overstaying = self.shared.overstaying.token();
-        if let Err(error) = self.shared.store.settle(settlement).await {
+        if let Err(error) = self.shared.store.complete(completion, None).await {
             is_not_recorded(id, &error);
         }
         tokio::select! {
             _late = overstays.outcome() => {}
-            () = self.shared.stopping.cancelled() => return,
+            () = self.shared.shutdown.attempts.cancelled() => return,
         }
         tracing::info!(job.id = %id, %function, "the code of an attempt that was given up has ended");
-        self.shared.store.release(queue, pool, self.now()).await;
+        // A store that is closed has no slots to give back.
+        drop(self.shared.store.change_slots(SlotChange::Release { queue, pool }, self.now()).await);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::{Batch, BatchId, Job, Ordinal};
-use crate::store::{Ended, Order, Place};
+use crate::store::{BatchJob, Ended, Order};
 
 use super::wait_many::portion_room;
 use super::waiters::BatchWatch;
@@ -93,7 +93,7 @@ impl BatchResults {
                 let held = self.share.take(portion_room(self.result_bytes_max)).await;
                 return Ok(Some(BatchResult::Jobs(self.jobs(&places).await?, held)));
             }
-            if was_done || self.engine.shared.ending.is_cancelled() {
+            if was_done || self.engine.shared.shutdown.waits.is_cancelled() {
                 self.is_over = true;
                 let counts = self.batch.counts;
                 let completed = counts.done();
@@ -114,9 +114,10 @@ impl BatchResults {
     /// The next places whose jobs are done.
     async fn ended_places(&self) -> Result<Vec<(i64, Ended)>, Error> {
         let store = &self.engine.shared.store;
-        let places =
-            store.places(self.batch.ordinal, self.order, self.after, self.portions.next()).await?;
-        let ended = |it: &Place| it.ended.map(|ended| (it.index, ended));
+        let places = store
+            .batch_jobs(self.batch.ordinal, self.order, self.after, self.portions.next())
+            .await?;
+        let ended = |it: &BatchJob| it.ended.map(|ended| (it.index, ended));
         Ok(places.iter().map_while(ended).collect())
     }
 
@@ -146,7 +147,7 @@ impl BatchResults {
         tokio::select! {
             biased;
             () = self.watch.changed() => {}
-            () = self.engine.shared.ending.cancelled() => {}
+            () = self.engine.shared.shutdown.waits.cancelled() => {}
         }
         Ok(())
     }

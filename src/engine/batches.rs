@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::{
-    Batch, BatchId, Callback, FunctionName, JobId, Json, Membership, OnError, Options, Ordinal,
+    Batch, BatchId, BatchSlot, Callback, FunctionName, JobId, Json, OnError, Options, Ordinal,
     QueueName, Spec, Timestamp, When,
 };
 use crate::runtime::Function;
-use crate::store::{self, BatchPage, Filter, Refusal, Store, Submission};
+use crate::store::{
+    self, BatchChange, BatchKey, BatchPage, DeliverySubject, Order, Refusal, Submission,
+};
 
 use super::waiters::BatchWatch;
 use super::{CallbackRequest, Engine, Error, NewJob};
@@ -109,8 +111,8 @@ impl Engine {
             Err(refusal) => {
                 // What is refused now may have been taken when it first came.
                 let Some(identity) = identity else { return Err(refusal) };
-                let before = self.shared.store.repeated_batch(&identity).await?;
-                return self.replay_batch(before.ok_or(refusal)?).await;
+                let before = self.shared.store.repeated(None, &identity).await?;
+                return self.replay_batch(BatchId(before.ok_or(refusal)?)).await;
             }
         };
         match self.shared.store.submit_batch(batch).await {
@@ -163,7 +165,7 @@ impl Engine {
         batch: BatchId,
         place: Ordinal,
     ) -> Result<Common, Error> {
-        if self.shared.draining.load(Ordering::Relaxed) {
+        if self.shared.shutdown.draining.load(Ordering::Relaxed) {
             return Err(Error::Draining);
         }
         let name = new.function.as_deref().unwrap_or_default();
@@ -208,7 +210,7 @@ impl Engine {
             tags: new.tags.clone(),
             metadata: new.metadata.clone(),
             options,
-            batch: Some(Membership { batch: *batch, place: *place, index }),
+            batch: Some(BatchSlot { batch: *batch, place: *place, index }),
             created_at,
         };
         Ok(Submission {
@@ -223,7 +225,7 @@ impl Engine {
 
     /// The batch as it stands now.
     pub async fn batch(&self, id: BatchId) -> Result<Batch, Error> {
-        match self.shared.store.batch(id).await? {
+        match self.shared.store.batch(BatchKey::Id(id)).await? {
             Some(batch) => Ok(batch),
             None => Err(self.missing_batch(id).await),
         }
@@ -246,14 +248,14 @@ impl Engine {
     ) -> Result<Batch, Error> {
         loop {
             let batch = self.batch(id).await?;
-            if batch.is_done() || self.shared.ending.is_cancelled() {
+            if batch.is_done() || self.shared.shutdown.waits.is_cancelled() {
                 return Ok(batch);
             }
             tokio::select! {
                 biased;
                 () = watch.changed() => {}
                 () = tokio::time::sleep_until(deadline) => return self.batch(id).await,
-                () = self.shared.ending.cancelled() => {}
+                () = self.shared.shutdown.waits.cancelled() => {}
             }
         }
     }
@@ -273,7 +275,7 @@ impl Engine {
         let watch = self.shared.waiters.watch_batch(id)?;
         let deadline = Instant::now() + wait;
         let batch = self.batch(id).await?;
-        self.shared.store.cancel_batch(batch.ordinal, self.now()).await?;
+        self.shared.store.change_batch(batch.ordinal, BatchChange::Cancel, self.now()).await?;
         self.batch_done(id, watch, deadline).await
     }
 
@@ -286,9 +288,10 @@ impl Engine {
     ) -> Result<Callback, Error> {
         let new = self.checked_callback(None, &asked)?;
         let place = self.batch(id).await?.ordinal;
-        self.shared.store.add_batch_callback(place, new.clone(), when).await?;
-        match self.shared.store.callback(new.id).await? {
-            Some(callback) => Ok(self.by_the_wall(callback)),
+        let subject = DeliverySubject::Batch(place, when);
+        self.shared.store.add_callback(subject, new.clone()).await?;
+        match self.callback(new.id).await? {
+            Some((_, callback)) => Ok(callback),
             // It has expired since it was looked at.
             None => Err(self.missing_batch(id).await),
         }
@@ -301,7 +304,8 @@ impl Engine {
         if usize::try_from(total).unwrap_or(usize::MAX) > most {
             return Err(Error::BatchTooLarge { id, total, most });
         }
-        Ok(self.shared.store.ids_of_batch(batch.ordinal, most).await?)
+        let jobs = self.shared.store.batch_jobs(batch.ordinal, Order::Input, -1, most).await?;
+        Ok(jobs.into_iter().map(|job| job.id).collect())
     }
 
     /// Goes on with the cancel of a batch beside everything else.
@@ -310,36 +314,18 @@ impl Engine {
     }
 }
 
-/// Goes on with the cancels that an earlier server did not come to.
-pub(super) async fn resume_cancels(engine: Engine) {
-    let look = |store: Store| async move { store.batches_cancelling().await };
-    // None of their jobs starts meanwhile: each is cancelled when its turn comes.
-    let found = engine.until_done("cancels of batches are not gone on with", look).await;
-    found.into_iter().flatten().for_each(|batch| engine.go_on_cancelling(batch));
-}
-
 /// Cancels what is left of a batch. The writer keeps it from starting meanwhile, and tries are repeated until
 /// the server ends: then the next one goes on.
 async fn cancel_rest(engine: Engine, batch: Ordinal) {
     loop {
-        let error = match engine.cancel_found_of(batch).await {
+        let error = match engine.cancel_rest_of(batch).await {
             Ok(()) => return,
             Err(error) => error,
         };
         tracing::warn!(%error, "the cancel of a batch is tried again");
         tokio::select! {
             () = tokio::time::sleep(CANCEL_AGAIN) => {}
-            () = engine.shared.ending.cancelled() => return,
+            () = engine.shared.shutdown.waits.cancelled() => return,
         }
-    }
-}
-
-impl Engine {
-    async fn cancel_found_of(&self, place: Ordinal) -> Result<(), Error> {
-        let Some(batch) = self.shared.store.batch_at(place).await? else { return Ok(()) };
-        let (from, below) = self.shared.store.extent_of_batch(batch.id).await?;
-        let filter = Filter { batch: Some(batch.id), ..Filter::default() };
-        let within = (Ordinal(from.0 - 1), Ordinal(below.0 - 1));
-        self.cancel_all_within(filter, within).await
     }
 }

@@ -1,7 +1,7 @@
 //! Callbacks: `Future.add_done_callback`, and what became of them (F13 to F17).
 
 use crate::domain::{BatchId, Callback, CallbackId, Job, JobId, Ordinal, StateCounts};
-use crate::store::{CallbackFilter, CallbackTurn, Redelivery};
+use crate::store::{CallbackFilter, CallbackQuery, DeliverySubject};
 
 use super::{CallbackRequest, Engine, Error};
 
@@ -31,32 +31,35 @@ impl Engine {
     pub async fn add_callback(&self, id: JobId, asked: CallbackRequest) -> Result<Callback, Error> {
         let new = self.checked_callback(None, &asked)?;
         let job = self.get(id).await?;
-        self.shared.store.add_callback(job.ordinal, new.clone()).await?;
+        let subject = DeliverySubject::Job(job.ordinal);
+        self.shared.store.add_callback(subject, new.clone()).await?;
         // What is remembered of the job does not know of it.
         self.shared.recent.forget(&[id]);
-        match self.shared.store.callback(new.id).await? {
-            Some(callback) => Ok(self.by_the_wall(callback)),
+        match self.callback(new.id).await? {
+            Some((_, callback)) => Ok(callback),
             // It has expired, or was forgotten, since it was looked at.
             None => Err(self.missing(id).await),
         }
     }
 
-    /// One page of a job's callbacks, in the order they were added.
-    pub async fn callbacks(&self, id: JobId, page: CallbackTurn) -> Result<CallbackPage, Error> {
+    /// One page of a job's callbacks, in the order they were added: at most so many, behind that place.
+    pub async fn callbacks(
+        &self,
+        id: JobId,
+        (after, limit): (Option<Ordinal>, usize),
+    ) -> Result<CallbackPage, Error> {
         let job = self.get(id).await?;
-        let (callbacks, next) = self.shared.store.callbacks(job.ordinal, page).await?;
-        Ok(CallbackPage { callbacks: self.all_by_the_wall(callbacks), next })
+        self.callbacks_of(&CallbackQuery::OfJob(job.ordinal), after, limit).await
     }
 
     /// The same of a batch.
     pub async fn batch_callbacks(
         &self,
         id: BatchId,
-        page: CallbackTurn,
+        (after, limit): (Option<Ordinal>, usize),
     ) -> Result<CallbackPage, Error> {
         let place = self.batch(id).await?.ordinal;
-        let (callbacks, next) = self.shared.store.batch_callbacks(place, page).await?;
-        Ok(CallbackPage { callbacks: self.all_by_the_wall(callbacks), next })
+        self.callbacks_of(&CallbackQuery::OfBatch(place), after, limit).await
     }
 
     /// How many of a job's callbacks are in each state; none if it has none.
@@ -64,7 +67,7 @@ impl Engine {
         if !job.may_have_callbacks {
             return Ok(None);
         }
-        let counts = self.shared.store.callback_states(job.ordinal).await?;
+        let counts = self.shared.store.callback_states(Some(job.ordinal)).await?;
         Ok(Some(counts).filter(|counts| !counts.is_empty()))
     }
 
@@ -75,27 +78,50 @@ impl Engine {
         below: Option<Ordinal>,
         page_size: usize,
     ) -> Result<CallbackPage, Error> {
-        let page = self.shared.store.callback_places(filter, below, page_size).await?;
-        let callbacks = self.all_by_the_wall(self.shared.store.callbacks_at(&page.places).await?);
+        self.callbacks_of(&CallbackQuery::Matching(filter.clone()), below, page_size).await
+    }
+
+    async fn callbacks_of(
+        &self,
+        query: &CallbackQuery,
+        from: Option<Ordinal>,
+        limit: usize,
+    ) -> Result<CallbackPage, Error> {
+        let page = self.shared.store.callback_places(query, from, limit).await?;
+        let found = self.shared.store.callbacks_at(&page.places).await?;
+        let callbacks = found.into_iter().map(|callback| self.by_the_wall(callback)).collect();
         Ok(CallbackPage { callbacks, next: page.next })
+    }
+
+    /// The callback of that id, and its place.
+    pub(super) async fn callback(
+        &self,
+        id: CallbackId,
+    ) -> Result<Option<(Ordinal, Callback)>, Error> {
+        let found = self.shared.store.callback_places(&CallbackQuery::Id(id), None, 1).await?;
+        let callback = self.shared.store.callbacks_at(&found.places).await?.pop();
+        let callback = callback.map(|callback| self.by_the_wall(callback));
+        Ok(found.places.first().copied().zip(callback))
     }
 
     /// How many deliveries are in each state, of all callbacks.
     pub async fn delivery_counts(&self) -> Result<StateCounts, Error> {
-        Ok(self.shared.store.delivery_counts().await?)
+        Ok(self.shared.store.callback_states(None).await?)
     }
 
     /// Tells a callback once more, at once: the same id and bytes, the whole schedule anew. Gives the
     /// callback as it stands then.
     pub async fn redeliver(&self, id: CallbackId) -> Result<Callback, Error> {
-        match self.shared.store.redeliver(id, self.now()).await? {
-            Redelivery::Due => {
-                let found = self.shared.store.callback(id).await?;
-                found.map(|it| self.by_the_wall(it)).ok_or(Error::CallbackNotFound(id))
-            }
-            Redelivery::Missing => Err(Error::CallbackNotFound(id)),
-            Redelivery::NotDone => Err(Error::CallbackWaits(id)),
-            Redelivery::Pending => Err(Error::CallbackPending(id)),
+        let query = CallbackQuery::Id(id);
+        let places = self.shared.store.callback_places(&query, None, 1).await?.places;
+        let is_due = self.shared.store.redeliver(places.clone(), self.now()).await? == 1;
+        let Some(callback) = self.shared.store.callbacks_at(&places).await?.pop() else {
+            return Err(Error::CallbackNotFound(id));
+        };
+        match callback.delivery {
+            _ if is_due => Ok(self.by_the_wall(callback)),
+            None => Err(Error::CallbackWaits(id)),
+            Some(_) => Err(Error::CallbackPending(id)),
         }
     }
 
@@ -113,15 +139,11 @@ impl Engine {
     }
 
     /// The same, with the moment of its next attempt by the wall clock: the others are of it already.
-    pub(super) fn by_the_wall(&self, mut callback: Callback) -> Callback {
+    fn by_the_wall(&self, mut callback: Callback) -> Callback {
         if let Some(next_at) = callback.delivery.as_mut().and_then(|it| it.next_at.as_mut()) {
             *next_at = next_at.plus_millis(self.clock().wall_ahead_ms());
         }
         callback
-    }
-
-    pub(super) fn all_by_the_wall(&self, callbacks: Vec<Callback>) -> Vec<Callback> {
-        callbacks.into_iter().map(|callback| self.by_the_wall(callback)).collect()
     }
 
     async fn redeliver_all(
@@ -129,13 +151,14 @@ impl Engine {
         filter: &CallbackFilter,
         dry: bool,
     ) -> Result<RedeliveryCounts, Error> {
+        let query = CallbackQuery::Matching(filter.clone());
         let (mut counts, mut below) = (RedeliveryCounts::default(), None);
-        while !self.shared.hushed.is_cancelled() {
-            let page = self.shared.store.callback_places(filter, below, PORTION).await?;
+        while !self.shared.shutdown.waits.is_cancelled() {
+            let page = self.shared.store.callback_places(&query, below, PORTION).await?;
             counts.matched += page.places.len();
             if !dry && !page.places.is_empty() {
                 let store = &self.shared.store;
-                counts.redelivered += store.redeliver_many(page.places, self.now()).await?;
+                counts.redelivered += store.redeliver(page.places, self.now()).await?;
             }
             below = page.next;
             if below.is_none() {
@@ -147,7 +170,7 @@ impl Engine {
 
     /// Takes a callback away, with what was, or was to be, delivered. A POST on its way may still arrive.
     pub async fn drop_callback(&self, id: CallbackId) -> Result<(), Error> {
-        if self.shared.store.drop_callback(id, self.now()).await? {
+        if self.shared.store.remove_callback(id, self.now()).await? {
             return Ok(());
         }
         Err(Error::CallbackNotFound(id))

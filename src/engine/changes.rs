@@ -129,7 +129,7 @@ pub struct Following {
     stage: Stage,
     /// What is to be given when its turn comes, with the room that is held for it.
     held: Option<(Instant, Bytes)>,
-    _place: Place,
+    _place: Subscription,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,12 +150,12 @@ enum Stage {
 
 /// A follower counts as long as this is there.
 #[derive(Debug)]
-struct Place {
+struct Subscription {
     engine: Engine,
     _waiter: waiters::Registration,
 }
 
-impl Drop for Place {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.engine.shared.followers.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -172,9 +172,9 @@ impl Engine {
         let (waiter, followers) = (self.shared.waiters.register_only()?, &self.shared.followers);
         let pages = followers.pages.subscribe();
         followers.count.fetch_add(1, Ordering::Relaxed);
-        let place = Place { engine: self.clone(), _waiter: waiter };
+        let place = Subscription { engine: self.clone(), _waiter: waiter };
         let mut is_read = followers.is_read.lock().await;
-        let known = self.shared.store.known_changes().await?;
+        let known = self.shared.store.changes(0, 0).await?.known;
         if !std::mem::replace(&mut *is_read, true) {
             // It begins where the first looks. Who comes later looks later, and finds it behind or there.
             self.shared.tasks.spawn(read_for_all(self.clone(), known.head));
@@ -220,7 +220,7 @@ async fn read_for_all(engine: Engine, from: i64) {
                 () = followers.committed.notified() => tokio::time::sleep(LOOK_AGAIN).await,
                 // Whoever came last may have gone.
                 () = tokio::time::sleep(READ_AGAIN) => {}
-                () = engine.shared.ending.cancelled() => return,
+                () = engine.shared.shutdown.waits.cancelled() => return,
             }
             continue;
         }
@@ -345,7 +345,7 @@ impl Following {
         let page = tokio::select! {
             biased;
             page = self.pages.recv() => page,
-            () = self.engine.shared.ending.cancelled() => return Followed::Stopping,
+            () = self.engine.shared.shutdown.waits.cancelled() => return Followed::Stopping,
         };
         match page {
             Ok(page) => Followed::Changes(self.wanted(&page)),

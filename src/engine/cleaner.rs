@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::domain::{Job, Timestamp};
-use crate::store::{self, Failure, Shrunk, Swept};
+use crate::store::{self, Failure, SweepCursor, Vacuumed};
 
 use super::{Engine, again};
 
@@ -65,9 +65,9 @@ impl Due {
     }
 }
 
-/// Runs until the server hushes it.
+/// Runs until the server ends.
 pub(super) async fn run(engine: Engine) {
-    let mut keys = Swept::NOTHING.keys;
+    let mut keys = SweepCursor::NOTHING.keys;
     loop {
         let pause = match engine.pass(&mut keys).await {
             Ok(pause) => pause,
@@ -89,13 +89,13 @@ impl Engine {
         let due = &self.shared.due;
         // What is heard of from here on counts anew.
         due.at.store(i64::MAX, Ordering::Relaxed);
-        let mut from = Some(Swept { keys: *keys, ..Swept::NOTHING });
+        let mut from = Some(SweepCursor { keys: *keys, ..SweepCursor::NOTHING });
         let (mut holds, mut due_at) = (false, None);
         while let Some(next) = from {
             let started = Instant::now();
-            let cleaned = self.shared.store.clean(self.now(), next).await?;
-            (from, due_at, *keys) = (cleaned.next, cleaned.due_at, cleaned.keys);
-            holds |= cleaned.holds;
+            let removed = self.shared.store.sweep(self.now(), next).await?;
+            (from, due_at, *keys) = (removed.next, removed.due_at, removed.keys);
+            holds |= removed.holds;
             // The others have at least as much of the writer as the cleaner has.
             if from.is_some() && self.sleeps(started.elapsed()).await {
                 return Ok(Duration::ZERO);
@@ -113,13 +113,13 @@ impl Engine {
         let (mut made_way, mut portions) = (0, 0);
         while portions < SHRINKS_MAX {
             let started = Instant::now();
-            let pause = match self.shared.store.shrink(made_way >= MAKES_WAY_MAX).await? {
-                Shrunk::Wholly => return Ok(()),
-                Shrunk::Busy => {
+            let pause = match self.shared.store.vacuum(made_way >= MAKES_WAY_MAX).await? {
+                Vacuumed::Wholly => return Ok(()),
+                Vacuumed::Busy => {
                     made_way += 1;
                     SHRINK_AGAIN
                 }
-                Shrunk::Partly => {
+                Vacuumed::Partly => {
                     (made_way, portions) = (0, portions + 1);
                     started.elapsed()
                 }
@@ -137,7 +137,7 @@ impl Engine {
     async fn sleeps(&self, pause: Duration) -> bool {
         tokio::select! {
             biased;
-            () = self.shared.hushed.cancelled() => true,
+            () = self.shared.shutdown.waits.cancelled() => true,
             () = tokio::time::sleep(pause) => false,
         }
     }
@@ -150,7 +150,7 @@ impl Engine {
             let wait = u64::try_from(at.millis_since(self.now())).unwrap_or(u64::MAX);
             let rest = SLEEP_MAX.saturating_sub(asleep_since.elapsed());
             tokio::select! {
-                () = self.shared.hushed.cancelled() => return true,
+                () = self.shared.shutdown.waits.cancelled() => return true,
                 () = tokio::time::sleep(rest.min(Duration::from_millis(wait))) => return false,
                 () = due.sooner.notified() => {}
             }

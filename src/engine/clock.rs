@@ -118,12 +118,12 @@ fn counted() -> Duration {
 /// Looks at the clocks now and then: says when the wall clock was set, and wakes those who sleep until a moment that
 /// came while the machine slept, of which their timers know nothing.
 pub(super) async fn watch(engine: Engine) {
-    let (clock, hushed): (Clock, CancellationToken) =
-        (engine.clock().clone(), engine.shared.hushed.clone());
+    let (clock, ends): (Clock, CancellationToken) =
+        (engine.clock().clone(), engine.shared.shutdown.waits.clone());
     let (mut told, mut looked) = (None, (clock.now(), Instant::now()));
     loop {
         tokio::select! {
-            () = hushed.cancelled() => return,
+            () = ends.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let (now, awake) = (clock.now(), looked.1.elapsed());

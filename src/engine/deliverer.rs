@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::callback::Schedule;
-use crate::domain::{DeliveryState, Ordinal, Share, Timestamp};
-use crate::store::{self, DeliveryReport, DueDelivery, Outbox, Turn};
+use crate::domain::{DeliveryState, Ordinal, Tier, Timestamp};
+use crate::store::{self, DeliveryReport, DueDelivery, DueReceiver, Outbox};
 
 use super::{Engine, again};
 use in_flight::InFlight;
@@ -18,10 +18,10 @@ use post::Bodies;
 
 /// Receivers that one look at the outbox considers. More than can be on the way, so that there is always
 /// one among them to which something can be sent.
-const TURNS_MAX: usize = 1_024;
+const RECEIVERS_MAX: usize = 1_024;
 /// Deliveries whose bodies are made together; they are kept together as far as they are small.
 const TOGETHER_MAX: usize = 32;
-/// What the deliverer may have written at once, in deliveries: whoever submits a job shares the commit with no
+/// What the deliverer may have written at once, in deliveries: whoever submits a job tiers the commit with no
 /// more of them.
 pub(super) const WRITES_MAX: usize = 64;
 /// A callback of a job waits so long for the first attempts of earlier ones that go elsewhere (F13).
@@ -44,14 +44,14 @@ pub struct DelivererConfig {
     pub at_once_per_host: usize,
 }
 
-/// Runs until the server hushes it. `suspects` go first, each alone.
+/// Runs until the server ends. `suspects` go first, each alone.
 pub(super) async fn run(engine: Engine, suspects: Vec<Ordinal>) {
     let mut in_flight = InFlight::new(engine.shared.config.deliverer.at_once_per_host);
-    let is_hushed = tokio::select! {
-        () = engine.shared.hushed.cancelled() => true,
+    let ends = tokio::select! {
+        () = engine.shared.shutdown.waits.cancelled() => true,
         () = engine.send_alone(suspects, &mut in_flight) => false,
     };
-    if is_hushed {
+    if ends {
         return in_flight.end().await;
     }
     loop {
@@ -63,7 +63,7 @@ pub(super) async fn run(engine: Engine, suspects: Vec<Ordinal>) {
             }
         };
         tokio::select! {
-            () = engine.shared.hushed.cancelled() => break,
+            () = engine.shared.shutdown.waits.cancelled() => break,
             () = engine.shared.deliveries_due.notified() => {}
             () = in_flight.next_finished() => {}
             () = tokio::time::sleep(sleep) => {}
@@ -103,13 +103,13 @@ impl Engine {
         let now = self.now();
         let mut outbox = self.shared.store.outbox(now).await?;
         let mut waits = false;
-        for share in Share::ALL {
-            if !in_flight.has_room(share) {
+        for tier in Tier::ALL {
+            if !in_flight.has_room(tier) {
                 waits = true;
                 continue;
             }
-            for turn in outbox.turns(share, TURNS_MAX).await? {
-                waits |= !find(&mut outbox, in_flight, &turn, found, now).await?;
+            for receiver in outbox.receivers(tier, RECEIVERS_MAX).await? {
+                waits |= !find(&mut outbox, in_flight, &receiver, found, now).await?;
             }
         }
         let next = outbox.next_turn_at().await?.map_or(SLEEP_MAX, |at| {
@@ -141,7 +141,7 @@ impl Engine {
         let report = DeliveryReport {
             callback: due.callback,
             host: due.host,
-            pace: sent.pace(),
+            health: sent.health(),
             number,
             now,
             attempt: sent.attempt,
@@ -164,19 +164,19 @@ impl Engine {
 async fn find(
     outbox: &mut Outbox,
     in_flight: &mut InFlight,
-    turn: &Turn,
+    receiver: &DueReceiver,
     found: &mut Vec<DueDelivery>,
     now: Timestamp,
 ) -> Result<bool, store::Error> {
-    let (room, under_way) = in_flight.room_for(turn);
+    let (room, under_way) = in_flight.room_for(receiver);
     if room == 0 {
         return Ok(under_way > 0);
     }
     // What is on its way is still due in the outbox.
-    let mut due = outbox.due(&turn.host, now.plus_millis(-HELD_MS), room + under_way).await?;
+    let mut due = outbox.due(&receiver.host, now.plus_millis(-HELD_MS), room + under_way).await?;
     due.retain(|due| !in_flight.has(due.callback));
     due.truncate(room);
-    due.iter().for_each(|due| in_flight.take(due, turn.pace));
+    due.iter().for_each(|due| in_flight.take(due, receiver.health));
     let is_held = due.is_empty() && under_way == 0;
     found.append(&mut due);
     Ok(!is_held)

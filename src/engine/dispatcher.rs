@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Job, Json, Ordinal};
-use crate::store::{Claimed, Commits, Ended, Event};
+use crate::store::{Claimed, Commits, Ended, Event, View};
 
 use super::Engine;
 use super::attempt;
@@ -79,7 +79,7 @@ impl Engine {
             Event::MayStart(ids) => ids.iter().for_each(|id| self.shared.waiters.changed(*id)),
             Event::Waits(alarm) => self.shared.timer.set(alarm),
             Event::DeliveriesDue => self.shared.deliveries_due.notify_one(),
-            Event::Broken => self.shared.broken.cancel(),
+            Event::Broken => self.shared.shutdown.failed.cancel(),
         }
     }
 
@@ -127,15 +127,15 @@ impl Engine {
     /// then it is asked again until the server stops.
     async fn committed(&self, ordinals: &[Ordinal]) -> Vec<Arc<Job>> {
         loop {
-            match self.shared.store.jobs_at(ordinals).await {
-                Ok(jobs) => return jobs.into_iter().map(Arc::new).collect(),
+            match self.shared.store.jobs_at(ordinals, View::Whole, usize::MAX).await {
+                Ok(found) => return found.jobs.into_iter().map(Arc::new).collect(),
                 Err(error) => {
                     tracing::error!(%error, "committed jobs cannot be read; trying again")
                 }
             }
             tokio::select! {
                 () = tokio::time::sleep(READ_AGAIN) => {}
-                () = self.shared.stopping.cancelled() => return Vec::new(),
+                () = self.shared.shutdown.attempts.cancelled() => return Vec::new(),
             }
         }
     }

@@ -3,19 +3,19 @@
 use uuid::Uuid;
 
 use crate::domain::{BatchId, JobId};
-use crate::store::Forgetting;
+use crate::store::Deletion;
 
 use super::{Engine, Error};
 
 impl Engine {
     /// Forgets a job that is done, at once: nothing is left to tell of it.
     pub async fn forget(&self, id: JobId) -> Result<(), Error> {
-        match self.shared.store.forget(id, self.now()).await? {
-            Forgetting::Forgotten => Ok(()),
-            Forgetting::Missing => Err(self.missing(id).await),
-            Forgetting::NotDone => Err(Error::NotDone(id)),
-            Forgetting::DeliveryOpen => Err(Error::DeliveryOpen(id)),
-            Forgetting::OfBatch => Err(Error::OfBatch(id)),
+        match self.shared.store.delete(id, self.now()).await? {
+            Deletion::Deleted => Ok(()),
+            Deletion::Missing => Err(self.missing(id).await),
+            Deletion::NotDone => Err(Error::NotDone(id)),
+            Deletion::DeliveryOpen => Err(Error::DeliveryOpen(id)),
+            Deletion::OfBatch => Err(Error::OfBatch(id)),
         }
     }
 

@@ -58,8 +58,8 @@ impl Engine {
         loop {
             let change = self.shared.waiters.subscribe_to_change(id)?;
             let job = self.get(id).await?;
-            let is_over =
-                tokio::time::Instant::now() >= deadline || self.shared.ending.is_cancelled();
+            let is_over = tokio::time::Instant::now() >= deadline
+                || self.shared.shutdown.waits.is_cancelled();
             // What is done changes no more.
             if is_over || job.is_done() || !is_known(&job) {
                 return Ok(job);
@@ -78,7 +78,7 @@ impl Engine {
             biased;
             done = waiter.done() => done,
             () = tokio::time::sleep_until(deadline) => None,
-            () = self.shared.ending.cancelled() => None,
+            () = self.shared.shutdown.waits.cancelled() => None,
         }
     }
 }

@@ -8,7 +8,7 @@ impl Engine {
     /// Whether submissions are refused for want of room on the disk (G16).
     #[must_use]
     pub fn has_little_room(&self) -> bool {
-        self.shared.store.has_little_room()
+        self.shared.store.health().has_little_room
     }
 
     /// What is wrong though the service goes on, each in a sentence.
@@ -16,7 +16,8 @@ impl Engine {
     pub fn troubles(&self) -> Vec<Cow<'static, str>> {
         const OVERSTAYING: &str = "attempts that were given up still run, and hold their slots";
         let overstaying = (!self.shared.overstaying.is_empty()).then_some(OVERSTAYING);
-        let own = self.shared.store.troubles().into_iter().chain(self.shared.clock.trouble());
+        let own =
+            self.shared.store.health().troubles.into_iter().chain(self.shared.clock.trouble());
         own.map(Cow::Owned).chain(overstaying.map(Cow::Borrowed)).collect()
     }
 

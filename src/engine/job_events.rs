@@ -134,7 +134,7 @@ impl JobEvents {
             Some(first) => first.cut_since(self.place.log) == 0,
             None => call.last_line().number == 0 || call.last_line() <= self.place.log,
         };
-        if self.engine.shared.ending.is_cancelled() || !follows {
+        if self.engine.shared.shutdown.waits.is_cancelled() || !follows {
             return false;
         }
         self.tell_lines(lines);
@@ -160,7 +160,7 @@ impl JobEvents {
                 self.tell_state(seq, &job);
             }
             self.end(JobEvent::Done);
-        } else if self.engine.shared.ending.is_cancelled() {
+        } else if self.engine.shared.shutdown.waits.is_cancelled() {
             self.end(JobEvent::Stopping);
         }
         Ok(Some(job))
@@ -230,7 +230,7 @@ impl JobEvents {
         tokio::select! {
             biased;
             () = change.changed() => false,
-            () = engine.shared.ending.cancelled() => false,
+            () = engine.shared.shutdown.waits.cancelled() => false,
             () = told => true,
         }
     }

@@ -42,7 +42,7 @@ impl Engine {
             tokio::time::sleep(KEEP_EVERY).await;
             let lines = call.log_after(LogPlace::default());
             let last = lines.last().map_or(last, |line| line.place.number);
-            match self.shared.store.keep_log(job.ordinal, lines).await {
+            match self.shared.store.append_log(job.ordinal, lines).await {
                 Ok(()) => call.kept_log(last),
                 // It stays in memory, as much as may, and is tried again with what comes next.
                 Err(error) if error.passes() => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::{FunctionName, Invalid, Job, JobError, JobId, Json, is_completed_so};
-use crate::store::Completion;
+use crate::store::ManualResult;
 
 use super::{Engine, Error};
 
@@ -34,8 +34,8 @@ impl Engine {
         let before = if job.is_done() {
             job
         } else {
-            let completion = Completion { job, end: end.clone(), now: self.now() };
-            if let Some(job) = self.shared.store.complete(completion).await? {
+            let result = ManualResult { job, end: end.clone(), now: self.now() };
+            if let Some(job) = self.shared.store.complete_manual(result).await? {
                 return Ok(Completed { job, is_replay: false });
             }
             // Somebody else was faster; a job that is done changes no more.

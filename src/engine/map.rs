@@ -7,10 +7,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::{BRIEF_BYTES_MAX, Batch, BatchId, Job, JobId, OnError, Ordinal, Timestamp};
-use crate::store::{self, Answer, Ended, Many, Order, Refusal, Store, Submission, Submitted};
+use crate::store::{
+    self, Answer, BatchChange, Ended, Many, Order, Refusal, Store, Submission, Submitted,
+};
 
 use super::batches::Common;
-use super::waiters::{Follow, Told};
+use super::waiters::{DoneJob, Follow};
 use super::{BatchCall, EndedJob, Engine, Error, Held, NewJob};
 
 /// Portions of calls that may be on their way to the disk: while one is written, the next is read and checked.
@@ -53,7 +55,7 @@ pub struct Map {
     /// What was sent and is not answered, the oldest first.
     portions: VecDeque<Portion>,
     /// Calls that are sent and not given back, by their index; with their job, once it is done.
-    buffered: BTreeMap<i64, Option<Told>>,
+    buffered: BTreeMap<i64, Option<DoneJob>>,
     /// Those of them that are done, as they ended.
     ended: VecDeque<i64>,
     given: i64,
@@ -89,9 +91,9 @@ impl Engine {
     pub async fn map(&self, new: NewMap) -> Result<Map, Error> {
         let NewMap { common, buffersize, order, on_error, on_disconnect, result_bytes_max } = new;
         let common = self.common(common, BatchId(Uuid::now_v7()), Ordinal(0))?;
-        let queue = self.shared.store.queue(common.queue()).await?;
-        if queue.shutdown {
-            return Err(Error::QueueShutdown(queue.name));
+        let queue = self.shared.store.queues(Some(common.queue())).await?;
+        if queue.iter().any(|queue| queue.shutdown) {
+            return Err(Error::QueueShutdown(common.queue()));
         }
         let follow = self.shared.waiters.follow()?;
         let batch = self.shared.store.submit_batch(store::NewBatch {
@@ -186,7 +188,7 @@ impl Map {
         self.follow.add(sent.iter().map(|(_, id)| *id));
         self.buffered.extend(sent.iter().map(|(index, _)| (*index, None)));
         let many = Many { calls: taken, batch: Some(self.batch.ordinal) };
-        let answer = self.engine.shared.store.send_many(many).await?;
+        let answer = self.engine.shared.store.submit_many(many).await?;
         self.portions.push_back(Portion { sent, _held: held, answer });
         Ok(refused)
     }
@@ -234,7 +236,7 @@ impl Map {
                 return Ok(Happened::Answered { refused: self.answered(submitted)? });
             }
             job = self.follow.next() => job,
-            () = self.engine.shared.ending.cancelled() => return Ok(Happened::Stops),
+            () = self.engine.shared.shutdown.waits.cancelled() => return Ok(Happened::Stops),
         };
         self.ended_now(job);
         while let Some(job) = self.follow.try_next() {
@@ -243,7 +245,7 @@ impl Map {
         Ok(Happened::Ended)
     }
 
-    fn ended_now(&mut self, told: Told) {
+    fn ended_now(&mut self, told: DoneJob) {
         let Some(of) = told.job.spec.batch else { return };
         if let Some(place) = self.buffered.get_mut(&of.index) {
             *place = Some(told);
@@ -286,13 +288,13 @@ impl Map {
             from += count.max(1);
         }
         // One that has expired since is told without its result.
-        let whole = |(index, told): (i64, Told)| {
+        let whole = |(index, told): (i64, DoneJob)| {
             (index, read.remove(&told.job.spec.id).unwrap_or(told.job))
         };
         Ok(turns.into_iter().map(whole).collect())
     }
 
-    fn turns(&mut self) -> Vec<(i64, Told)> {
+    fn turns(&mut self) -> Vec<(i64, DoneJob)> {
         let (mut turns, mut bytes) = (Vec::new(), 0);
         while bytes < GIVEN_BYTES {
             let next = match self.order {
@@ -323,7 +325,11 @@ impl Map {
         if self.batch.on_error == OnError::Cancel {
             self.is_open = false;
             let now = self.engine.now();
-            self.engine.shared.store.cancel_batch(self.batch.ordinal, now).await?;
+            self.engine
+                .shared
+                .store
+                .change_batch(self.batch.ordinal, BatchChange::Cancel, now)
+                .await?;
         }
         Ok(())
     }
@@ -339,7 +345,9 @@ impl Map {
     pub async fn close(&mut self) -> Result<(), Error> {
         self.is_open = false;
         let now = self.engine.now();
-        Ok(self.engine.shared.store.close_batch(self.batch.ordinal, now).await?)
+        let store = &self.engine.shared.store;
+        store.change_batch(self.batch.ordinal, BatchChange::Close, now).await?;
+        Ok(())
     }
 }
 
@@ -359,7 +367,7 @@ impl Drop for Map {
         }
         let (engine, batch) = (self.engine.clone(), self.batch.ordinal);
         let portions = mem::take(&mut self.portions);
-        let stops = engine.shared.ending.is_cancelled();
+        let stops = engine.shared.shutdown.waits.is_cancelled();
         let cancels = self.on_disconnect == OnError::Cancel && !stops;
         self.engine.shared.tasks.spawn(async move {
             let now = engine.now();
@@ -369,12 +377,8 @@ impl Drop for Map {
                     drop(portion.answer.get().await);
                 }
             }
-            let end = |store: Store| async move {
-                match cancels {
-                    true => store.cancel_batch(batch, now).await.map(drop),
-                    false => store.close_batch(batch, now).await,
-                }
-            };
+            let change = if cancels { BatchChange::Cancel } else { BatchChange::Close };
+            let end = |store: Store| async move { store.change_batch(batch, change, now).await };
             // If the server ends before, the next start closes it.
             engine.until_done("a batch whose client went away is not closed", end).await;
         });

@@ -27,6 +27,7 @@ mod manual;
 mod map;
 mod open_completions;
 mod portions;
+mod quarantine;
 mod queues;
 mod recent;
 mod request;
@@ -34,9 +35,9 @@ mod retry;
 mod running;
 mod seal;
 pub mod secret;
+mod shutdown;
 mod stop;
 mod submit;
-mod suspects;
 mod timers;
 mod wait_many;
 mod waiters;
@@ -44,27 +45,26 @@ mod watched;
 mod workers;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{BRIEF_BYTES_MAX, Batch, Job, JobId, Ordinal, Pool, State, Timestamp, When};
+use crate::domain::{Batch, Job, JobId, Ordinal, Pool, State, Timestamp, When};
 use crate::outbound::Client;
 use crate::runtime::{Registry, Resize, Runtime};
-use crate::store::{self, CancelOrder, Opened, Store};
+use crate::store::{self, CancelOrder, Opened, Store, View};
 
 pub use crate::runtime::{Fault, Function, Layer, Refusal, Worker, WorkerState};
 pub use crate::store::{
-    BatchPage, CallbackFilter, Cancellation, Ended, Filter, JobChange, Left, Order, Page, Places,
-    Portion,
+    BatchPage, CallbackFilter, CancelFilter, Cancellation, Ended, Filter, JobChange, Left, Order,
+    Places, Portion,
 };
 pub use batch_results::{BatchResult, BatchResults};
 pub use batches::{BatchCall, NewBatch, SubmittedBatch};
 pub use budget::{Budget, FREE_BYTES, Held, Share, Waiting, Who};
 pub use callbacks::CallbackPage;
-pub use cancel_many::{CancelMany, Meant};
+pub use cancel_many::CancelMany;
 pub use changes::{Followed, Following};
 pub use clock::{Clock, Wall};
 pub use deliverer::DelivererConfig;
@@ -85,6 +85,7 @@ use recent::Recent;
 use running::RunningJobs;
 use seal::Seal;
 use secret::WebhookSecrets;
+use shutdown::Shutdown;
 use waiters::Waiters;
 
 /// What the engine needs to know.
@@ -132,6 +133,15 @@ pub struct Parts {
     pub seal_key: [u8; 32],
 }
 
+/// One page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The jobs; large arguments and results are left out.
+    pub jobs: Vec<Job>,
+    /// Where the next page begins: below this; none on the last page.
+    pub next: Option<Ordinal>,
+}
+
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -165,16 +175,7 @@ struct Shared {
     due: cleaner::Due,
     /// Turns of cancels of many.
     cancels: Semaphore,
-    /// Submissions are refused.
-    draining: AtomicBool,
-    /// Attempts that still run are asked to stop, then given up.
-    stopping: CancellationToken,
-    /// Waits end with what is known.
-    ending: CancellationToken,
-    /// The deliverer sends nothing more.
-    hushed: CancellationToken,
-    /// The store broke: nothing more can be promised.
-    broken: CancellationToken,
+    shutdown: Shutdown,
     attempts: TaskTracker,
     /// Those that were given up, and whose code still holds their slots.
     overstaying: TaskTracker,
@@ -208,11 +209,7 @@ impl Engine {
             drains: Semaphore::new(queues::WAITING_MAX),
             due: cleaner::Due::default(),
             cancels: Semaphore::new(cancel_many::AT_ONCE_MAX),
-            draining: AtomicBool::new(false),
-            stopping: CancellationToken::new(),
-            ending: CancellationToken::new(),
-            hushed: CancellationToken::new(),
-            broken: CancellationToken::new(),
+            shutdown: Shutdown::default(),
             attempts: TaskTracker::new(),
             overstaying: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -223,16 +220,17 @@ impl Engine {
         engine.shared.tasks.spawn(dispatcher::run(engine.clone(), opened.commits));
         engine.shared.tasks.spawn(deliverer::run(engine.clone(), opened.suspect_deliveries));
         if opened.suspects > 0 {
-            engine.shared.tasks.spawn(suspects::clear(engine.clone(), opened.suspects));
+            engine.shared.tasks.spawn(quarantine::clear(engine.clone(), opened.suspects));
         }
         // What came due while no server ran is looked for at once.
         let long_ago = Some(Timestamp(0));
-        engine.shared.timer.set(store::Alarm { deadline: long_ago, wall: long_ago });
+        engine.shared.timer.set(store::NextTimer { deadline: long_ago, wall: long_ago });
         engine.shared.tasks.spawn(timers::run(engine.clone()));
         engine.shared.tasks.spawn(cleaner::run(engine.clone()));
         engine.shared.tasks.spawn(clock::watch(engine.clone()));
         engine.shared.tasks.spawn(workers::resize(engine.clone(), resizes));
-        engine.shared.tasks.spawn(batches::resume_cancels(engine.clone()));
+        // What an earlier server did not come to. None of their jobs starts meanwhile.
+        opened.cancelling.into_iter().for_each(|batch| engine.go_on_cancelling(batch));
         engine
     }
 
@@ -267,7 +265,7 @@ impl Engine {
         }
     }
 
-    /// One page of the jobs that pass `filter`, newest first.
+    /// One page of the jobs that pass `filter`, newest first. It may be short, even empty, and not the last.
     ///
     /// # Errors
     /// A failure of the database.
@@ -277,14 +275,14 @@ impl Engine {
         below: Option<Ordinal>,
         page_size: usize,
     ) -> Result<Page, Error> {
-        let mut page = self.shared.store.list(filter, below, page_size).await?;
-        for job in page.jobs.iter_mut().filter(|job| job.state == State::Running) {
-            job.progress = self.shared.running.progress(job.ordinal);
-        }
-        Ok(page)
+        let Places { places, next } = self.places(filter, below, page_size).await?;
+        let mut jobs = self.shown_at(&places, usize::MAX).await?.jobs;
+        // It may have changed since it was found.
+        jobs.retain(|job| filter.state.is_none_or(|state| job.state == state));
+        Ok(Page { jobs, next })
     }
 
-    /// Where the jobs of such a page stand.
+    /// Where the jobs stand that pass `filter` and were submitted before `below`, newest first.
     ///
     /// # Errors
     /// A failure of the database.
@@ -294,7 +292,7 @@ impl Engine {
         below: Option<Ordinal>,
         page_size: usize,
     ) -> Result<Places, Error> {
-        Ok(self.shared.store.list_places(filter, below, page_size).await?)
+        Ok(self.shared.store.list(filter, below, page_size).await?)
     }
 
     /// The jobs at the first of those places, as many as are printed at once. One that was forgotten since is left out.
@@ -302,8 +300,11 @@ impl Engine {
     /// # Errors
     /// A failure of the database.
     pub async fn jobs_at(&self, places: &[Ordinal]) -> Result<Portion, Error> {
-        let store = &self.shared.store;
-        let mut portion = store.portion_at(places, BRIEF_BYTES_MAX, PORTION_BYTES).await?;
+        self.shown_at(places, PORTION_BYTES).await
+    }
+
+    async fn shown_at(&self, places: &[Ordinal], bytes_max: usize) -> Result<Portion, Error> {
+        let mut portion = self.shared.store.jobs_at(places, View::Brief, bytes_max).await?;
         for job in portion.jobs.iter_mut().filter(|job| job.state == State::Running) {
             job.progress = self.shared.running.progress(job.ordinal);
         }
@@ -324,7 +325,7 @@ impl Engine {
     /// Whether submissions are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.shared.draining.load(Ordering::Relaxed)
+        !self.shared.shutdown.draining.load(Ordering::Relaxed)
     }
 
     /// What time it is.

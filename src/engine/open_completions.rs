@@ -60,7 +60,7 @@ impl Engine {
         (share, result_bytes_max): (Share, usize),
     ) -> Result<OpenCompletions, Error> {
         let watch = self.shared.waiters.follow_tag(tag)?;
-        let known = self.shared.store.known_changes().await?;
+        let known = self.shared.store.changes(0, 0).await?.known;
         // What was told before is on the disk, so a place beyond that is another database's.
         if after.is_some_and(|after| after > known.head) {
             return Err(Error::UnknownPlace);
@@ -94,7 +94,7 @@ impl OpenCompletions {
                     return Ok(Some(OpenCompletion::Begin(self.to)));
                 }
                 Stage::Over => return Ok(None),
-                _ if self.engine.shared.ending.is_cancelled() => {
+                _ if self.engine.shared.shutdown.waits.is_cancelled() => {
                     self.stage = Stage::Over;
                     return Ok(Some(OpenCompletion::Stopping(self.to)));
                 }
@@ -149,7 +149,7 @@ impl OpenCompletions {
         let heard = tokio::select! {
             biased;
             heard = self.watch.next() => heard,
-            () = self.engine.shared.ending.cancelled() => return,
+            () = self.engine.shared.shutdown.waits.cancelled() => return,
         };
         let Some(heard) = heard else {
             self.stage = Stage::Behind;

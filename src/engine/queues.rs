@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::QueueName;
+use crate::domain::{QueueName, Timestamp};
 use crate::store::{self, Ordered, Queue, QueueChange, QueueOrder, Refusal};
 
 use super::{Engine, Error};
@@ -39,14 +39,14 @@ pub struct ShutdownRequest {
 impl Engine {
     /// All queues, by name.
     pub async fn queues(&self) -> Result<Vec<QueueNow>, Error> {
-        let queues = self.shared.store.queues().await?;
-        self.with_ages(queues).await
+        Ok(self.shared.store.queues(None).await?.into_iter().map(|it| self.with_age(it)).collect())
     }
 
     /// The queue of that name.
     pub async fn queue(&self, name: &QueueName) -> Result<QueueNow, Error> {
-        let queue = self.shared.store.queue(name.clone()).await.map_err(of_queue)?;
-        self.with_age(queue).await
+        let mut found = self.shared.store.queues(Some(name.clone())).await.map_err(of_queue)?;
+        let queue = found.pop().ok_or_else(|| Error::QueueNotFound(name.clone()))?;
+        Ok(self.with_age(queue))
     }
 
     /// Makes a queue, or changes what is given of one: at once, also while its jobs run (E17). One that
@@ -63,14 +63,14 @@ impl Engine {
         if expires_ms.is_some() {
             self.shared.due.soon(self.now());
         }
-        self.with_age(ordered.queue).await
+        Ok(self.with_age(ordered.queue))
     }
 
     /// Starts nothing from the queue, or goes on with it. What runs is left alone.
     pub async fn pause_queue(&self, name: &QueueName, paused: bool) -> Result<QueueNow, Error> {
         let change = if paused { QueueChange::Pause } else { QueueChange::Resume };
         let ordered = self.order(name, change).await?;
-        self.with_age(ordered.queue).await
+        Ok(self.with_age(ordered.queue))
     }
 
     /// Shuts a queue down (E12), and waits until it is drained or the wait is over. Gives the queue as it
@@ -88,7 +88,7 @@ impl Engine {
         let deadline = tokio::time::Instant::now() + asked.wait;
         let change = QueueChange::ShutDown { cancel_futures: asked.cancel_futures };
         let Ordered { queue, cancelled } = self.order(name, change).await?;
-        let mut now = self.with_age(queue).await?;
+        let mut now = self.with_age(queue);
         let mut in_time = waits;
         // Someone may open it again meanwhile; then there is nothing more to wait for.
         while in_time && !now.is_drained() && now.queue.shutdown {
@@ -96,7 +96,7 @@ impl Engine {
                 biased;
                 heard = drained.changed() => heard.is_ok(),
                 () = tokio::time::sleep_until(deadline) => false,
-                () = self.shared.ending.cancelled() => false,
+                () = self.shared.shutdown.waits.cancelled() => false,
             };
             now = self.queue(name).await?;
         }
@@ -105,26 +105,14 @@ impl Engine {
 
     async fn order(&self, name: &QueueName, change: QueueChange) -> Result<Ordered, Error> {
         let order = QueueOrder { queue: name.clone(), change, now: self.now() };
-        self.shared.store.order_queue(order).await.map_err(of_queue)
+        self.shared.store.change_queue(order).await.map_err(of_queue)
     }
 
-    async fn with_age(&self, queue: Queue) -> Result<QueueNow, Error> {
-        let name = queue.name.clone();
-        let mut found = self.with_ages(vec![queue]).await?;
-        found.pop().ok_or(Error::QueueNotFound(name))
-    }
-
-    async fn with_ages(&self, queues: Vec<Queue>) -> Result<Vec<QueueNow>, Error> {
-        let oldest: Vec<_> = queues.iter().filter_map(|queue| queue.oldest).collect();
-        let since = self.shared.store.waiting_since(&oldest).await?;
-        let now = self.now();
-        let with_age = |queue: Queue| {
-            let since = queue.oldest.and_then(|oldest| since.get(&oldest));
-            // A clock that was set back between two starts makes nobody wait for less than nothing.
-            let oldest_pending_ms = since.map(|since| now.0.saturating_sub(since.0).max(0));
-            QueueNow { queue, oldest_pending_ms }
-        };
-        Ok(queues.into_iter().map(with_age).collect())
+    fn with_age(&self, queue: Queue) -> QueueNow {
+        // A clock that was set back between two starts makes nobody wait for less than nothing.
+        let waited = |since: Timestamp| self.now().0.saturating_sub(since.0).max(0);
+        let oldest_pending_ms = queue.waits_since.map(waited);
+        QueueNow { queue, oldest_pending_ms }
     }
 }
 

@@ -139,7 +139,7 @@ impl NewJob {
 impl Engine {
     /// The submission that `new` asks for, with its id and its time.
     pub(super) fn checked(&self, new: NewJob) -> Result<Submission, Error> {
-        if self.shared.draining.load(Ordering::Relaxed) {
+        if self.shared.shutdown.draining.load(Ordering::Relaxed) {
             return Err(Error::Draining);
         }
         let callee = self.callee(&new)?;
@@ -186,7 +186,7 @@ impl Engine {
         match start {
             Start::AtOnce | Start::After(0) => None,
             Start::After(milliseconds) => {
-                Some(RunAt::Counted(created_at.plus_millis(milliseconds)))
+                Some(RunAt::Monotonic(created_at.plus_millis(milliseconds)))
             }
             Start::At(at) => (at > self.shared.clock.wall_now()).then_some(RunAt::Wall(at)),
         }

@@ -4,6 +4,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::store::{self, SlotChange};
+
 use super::Engine;
 
 /// After the grace, attempts that were asked to stop are recorded within this.
@@ -14,13 +16,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 impl Engine {
     /// Ends when the store can promise nothing any more.
     pub async fn broken(&self) {
-        self.shared.broken.cancelled().await;
+        self.shared.shutdown.failed.cancelled().await;
     }
 
     /// Whether the store can promise nothing any more.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.shared.broken.is_cancelled()
+        self.shared.shutdown.failed.is_cancelled()
     }
 
     /// Not ready from now on: refuses submissions, claims nothing, and gives what runs until `grace`
@@ -29,8 +31,8 @@ impl Engine {
     /// at the end every waiter has an answer.
     pub async fn drain(&self, grace: Duration, hurry: impl Future<Output = ()>) {
         let shared = &self.shared;
-        shared.draining.store(true, Ordering::Relaxed);
-        if let Err(error) = shared.store.stop_claiming().await {
+        shared.shutdown.draining.store(true, Ordering::Relaxed);
+        if let Err(error) = self.stop_claiming().await {
             tracing::warn!(%error, "claims could not be stopped");
         }
         shared.attempts.close();
@@ -38,14 +40,17 @@ impl Engine {
             () = self.recorded() => {}
             () = tokio::time::sleep(grace) => tracing::info!("the grace is over; stopping what still runs"),
             () = hurry => tracing::info!("stopping at once"),
-            () = shared.broken.cancelled() => {}
+            () = shared.shutdown.failed.cancelled() => {}
         }
-        shared.stopping.cancel();
+        shared.shutdown.attempts.cancel();
         if tokio::time::timeout(RECORD_WITHIN, self.recorded()).await.is_err() {
             tracing::warn!("some attempts did not end; the next start recovers them");
         }
-        shared.hushed.cancel();
-        shared.ending.cancel();
+        shared.shutdown.waits.cancel();
+    }
+
+    async fn stop_claiming(&self) -> Result<(), store::Error> {
+        self.shared.store.change_slots(SlotChange::StopClaiming, self.now()).await
     }
 
     /// Ends when every attempt has ended and what came of it is recorded. The store goes on trying with what could not be.
@@ -53,9 +58,9 @@ impl Engine {
         loop {
             self.shared.attempts.wait().await;
             // Nothing is claimed any more; the answer comes after whatever was sent before.
-            let is_closed = self.shared.store.stop_claiming().await.is_err();
+            let is_closed = self.stop_claiming().await.is_err();
             if is_closed
-                || self.shared.attempts.is_empty() && self.shared.store.outcomes_kept() == 0
+                || self.shared.attempts.is_empty() && self.shared.store.health().outcomes_kept == 0
             {
                 return;
             }

@@ -33,7 +33,7 @@ impl Engine {
             Asked::New(submission) => submission,
             Asked::Before(id) => return self.replay(id, Duration::ZERO).await,
         };
-        match self.shared.store.submit(submission).await {
+        match self.accepted(submission).await {
             Ok(job) => Ok(Submitted { job, is_replay: false }),
             Err(store::Error::Refused(Refusal::Repeated(id))) => {
                 self.replay(JobId(id), Duration::ZERO).await
@@ -59,7 +59,9 @@ impl Engine {
         let deadline = Instant::now() + wait;
         // An id that the client chose may be that of another request's job.
         let may_be_another = submission.identity.is_some();
-        let mut answer = self.shared.store.send_submission(submission, waiter.end()).await?;
+        let end = waiter.end();
+        let failed = Box::new(move |_as_answered| end());
+        let mut answer = self.shared.store.submit(submission, Some(failed)).await?;
         // The end of the job, or of its submission, is heard of at once; that it is accepted wakes nobody, unless there
         // is something to let go.
         let accepted = if held.bytes() > 0 { Some(answer.get().await) } else { None };
@@ -88,6 +90,14 @@ impl Engine {
         }
     }
 
+    async fn accepted(&self, submission: Submission) -> Result<Arc<Job>, store::Error> {
+        self.shared.store.submit(submission, None).await?.get().await
+    }
+
+    async fn all_accepted(&self, calls: Vec<Submission>) -> Result<store::Submitted, store::Error> {
+        self.shared.store.submit_many(Many { calls, batch: None }).await?.get().await
+    }
+
     /// Submits many jobs, each for itself, in one commit; what came of each, in order.
     pub async fn submit_many(&self, news: Vec<NewJob>) -> Vec<Result<Submitted, Error>> {
         let (mut calls, mut asked) =
@@ -104,7 +114,7 @@ impl Engine {
         }
         let mut committed = match calls.is_empty() {
             true => Ok(Vec::new()),
-            false => self.shared.store.submit_many(Many { calls, batch: None }).await,
+            false => self.all_accepted(calls).await,
         };
         let mut answers = Vec::with_capacity(asked.len());
         let mut next = committed.as_mut().map(|it| it.drain(..)).map_err(|error| error.clone());
@@ -144,7 +154,7 @@ impl Engine {
     ) -> Result<JobId, Error> {
         let Some(identity) = identity else { return Err(refusal) };
         let before = Box::pin(self.shared.store.repeated(id, &identity)).await?;
-        before.ok_or(refusal)
+        before.map(JobId).ok_or(refusal)
     }
 
     pub(super) async fn replay(&self, id: JobId, wait: Duration) -> Result<Submitted, Error> {

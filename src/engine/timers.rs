@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::domain::clocks::{run_timeout, total_timeout};
 use crate::domain::{Job, JobError, Timestamp};
-use crate::store::{self, Alarm, Failure, Moment};
+use crate::store::{self, Failure, NextTimer, Now};
 
 use super::{Engine, again};
 
@@ -24,15 +24,15 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// What the timer waits for. An alarm that is set later never wakes it.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
-    armed: Mutex<Alarm>,
+    armed: Mutex<NextTimer>,
     rings: Notify,
 }
 
 impl Timer {
     /// Something is to be done at one of these moments.
-    pub(super) fn set(&self, alarm: Alarm) {
+    pub(super) fn set(&self, alarm: NextTimer) {
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = Alarm {
+        let earlier = NextTimer {
             deadline: earliest(armed.deadline, alarm.deadline),
             wall: earliest(armed.wall, alarm.wall),
         };
@@ -48,11 +48,11 @@ impl Timer {
     }
 
     /// Takes what is set; what is set from now on is added to what the writer says.
-    fn take(&self) -> Alarm {
+    fn take(&self) -> NextTimer {
         std::mem::take(&mut self.armed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn armed(&self) -> Alarm {
+    fn armed(&self) -> NextTimer {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,12 +65,12 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 pub(super) async fn run(engine: Engine) {
     let shared = &engine.shared;
     loop {
-        let moment = Moment { now: engine.now(), wall: shared.clock.wall_now() };
+        let now = Now { now: engine.now(), wall: shared.clock.wall_now() };
         let armed = shared.timer.armed();
         let is_due = |at: Option<Timestamp>, now| at.is_some_and(|at| at <= now);
-        let sleep = if is_due(armed.deadline, moment.now) || is_due(armed.wall, moment.wall) {
+        let sleep = if is_due(armed.deadline, now.now) || is_due(armed.wall, now.wall) {
             shared.timer.take();
-            match shared.store.come_due(moment).await {
+            match shared.store.run_timers(now).await {
                 Ok(next) => {
                     shared.timer.set(next);
                     Duration::ZERO
@@ -83,10 +83,10 @@ pub(super) async fn run(engine: Engine) {
                 }
             }
         } else {
-            let until = |at: Timestamp| at.0.saturating_sub(moment.now.0).unsigned_abs();
+            let until = |at: Timestamp| at.0.saturating_sub(now.now.0).unsigned_abs();
             let deadline = armed.deadline.map(until).map(Duration::from_millis);
             let wall = armed.wall.map(|at| {
-                let left = at.0.saturating_sub(moment.wall.0).unsigned_abs();
+                let left = at.0.saturating_sub(now.wall.0).unsigned_abs();
                 Duration::from_millis(left).min(LOOK_AT_WALL)
             });
             deadline.into_iter().chain(wall).min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
@@ -94,7 +94,7 @@ pub(super) async fn run(engine: Engine) {
         tokio::select! {
             () = tokio::time::sleep(sleep) => {}
             () = shared.timer.rings.notified() => {}
-            () = shared.hushed.cancelled() => return,
+            () = shared.shutdown.waits.cancelled() => return,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::{BRIEF_BYTES_MAX, Job, JobId, Ordinal, State};
-use crate::store::{Ended, Standing};
+use crate::store::{Ended, Standing, View};
 
 use super::waiters::Watch;
 use super::{Engine, Error, Held, PORTION_BYTES, Portions, Share};
@@ -110,7 +110,7 @@ impl Engine {
                     ended.extend(std::iter::from_fn(|| watch.try_next()).map(|it| (it.id, it)));
                 }
                 () = tokio::time::sleep_until(deadline) => timed_out = true,
-                () = self.shared.ending.cancelled() => timed_out = true,
+                () = self.shared.shutdown.waits.cancelled() => timed_out = true,
             }
         }
         let done = asked.iter().filter_map(|id| ended.get(id).copied()).collect();
@@ -134,7 +134,8 @@ impl Engine {
         let mut count = ended.len();
         if !missing.is_empty() {
             let store = &self.shared.store;
-            let read = store.portion_at(&missing, result_bytes_max, PORTION_BYTES).await?;
+            let view = View::Results(result_bytes_max);
+            let read = store.jobs_at(&missing, view, PORTION_BYTES).await?;
             let next = missing.get(read.places);
             count = ended.iter().position(|it| Some(&it.ordinal) == next).unwrap_or(count);
             found.extend(read.jobs.into_iter().map(|job| (job.ordinal, Arc::new(job))));
@@ -252,7 +253,7 @@ impl Completions {
                 biased;
                 ended = self.watch.next() => self.heard(ended),
                 () = until(deadline) => return Ok(Some(self.end(true))),
-                () = self.engine.shared.ending.cancelled() => return Ok(Some(self.end(false))),
+                () = self.engine.shared.shutdown.waits.cancelled() => return Ok(Some(self.end(false))),
             }
         }
     }

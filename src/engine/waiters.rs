@@ -18,7 +18,7 @@ use crate::store::Ended;
 use super::Error;
 
 pub(super) use batches::BatchWatch;
-pub(super) use follow::{Follow, Told};
+pub(super) use follow::{DoneJob, Follow};
 pub(super) use tags::{Heard, TagWatch};
 use watchers::Watchers;
 
@@ -49,7 +49,7 @@ enum Watcher {
     /// By the job itself, when it is done.
     Done(oneshot::Sender<Arc<Job>>),
     /// By the job itself, one of many.
-    Each(mpsc::UnboundedSender<Told>),
+    Each(mpsc::UnboundedSender<DoneJob>),
     /// That its version has changed.
     Changed(oneshot::Sender<()>),
     /// Which of many it is, when it is done. One job is told once, so no more wait in the channel
@@ -123,7 +123,7 @@ impl Waiters {
             match watcher {
                 // Someone who stopped waiting this very moment is no longer interested.
                 Watcher::Done(sender) => is_given |= sender.send(Arc::clone(job)).is_ok(),
-                Watcher::Each(sender) => is_given |= sender.send(Told::of(job)).is_ok(),
+                Watcher::Each(sender) => is_given |= sender.send(DoneJob::of(job)).is_ok(),
                 Watcher::Changed(sender) => sender.send(()).unwrap_or_default(),
                 Watcher::Many(sender) => drop(ended.map(|ended| sender.send(ended))),
             }

@@ -3,13 +3,15 @@
 use tokio::sync::mpsc;
 
 use crate::runtime::{Layer, Resize, Worker};
+use crate::store::SlotChange;
 
 use super::Engine;
 
 /// Tells the claim of each change before it counts, until the server stops.
 pub(super) async fn resize(engine: Engine, mut resizes: mpsc::UnboundedReceiver<Resize>) {
     while let Some(Resize { pool, slots, done }) = resizes.recv().await {
-        if let Err(error) = engine.shared.store.resize(pool, slots, engine.now()).await {
+        let change = SlotChange::Resize { pool, slots };
+        if let Err(error) = engine.shared.store.change_slots(change, engine.now()).await {
             tracing::warn!(%error, "the places of a worker were not counted anew");
         }
         // Whoever asked may be gone.

@@ -118,7 +118,7 @@ fn retry_after_of(job: &Job, wait: &Wait) -> HeaderValue {
         Some(run_at) => {
             let left = match run_at {
                 RunAt::Wall(at) => at.millis_since(wait.clock.wall_now()),
-                RunAt::Counted(at) => at.millis_since(wait.clock.now()),
+                RunAt::Monotonic(at) => at.millis_since(wait.clock.now()),
             };
             let seconds = left.saturating_add(999) / 1_000;
             HeaderValue::from(seconds.clamp(1, SCHEDULED_SECONDS_MAX))

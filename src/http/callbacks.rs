@@ -56,10 +56,10 @@ pub(super) async fn of_job(
     query: Query,
     Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
-    let turn = Turn::read(query, id.0)?;
-    let held = desk.room(&share, turn.page.1 * CALLBACK_BYTES).await?;
-    let page = desk.engine.callbacks(id, turn.page).await?;
-    Ok(room::counted(turn.answered(&format!("/v1/jobs/{id}/callbacks"), &page), held))
+    let asked = PageRequest::read(query, id.0)?;
+    let held = desk.room(&share, asked.page.1 * CALLBACK_BYTES).await?;
+    let page = desk.engine.callbacks(id, asked.page).await?;
+    Ok(room::counted(asked.answered(&format!("/v1/jobs/{id}/callbacks"), &page), held))
 }
 
 /// `GET /v1/batches/{id}/callbacks`: the same of a batch.
@@ -69,20 +69,20 @@ pub(super) async fn of_batch(
     query: Query,
     Outgoing(share): Outgoing,
 ) -> Result<Response, Problem> {
-    let turn = Turn::read(query, id.0)?;
-    let held = desk.room(&share, turn.page.1 * CALLBACK_BYTES).await?;
-    let page = desk.engine.batch_callbacks(id, turn.page).await?;
-    Ok(room::counted(turn.answered(&format!("/v1/batches/{id}/callbacks"), &page), held))
+    let asked = PageRequest::read(query, id.0)?;
+    let held = desk.room(&share, asked.page.1 * CALLBACK_BYTES).await?;
+    let page = desk.engine.batch_callbacks(id, asked.page).await?;
+    Ok(room::counted(asked.answered(&format!("/v1/batches/{id}/callbacks"), &page), held))
 }
 
 /// Which page of the callbacks of one job or batch is asked for.
-struct Turn {
+struct PageRequest {
     query: Query,
     print: String,
     page: (Option<Ordinal>, usize),
 }
 
-impl Turn {
+impl PageRequest {
     const PARAMETERS: [&'static str; 2] = ["page_size", "page_token"];
 
     fn read(query: Query, owner: Uuid) -> Result<Self, Problem> {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::{FunctionName, Invalid, JobId, QueueName, State, Tags};
-use crate::engine::{CancelMany, CancelMode, Filter, Meant};
+use crate::engine::{CancelFilter, CancelMany, CancelMode, Filter};
 
 use super::Desk;
 use super::answer;
@@ -65,12 +65,16 @@ fn cancel_many(body: &RawValue) -> Result<CancelMany, Problem> {
     fields.faults().into_result()?;
     let filters = filter != Filter::default();
     let meant = match (ids, filters) {
-        (Some(ids), false) => Meant::Jobs(ids),
-        (None, true) => Meant::Filter(filter),
-        (Some(ids), true) if ids.is_empty() => Meant::Filter(filter),
+        (Some(ids), false) => CancelFilter::Jobs(ids),
+        (None, true) => CancelFilter::Matching(filter),
+        (Some(ids), true) if ids.is_empty() => CancelFilter::Matching(filter),
         _ => return Err(not_one(names_ids)),
     };
-    Ok(CancelMany { meant, mode: mode.unwrap_or_default(), dry_run: dry_run.unwrap_or_default() })
+    Ok(CancelMany {
+        filter: meant,
+        mode: mode.unwrap_or_default(),
+        dry_run: dry_run.unwrap_or_default(),
+    })
 }
 
 /// To cancel everything by a slip is too easy, and both at once would mean one thing or the other.

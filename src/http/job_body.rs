@@ -177,10 +177,10 @@ fn times(it: &mut Object<'_>, job: &Job) {
     let shown = |at: Timestamp| job.spec.shown(at);
     // What it waits for now, or else what it was to wait for first; a manual job does not start.
     let options = &job.spec.options;
-    let at_once = (!options.manual).then_some(RunAt::Counted(created_at));
+    let at_once = (!options.manual).then_some(RunAt::Monotonic(created_at));
     let run_at = job.run_at.or(options.start_at).or(at_once).map(|at| match at {
         RunAt::Wall(at) => at,
-        RunAt::Counted(at) => shown(at),
+        RunAt::Monotonic(at) => shown(at),
     });
     let ended_at = job.finished_at.filter(|_| job.started_at.is_some());
     it.at(m!("created_at"), Some(shown(created_at)));

@@ -157,7 +157,7 @@ pub fn read_options(text: &str) -> Result<Options, Failure> {
         wall_ahead_ms: text.wall_ahead_ms.unwrap_or_default(),
         start_at: text.start_at.map(|(at, is_wall)| match is_wall {
             true => RunAt::Wall(Timestamp(at)),
-            false => RunAt::Counted(Timestamp(at)),
+            false => RunAt::Monotonic(Timestamp(at)),
         }),
     })
 }

@@ -36,29 +36,39 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::{
-    Job, JobError, Json, Ordinal, Outcome, Pool, Priority, QueueName, Spec, State, Timestamp,
-    example,
+    Callback, CallbackId, Job, JobError, Json, Ordinal, Outcome, Pool, Priority, QueueName, Spec,
+    State, Timestamp, example,
 };
 
+use super::contract::Known;
+use super::sqlite::Sqlite;
 use super::{
-    CancelOrder, Config, Error, Event, Opened, QueueSettings, Settlement, Store, Submission,
+    CallbackQuery, CancelOrder, Completion, Config, DueDelivery, Error, Event, Filter, Many,
+    Opened, Places, Queue, QueueSettings, SlotChange, Store, Submission, Submitted, View,
 };
 
 /// When everything that a test does not date happens.
 const NOW: Timestamp = Timestamp(3_000);
 
 /// A store on a file of its own, and what it tells.
-struct Shelf {
+struct TestStore {
     store: Store,
     events: mpsc::UnboundedReceiver<Vec<Event>>,
     closed: oneshot::Receiver<()>,
     recovered: usize,
     suspect_deliveries: Vec<Ordinal>,
+    cancelling: Vec<Ordinal>,
     config: Config,
     dir: TempDir,
 }
 
-impl Shelf {
+/// A page of a list.
+struct Page {
+    jobs: Vec<Job>,
+    next: Option<Ordinal>,
+}
+
+impl TestStore {
     /// One queue, `default`, that runs so many jobs at once.
     async fn of_workers(max_workers: usize) -> Self {
         Self::with(QueueSettings { max_workers, max_pending: 1_000 }).await
@@ -85,7 +95,8 @@ impl Shelf {
 
     async fn open_at(now: Timestamp, dir: TempDir, config: Config) -> Self {
         let opened = Store::open(config.clone(), now).await.expect("a store");
-        let Opened { store, mut commits, closed, recovered, suspect_deliveries, .. } = opened;
+        let Opened { store, mut commits, closed, recovered, .. } = opened;
+        let (suspect_deliveries, cancelling) = (opened.suspect_deliveries, opened.cancelling);
         let (heard, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(events) = commits.next().await {
@@ -93,7 +104,7 @@ impl Shelf {
                 drop(heard.send(events));
             }
         });
-        Self { store, events, closed, recovered, suspect_deliveries, config, dir }
+        Self { store, events, closed, recovered, suspect_deliveries, cancelling, config, dir }
     }
 
     /// The next server on the same file: this one is dropped without a word.
@@ -114,15 +125,73 @@ impl Shelf {
     }
 
     async fn put(&self, submission: Submission) -> Result<Job, Error> {
-        self.store.submit(submission).await.map(Arc::unwrap_or_clone)
+        self.store.submit(submission, None).await?.get().await.map(Arc::unwrap_or_clone)
+    }
+
+    async fn many(&self, many: Many) -> Result<Submitted, Error> {
+        self.store.submit_many(many).await?.get().await
     }
 
     async fn settle(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
         self.record(settlement(job, outcome)).await
     }
 
-    async fn record(&self, settlement: Settlement) -> Result<(), Error> {
-        self.store.settle(Arc::new(settlement)).await
+    async fn record(&self, settlement: Completion) -> Result<(), Error> {
+        self.store.complete(Arc::new(settlement), None).await
+    }
+
+    /// Hands an outcome over, as an attempt does.
+    async fn hands_over(&self, it: Completion, failed: impl FnOnce(Error) + Send + 'static) {
+        let sent = self.store.complete(Arc::new(it), Some(Box::new(failed))).await;
+        sent.expect("it hears of it");
+    }
+
+    async fn change_slots(&self, change: SlotChange) -> Result<(), Error> {
+        self.store.change_slots(change, NOW).await
+    }
+
+    /// The code of an attempt that was given up has ended.
+    async fn release(&self, queue: QueueName) {
+        let change = SlotChange::Release { queue, pool: Pool::Tasks };
+        self.change_slots(change).await.expect("an answer");
+    }
+
+    async fn queue_of(&self, name: QueueName) -> Queue {
+        self.store.queues(Some(name)).await.expect("a queue").remove(0)
+    }
+
+    /// Those of these jobs that are there, whole.
+    async fn jobs_at(&self, places: &[Ordinal]) -> Vec<Job> {
+        self.store.jobs_at(places, View::Whole, usize::MAX).await.expect("they read").jobs
+    }
+
+    /// A page of jobs, as a list shows it.
+    async fn list(&self, filter: &Filter, below: Option<Ordinal>, limit: usize) -> Page {
+        let Places { places, next } =
+            self.store.list(filter, below, limit).await.expect("they read");
+        let found = self.store.jobs_at(&places, View::Brief, usize::MAX).await;
+        Page { jobs: found.expect("they read").jobs, next }
+    }
+
+    async fn known(&self) -> Known {
+        self.store.changes(0, 0).await.expect("it reads").known
+    }
+
+    async fn callbacks_of(&self, query: &CallbackQuery) -> Vec<Callback> {
+        let found = self.store.callback_places(query, None, 1_000).await.expect("they read");
+        self.store.callbacks_at(&found.places).await.expect("they read")
+    }
+
+    async fn due_at(&self, callback: Ordinal) -> Option<DueDelivery> {
+        let mut outbox = self.store.outbox(NOW).await.expect("a look");
+        outbox.due_at(callback).await.expect("it reads")
+    }
+
+    /// Asks for the delivery of a callback once more; how many are due for that.
+    async fn redelivers(&self, id: CallbackId) -> usize {
+        let found = self.store.callback_places(&CallbackQuery::Id(id), None, 1).await;
+        let places = found.expect("it reads").places;
+        self.store.redeliver(places, NOW).await.expect("an answer")
     }
 
     async fn job(&self, job: &Job) -> Job {
@@ -181,6 +250,11 @@ impl Shelf {
         }
     }
 
+    fn sqlite(&self) -> Sqlite {
+        let Store::Sqlite(it) = &self.store;
+        it.clone()
+    }
+
     /// The connections of its readers.
     fn readers(&self) -> &SqlitePool {
         let Store::Sqlite(it) = &self.store;
@@ -194,8 +268,8 @@ fn submission(spec: Spec) -> Submission {
     Submission { spec, pool: Pool::Tasks, run_at: None, callbacks, bound, identity: None }
 }
 
-fn settlement(job: &Job, outcome: Outcome) -> Settlement {
-    Settlement {
+fn settlement(job: &Job, outcome: Outcome) -> Completion {
+    Completion {
         job: Arc::new(job.clone()),
         outcome,
         log: Vec::new(),

@@ -7,10 +7,24 @@ use crate::source::{self, SourceFile};
 const PAGE: &str = include_str!("../../docs/glossary.md");
 const OWN: &str = "\n## Words of our own\n";
 /// How many words of our own there may be. Lower it when one goes.
-const OWN_MAX: usize = 25;
+const OWN_MAX: usize = 19;
 /// Words that were ours and went: no name bears them again.
-const WENT: [&str; 8] =
-    ["attendant", "confidence", "courier", "doomed", "lanes", "ledger", "misfit", "seat"];
+const WENT: [&str; 14] = [
+    "alarm",
+    "attendant",
+    "confidence",
+    "courier",
+    "doomed",
+    "lanes",
+    "ledger",
+    "misfit",
+    "seat",
+    "shelf",
+    "suspects",
+    "swept",
+    "told",
+    "turn",
+];
 
 #[test]
 fn the_list_of_our_own_words_only_gets_shorter() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::{Ordinal, Pace};
+use crate::domain::{Ordinal, ReceiverHealth};
 use crate::engine::Engine;
 use crate::store::Store;
 
@@ -24,7 +24,7 @@ impl Engine {
     /// Sends those deliveries one after the other. Nothing is sent while a job runs alone: it is not to be blamed either, nor
     /// to have others blamed.
     pub(super) async fn send_alone(&self, suspects: Vec<Ordinal>, in_flight: &mut InFlight) {
-        while self.shared.store.runs_alone() {
+        while self.shared.store.health().runs_alone {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         if suspects.is_empty() {
@@ -46,10 +46,11 @@ impl Engine {
     }
 
     async fn send_one_alone(&self, callback: Ordinal, in_flight: &mut InFlight) {
-        let look = |store: Store| async move { store.due_at(callback).await };
+        let now = self.now();
+        let look = |store: Store| async move { store.outbox(now).await?.due_at(callback).await };
         let found = self.until_done("a delivery cannot be read", look).await.flatten();
         let Some(due) = found else { return };
-        in_flight.take(&due, Pace::Silent);
+        in_flight.take(&due, ReceiverHealth::Silent);
         let bodies = Arc::new(Bodies::of(std::slice::from_ref(&due)));
         in_flight.send(self.clone(), due, bodies);
         let finished = async {

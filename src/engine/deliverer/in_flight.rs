@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::domain::{Ordinal, Pace, Share};
+use crate::domain::{Ordinal, ReceiverHealth, Tier};
 use crate::engine::Engine;
-use crate::store::{DueDelivery, Turn};
+use crate::store::{DueDelivery, DueReceiver};
 
 use super::post::Bodies;
 
@@ -22,8 +22,8 @@ const TRIED_MAX: usize = 128;
 const NOT_QUICK_MAX: usize = 320;
 /// POSTs at once.
 const IN_FLIGHT_MAX: usize = 512;
-/// A POST that takes longer is none that its receiver's share has room for.
-const BRISK_FOR: Duration = Duration::from_millis(Pace::QUICK_MS.unsigned_abs());
+/// A POST that takes longer is none that its receiver's tier has room for.
+const BRISK_FOR: Duration = Duration::from_millis(ReceiverHealth::QUICK_MS.unsigned_abs());
 
 /// What is on its way.
 #[derive(Debug)]
@@ -39,14 +39,14 @@ impl InFlight {
         Self { sending: JoinSet::new(), tasks: HashMap::new(), room: Room::new(at_once_per_host) }
     }
 
-    /// Whether anything more may be sent to receivers of that share.
-    pub(super) fn has_room(&self, share: Share) -> bool {
-        self.room.is_left(share, Instant::now()) > 0
+    /// Whether anything more may be sent to receivers of that tier.
+    pub(super) fn has_room(&self, tier: Tier) -> bool {
+        self.room.is_left(tier, Instant::now()) > 0
     }
 
     /// How many more may be sent to that receiver, and how many are on their way to it.
-    pub(super) fn room_for(&self, turn: &Turn) -> (usize, usize) {
-        (self.room.for_turn(turn, Instant::now()), self.room.under_way_to(&turn.host))
+    pub(super) fn room_for(&self, receiver: &DueReceiver) -> (usize, usize) {
+        (self.room.for_receiver(receiver, Instant::now()), self.room.under_way_to(&receiver.host))
     }
 
     pub(super) fn has(&self, callback: Ordinal) -> bool {
@@ -54,8 +54,8 @@ impl InFlight {
     }
 
     /// Takes a place for a delivery that will be sent.
-    pub(super) fn take(&mut self, due: &DueDelivery, pace: Pace) {
-        self.room.take(due.callback, &due.host, pace, Instant::now());
+    pub(super) fn take(&mut self, due: &DueDelivery, health: ReceiverHealth) {
+        self.room.take(due.callback, &due.host, health, Instant::now());
     }
 
     /// Gives the place of a delivery back that will not be sent.
@@ -109,7 +109,7 @@ impl InFlight {
 struct Post {
     host: String,
     /// Whose place it has.
-    share: Share,
+    tier: Tier,
     since: Instant,
 }
 
@@ -132,48 +132,48 @@ impl Room {
         Self { at_once_per_host, posts: HashMap::new(), to_hosts: HashMap::new() }
     }
 
-    /// How many more may be sent to receivers of that share.
-    fn is_left(&self, share: Share, now: Instant) -> usize {
+    /// How many more may be sent to receivers of that tier.
+    fn is_left(&self, tier: Tier, now: Instant) -> usize {
         let (mut brisk, mut all, mut not_quick) = (0, 0, 0);
         for post in self.posts.values() {
-            not_quick += usize::from(post.share != Share::Quick);
-            all += usize::from(post.share == share);
-            brisk += usize::from(post.share == share && post.is_brisk(now));
+            not_quick += usize::from(post.tier != Tier::Quick);
+            all += usize::from(post.tier == tier);
+            brisk += usize::from(post.tier == tier && post.is_brisk(now));
         }
         let not_quick = NOT_QUICK_MAX.saturating_sub(not_quick);
-        let left = match share {
-            Share::Quick => QUICK_MAX.saturating_sub(brisk),
-            Share::New => NEW_MAX.saturating_sub(brisk).min(not_quick),
-            Share::Tried => TRIED_MAX.saturating_sub(all).min(not_quick),
+        let left = match tier {
+            Tier::Quick => QUICK_MAX.saturating_sub(brisk),
+            Tier::New => NEW_MAX.saturating_sub(brisk).min(not_quick),
+            Tier::Tried => TRIED_MAX.saturating_sub(all).min(not_quick),
         };
         left.min(IN_FLIGHT_MAX.saturating_sub(self.posts.len()))
     }
 
-    fn for_turn(&self, turn: &Turn, now: Instant) -> usize {
-        let at_once = turn.pace.at_once(self.at_once_per_host);
-        let of_its_own = at_once.saturating_sub(self.under_way_to(&turn.host));
+    fn for_receiver(&self, receiver: &DueReceiver, now: Instant) -> usize {
+        let at_once = receiver.health.at_once(self.at_once_per_host);
+        let of_its_own = at_once.saturating_sub(self.under_way_to(&receiver.host));
         if of_its_own == 0 {
             return 0;
         }
-        of_its_own.min(self.is_left(self.share_now(&turn.host, turn.pace, now), now))
+        of_its_own.min(self.is_left(self.tier_now(&receiver.host, receiver.health, now), now))
     }
 
     /// One that has been quick, and keeps us waiting now, is none until it answers.
-    fn share_now(&self, host: &str, pace: Pace, now: Instant) -> Share {
+    fn tier_now(&self, host: &str, health: ReceiverHealth, now: Instant) -> Tier {
         let lags = |post: &Post| post.host == host && !post.is_brisk(now);
-        if pace == Pace::Quick && self.posts.values().any(lags) {
-            return Share::Tried;
+        if health == ReceiverHealth::Quick && self.posts.values().any(lags) {
+            return Tier::Tried;
         }
-        pace.share()
+        health.tier()
     }
 
     fn under_way_to(&self, host: &str) -> usize {
         self.to_hosts.get(host).copied().unwrap_or(0)
     }
 
-    fn take(&mut self, callback: Ordinal, host: &str, pace: Pace, now: Instant) {
-        let share = self.share_now(host, pace, now);
-        self.posts.insert(callback, Post { host: host.to_owned(), share, since: now });
+    fn take(&mut self, callback: Ordinal, host: &str, health: ReceiverHealth, now: Instant) {
+        let tier = self.tier_now(host, health, now);
+        self.posts.insert(callback, Post { host: host.to_owned(), tier, since: now });
         *self.to_hosts.entry(host.to_owned()).or_default() += 1;
     }
 
@@ -195,14 +195,14 @@ mod tests {
     const PER_HOST: usize = 16;
 
     /// Sends as much as there is room for to each of `hosts`; gives how many went to each.
-    fn fill(room: &mut Room, hosts: &[String], pace: Pace, now: Instant) -> Vec<usize> {
+    fn fill(room: &mut Room, hosts: &[String], health: ReceiverHealth, now: Instant) -> Vec<usize> {
         let mut next = 1 + room.posts.keys().map(|callback| callback.0).max().unwrap_or(0);
         let mut sent = Vec::new();
         for host in hosts {
-            let turn = Turn { host: host.clone(), pace };
-            let more = room.for_turn(&turn, now);
+            let receiver = DueReceiver { host: host.clone(), health };
+            let more = room.for_receiver(&receiver, now);
             for _ in 0..more {
-                room.take(Ordinal(next), host, pace, now);
+                room.take(Ordinal(next), host, health, now);
                 next += 1;
             }
             sent.push(more);
@@ -218,26 +218,29 @@ mod tests {
     fn receivers_that_hang_however_many_leave_room_for_those_that_answer_and_those_that_are_new() {
         let start = Instant::now();
         let mut room = Room::new(PER_HOST);
-        for pace in [Pace::Silent, Pace::Slow] {
-            fill(&mut room, &hosts(pace.as_str(), 10_000), pace, start);
+        for health in [ReceiverHealth::Silent, ReceiverHealth::Slow] {
+            fill(&mut room, &hosts(health.as_str(), 10_000), health, start);
         }
         assert_eq!(room.posts.len(), TRIED_MAX);
         for second in 0..10 {
             let hosts = hosts(&format!("new{second}-"), 1_000);
-            fill(&mut room, &hosts, Pace::New, start + BRISK_FOR * second);
+            fill(&mut room, &hosts, ReceiverHealth::New, start + BRISK_FOR * second);
         }
         assert_eq!(room.posts.len(), NOT_QUICK_MAX);
-        assert_eq!(fill(&mut room, &hosts("quick", 3), Pace::Quick, start), [PER_HOST; 3]);
+        assert_eq!(
+            fill(&mut room, &hosts("quick", 3), ReceiverHealth::Quick, start),
+            [PER_HOST; 3]
+        );
     }
 
     #[test]
     fn a_new_receiver_waits_for_others_that_are_new_and_hang_a_second_at_most() {
         let start = Instant::now();
         let mut room = Room::new(PER_HOST);
-        fill(&mut room, &hosts("hangs", 1_000), Pace::New, start);
+        fill(&mut room, &hosts("hangs", 1_000), ReceiverHealth::New, start);
         let one = hosts("one", 1);
-        assert_eq!(fill(&mut room, &one, Pace::New, start), [0]);
-        assert_ne!(fill(&mut room, &one, Pace::New, start + BRISK_FOR), [0]);
+        assert_eq!(fill(&mut room, &one, ReceiverHealth::New, start), [0]);
+        assert_ne!(fill(&mut room, &one, ReceiverHealth::New, start + BRISK_FOR), [0]);
     }
 
     #[test]
@@ -245,14 +248,14 @@ mod tests {
         let sent = Instant::now();
         let mut room = Room::new(PER_HOST);
         let hanging = hosts("hangs", QUICK_MAX / PER_HOST);
-        fill(&mut room, &hanging, Pace::Quick, sent);
-        assert_eq!(fill(&mut room, &hosts("quick", 1), Pace::Quick, sent), [0]);
+        fill(&mut room, &hanging, ReceiverHealth::Quick, sent);
+        assert_eq!(fill(&mut room, &hosts("quick", 1), ReceiverHealth::Quick, sent), [0]);
         let later = sent + BRISK_FOR;
-        assert_eq!(fill(&mut room, &hosts("quick", 1), Pace::Quick, later), [PER_HOST]);
-        fill(&mut room, &hosts("silent", TRIED_MAX), Pace::Silent, later);
+        assert_eq!(fill(&mut room, &hosts("quick", 1), ReceiverHealth::Quick, later), [PER_HOST]);
+        fill(&mut room, &hosts("silent", TRIED_MAX), ReceiverHealth::Silent, later);
         room.leave(Ordinal(1));
         assert_eq!(
-            fill(&mut room, &hanging[..1], Pace::Quick, later),
+            fill(&mut room, &hanging[..1], ReceiverHealth::Quick, later),
             [0],
             "it is no quick one now"
         );
@@ -264,7 +267,7 @@ mod tests {
         let start = Instant::now();
         for second in 0..10 {
             let hosts = hosts(&format!("wave{second}-"), 100);
-            fill(&mut room, &hosts, Pace::Quick, start + BRISK_FOR * second);
+            fill(&mut room, &hosts, ReceiverHealth::Quick, start + BRISK_FOR * second);
         }
         assert_eq!(room.posts.len(), IN_FLIGHT_MAX);
     }
@@ -274,9 +277,9 @@ mod tests {
         let now = Instant::now();
         let mut room = Room::new(2);
         let one = hosts("one", 1);
-        assert_eq!(fill(&mut room, &one, Pace::Silent, now), [1]);
-        assert_eq!(fill(&mut room, &one, Pace::Silent, now), [0]);
-        assert_eq!(fill(&mut room, &one, Pace::Quick, now), [1]);
+        assert_eq!(fill(&mut room, &one, ReceiverHealth::Silent, now), [1]);
+        assert_eq!(fill(&mut room, &one, ReceiverHealth::Silent, now), [0]);
+        assert_eq!(fill(&mut room, &one, ReceiverHealth::Quick, now), [1]);
         room.leave(Ordinal(1));
         room.leave(Ordinal(1));
         assert_eq!(room.under_way_to(&one[0]), 1);

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::domain::callback::{Answer, DeliveryAttempt};
 use crate::domain::text::head;
-use crate::domain::{Ordinal, Pace, Timestamp};
+use crate::domain::{Ordinal, ReceiverHealth, Timestamp};
 use crate::engine::Engine;
 use crate::engine::seal::CallbackSecrets;
 use crate::outbound;
@@ -16,7 +16,7 @@ use crate::outbound::{
     CONNECT_TIMEOUT, End, Error as SendError, HeaderMap, HeaderName, HeaderValue, Method, Purpose,
     Request, Response, Secret, sign,
 };
-use crate::store::{self, DueDelivery, Failure, Told};
+use crate::store::{self, BatchKey, DeliverySubject, DueDelivery, Failure, View};
 
 /// This much of an answer is read, so that the connection can be used again.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -47,8 +47,8 @@ impl Sent {
     }
 
     /// How the receiver answered.
-    pub(super) fn pace(&self) -> Pace {
-        Pace::of(self.answer, self.attempt.duration_ms)
+    pub(super) fn health(&self) -> ReceiverHealth {
+        ReceiverHealth::of(self.answer, self.attempt.duration_ms)
     }
 }
 
@@ -56,7 +56,7 @@ impl Sent {
 /// kept before any is sent.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    of: Vec<(Ordinal, Told)>,
+    of: Vec<(Ordinal, DeliverySubject)>,
     /// Those that have one, of an earlier attempt.
     again: Vec<Ordinal>,
     made: OnceCell<Arc<BTreeMap<Ordinal, String>>>,
@@ -131,22 +131,24 @@ impl Engine {
         Bodies { of, again, .. }: &Bodies,
     ) -> Result<Arc<BTreeMap<Ordinal, String>>, store::Error> {
         let (store, render) = (&self.shared.store, &self.shared.config.render);
-        let places = of.iter().filter_map(|(_, told)| match told {
-            Told::Job(job) => Some(*job),
-            Told::Batch(..) => None,
+        let places = of.iter().filter_map(|(_, subject)| match subject {
+            DeliverySubject::Job(job) => Some(*job),
+            DeliverySubject::Batch(..) => None,
         });
         let places: BTreeSet<Ordinal> = places.collect();
-        let jobs = store.brief_at(&places.into_iter().collect::<Vec<_>>()).await?;
+        let places: Vec<Ordinal> = places.into_iter().collect();
+        let jobs = store.jobs_at(&places, View::Brief, usize::MAX).await?.jobs;
         let (mut all, mut portion, mut bytes) = (BTreeMap::new(), BTreeMap::new(), 0);
-        for (callback, told) in of {
-            let body = match told {
-                Told::Job(place) => {
+        for (callback, subject) in of {
+            let body = match subject {
+                DeliverySubject::Job(place) => {
                     let job = jobs.binary_search_by_key(place, |job| job.ordinal);
                     job.ok().map(|found| (render.job)(&jobs[found]))
                 }
-                Told::Batch(batch, when) => {
-                    store.batch_at(*batch).await?.map(|batch| (render.batch)(&batch, *when))
-                }
+                DeliverySubject::Batch(batch, when) => store
+                    .batch(BatchKey::At(*batch))
+                    .await?
+                    .map(|batch| (render.batch)(&batch, *when)),
             };
             let Some(body) = body else { continue };
             if bytes + body.len() > TOGETHER_BYTES_MAX {

@@ -25,8 +25,8 @@ impl Waiters {
 /// The jobs that one request follows. They are told once each, so no more wait in the channel than it named.
 #[derive(Debug)]
 pub(in crate::engine) struct Follow {
-    sender: mpsc::UnboundedSender<Told>,
-    done: mpsc::UnboundedReceiver<Told>,
+    sender: mpsc::UnboundedSender<DoneJob>,
+    done: mpsc::UnboundedReceiver<DoneJob>,
     /// Those that are not told yet.
     ids: HashSet<JobId>,
     registration: Registration,
@@ -49,7 +49,7 @@ impl Follow {
     }
 
     /// The next job that is done.
-    pub(in crate::engine) async fn next(&mut self) -> Told {
+    pub(in crate::engine) async fn next(&mut self) -> DoneJob {
         match self.done.recv().await {
             Some(told) => self.heard(told),
             None => std::future::pending().await,
@@ -57,12 +57,12 @@ impl Follow {
     }
 
     /// The next one, if it is done already.
-    pub(in crate::engine) fn try_next(&mut self) -> Option<Told> {
+    pub(in crate::engine) fn try_next(&mut self) -> Option<DoneJob> {
         let told = self.done.try_recv().ok()?;
         Some(self.heard(told))
     }
 
-    fn heard(&mut self, told: Told) -> Told {
+    fn heard(&mut self, told: DoneJob) -> DoneJob {
         self.ids.remove(&told.job.spec.id);
         told
     }
@@ -77,7 +77,7 @@ impl Drop for Follow {
 
 /// A job that is done, as whoever follows it is told.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Told {
+pub(in crate::engine) struct DoneJob {
     /// The job, without what is large.
     pub(in crate::engine) job: Arc<Job>,
     /// What came of it has so many bytes.
@@ -86,7 +86,7 @@ pub(in crate::engine) struct Told {
     pub(in crate::engine) is_whole: bool,
 }
 
-impl Told {
+impl DoneJob {
     pub(super) fn of(job: &Arc<Job>) -> Self {
         let error_bytes = job.error.as_ref().map_or(0, JobError::bytes);
         let bytes = error_bytes + job.result.as_ref().map_or(0, Json::len);

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{FunctionName, JobId, LogLine, LogPlace, LogStream, Progress};
 
-use super::told::{Changes, Told};
+use super::attempt_output::{AttemptOutput, Changes};
 
 /// One attempt of a job, as its function sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,15 +15,15 @@ pub struct Call {
     attempt: u32,
     function: FunctionName,
     cancellation: CancellationToken,
-    told: Arc<Told>,
+    output: Arc<AttemptOutput>,
 }
 
 impl Call {
     /// A call for attempt number `attempt` of the job `id`.
     #[must_use]
     pub fn new(id: JobId, attempt: u32, function: FunctionName, stop: CancellationToken) -> Self {
-        let told = Arc::new(Told::new(attempt));
-        Self { id, attempt, function, cancellation: stop, told }
+        let output = Arc::new(AttemptOutput::new(attempt));
+        Self { id, attempt, function, cancellation: stop, output }
     }
 
     /// The job's id.
@@ -65,43 +65,43 @@ impl Call {
     /// Says how far it is: a fraction from 0 to 1, and what it is doing, of which 1 KiB is kept. Only the last is kept,
     /// and shown while the attempt runs.
     pub fn progress(&self, fraction: impl Into<Option<f64>>, message: impl Into<Option<String>>) {
-        self.told.progress(Progress::new(fraction.into(), message.into().as_deref()));
+        self.output.progress(Progress::new(fraction.into(), message.into().as_deref()));
     }
 
     /// Writes a line to the job's log, or several. It is seen at once, and kept with the job: its last MiB, each
     /// line up to 16 KiB.
     pub fn log(&self, line: &str) {
-        self.told.log(LogStream::Log, line);
+        self.output.log(LogStream::Log, line);
     }
 
     /// Writes a line that a program has said.
     pub(crate) fn write(&self, stream: LogStream, line: &str) {
-        self.told.log(stream, line);
+        self.output.log(stream, line);
     }
 
     /// What [`Call::progress`] last said.
     pub(crate) fn last_progress(&self) -> Option<Progress> {
-        self.told.last_progress()
+        self.output.last_progress()
     }
 
     /// The lines behind `after` that [`Call::kept_log`] has not let go of.
     pub(crate) fn log_after(&self, after: LogPlace) -> Vec<LogLine> {
-        self.told.lines_after(after)
+        self.output.lines_after(after)
     }
 
     /// The place of the last line that was written; of number 0 before the first.
     pub(crate) fn last_line(&self) -> LogPlace {
-        self.told.last_line()
+        self.output.last_line()
     }
 
     /// The lines up to this number are kept elsewhere.
     pub(crate) fn kept_log(&self, number: i64) {
-        self.told.kept(number);
+        self.output.kept(number);
     }
 
     /// Tells whenever the attempt has told something of itself.
     pub(crate) fn changes(&self) -> Changes {
-        Changes::of(&self.told)
+        Changes::of(&self.output)
     }
 
     /// Asks the function to stop.

@@ -1,11 +1,11 @@
 //! Native functions: Rust code of this process, typed with serde.
 
+mod attempt_output;
 pub mod builtin;
 mod call;
 mod factorial;
 mod http_request;
 mod secrets;
-mod told;
 
 use std::fmt;
 use std::sync::Arc;

@@ -155,7 +155,7 @@ fn told(message: Message<'_>) -> Result<Said, String> {
 
 fn notification(method: &str, params: &RawValue) -> Result<Said, String> {
     #[derive(Deserialize)]
-    struct Told {
+    struct Fields {
         #[serde(default)]
         fraction: Option<f64>,
         #[serde(default)]
@@ -165,13 +165,13 @@ fn notification(method: &str, params: &RawValue) -> Result<Said, String> {
         #[serde(flatten)]
         of: Of,
     }
-    let told: Told =
+    let told: Fields =
         serde_json::from_str(params.get()).map_err(|error| format!("{method}: {error}"))?;
     match (method, told) {
-        ("progress", Told { fraction, message, of, .. }) => {
+        ("progress", Fields { fraction, message, of, .. }) => {
             Ok(Said::Progress { fraction, message, of })
         }
-        ("log", Told { line: Some(line), of, .. }) => Ok(Said::Log { line, of }),
+        ("log", Fields { line: Some(line), of, .. }) => Ok(Said::Log { line, of }),
         ("log", _) => Err("log: a line is missing".to_owned()),
         (other, _) => {
             Err(format!("there is no notification '{other}'; there are progress, log and retire"))

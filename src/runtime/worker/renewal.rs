@@ -15,7 +15,7 @@ pub(super) type Functions = Arc<BTreeMap<FunctionName, Announced>>;
 
 /// Held by a process that gives way, and then by the one in its place until it is ready: code that cannot start takes one
 /// process, and the others stay.
-pub(super) type Turn = OwnedSemaphorePermit;
+pub(super) type RenewalPermit = OwnedSemaphorePermit;
 
 /// How often the processes were to be renewed, and what they can do since then.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Renewal {
     }
 
     /// Ends when a process of this generation is to give way, and it is its turn.
-    pub(super) async fn due(&self, generation: u64) -> Turn {
+    pub(super) async fn due(&self, generation: u64) -> RenewalPermit {
         let mut asked = self.asked.subscribe();
         if asked.wait_for(|times| *times > generation).await.is_err() {
             return pending().await;
@@ -57,7 +57,7 @@ impl Renewal {
     }
 
     /// The same, if it is so now.
-    pub(super) fn is_due(&self, generation: u64) -> Option<Turn> {
+    pub(super) fn is_due(&self, generation: u64) -> Option<RenewalPermit> {
         let is_old = self.generation() > generation;
         is_old.then(|| Arc::clone(&self.turn).try_acquire_owned().ok())?
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::runtime::process::Refused;
 use crate::runtime::processes::Processes;
 
-use super::renewal::Turn;
+use super::renewal::RenewalPermit;
 use super::session::{Gone, Lost, Session};
 use super::{Assignment, Worker};
 
@@ -84,7 +84,7 @@ enum Over {
     /// It asked to make way before it was given a call.
     Retired,
     /// It gave way to a new one.
-    Renewed(Turn),
+    Renewed(RenewalPermit),
     /// It was lost, and why.
     Lost(String),
 }
@@ -94,7 +94,7 @@ async fn live(
     worker: &Worker,
     processes: &Processes,
     number: usize,
-    turn: &mut Option<Turn>,
+    turn: &mut Option<RenewalPermit>,
 ) -> Over {
     // Before its code is read: what is asked for later, it does not have.
     let generation = worker.shared.renewal.generation();
@@ -180,7 +180,7 @@ async fn serve(
     worker: &Worker,
     session: &mut Session,
     generation: u64,
-    turn: Option<Turn>,
+    turn: Option<RenewalPermit>,
 ) -> Over {
     let (sender, mut assignments) = mpsc::channel(1);
     let calls_max = worker.shared.settings.max_calls_per_process.unwrap_or(u64::MAX);

@@ -3,17 +3,17 @@
 use uuid::Uuid;
 
 use crate::domain::{
-    Batch, FunctionName, JobId, Json, Membership, Metadata, OnInterrupt, Options, Priority, Retry,
+    Batch, BatchSlot, FunctionName, JobId, Json, Metadata, OnInterrupt, Options, Priority, Retry,
     RunAt, Tags,
 };
 use crate::store::{Many, NewBatch};
 
-use super::{Arc, NOW, Shelf, Spec, State, Submission, batches, example, submission};
+use super::{Arc, NOW, Spec, State, Submission, TestStore, batches, example, submission};
 
 /// The job of that number: most are plain, and the others differ from those in one thing each.
 fn call(number: u64, batch: &Batch) -> Submission {
     let index = i64::try_from(number).expect("a number");
-    let of = Membership { batch: batch.id, place: batch.ordinal, index };
+    let of = BatchSlot { batch: batch.id, place: batch.ordinal, index };
     let text = |length: usize| Json::trusted(format!("[\"{}\"]", "x".repeat(length)));
     let plain = example::spec(number);
     let spec = match number % 29 {
@@ -38,7 +38,7 @@ fn call(number: u64, batch: &Batch) -> Submission {
     Submission { run_at, ..submission(spec) }
 }
 
-impl Shelf {
+impl TestStore {
     /// A batch that is open and has no calls.
     async fn open_batch(&self) -> Batch {
         let id = crate::domain::BatchId(Uuid::from_u128(0x0be7));
@@ -49,12 +49,12 @@ impl Shelf {
 
 #[tokio::test]
 async fn each_of_many_jobs_that_come_together_reads_back_as_it_was_sent() {
-    let it = Shelf::of_workers(50).await;
+    let it = TestStore::of_workers(50).await;
     let batch = it.open_batch().await;
     for (from, to) in [(1, 1), (2, 70), (71, 74), (75, 97), (98, 150)] {
         let calls: Vec<Submission> = (from..=to).map(|number| call(number, &batch)).collect();
         let many = Many { calls: calls.clone(), batch: None };
-        let submitted = it.store.submit_many(many).await.expect("a commit");
+        let submitted = it.many(many).await.expect("a commit");
         for (call, job) in calls.iter().zip(submitted) {
             let job = job.expect("there is room");
             let read = it.job(&job).await;
@@ -70,7 +70,7 @@ async fn each_of_many_jobs_that_come_together_reads_back_as_it_was_sent() {
 
 #[tokio::test]
 async fn a_row_that_is_refused_leaves_nothing_to_the_next() {
-    let it = Shelf::of_workers(1_000).await;
+    let it = TestStore::of_workers(1_000).await;
     let labelled = |number| {
         let tags = Tags::new(vec![format!("tag {number}")]).expect("a tag");
         submission(Spec { tags, ..example::spec(number) })
@@ -81,11 +81,11 @@ async fn a_row_that_is_refused_leaves_nothing_to_the_next() {
         "create trigger no before insert on calls when new.ordinal = 9
         begin select raise(abort, 'no'); end;",
     );
-    it.store.submit_many(many(1, 16)).await.expect_err("the database refuses the ninth");
+    it.many(many(1, 16)).await.expect_err("the database refuses the ninth");
     it.execute("drop trigger no");
     let plain =
         Many { calls: (1..=16).map(|it| submission(example::spec(it))).collect(), batch: None };
-    for job in it.store.submit_many(plain).await.expect("a commit") {
+    for job in it.many(plain).await.expect("a commit") {
         let job = job.expect("there is room");
         assert_eq!((it.job(&job).await.spec.tags.as_slice(), job.state), (&[][..], State::Running));
     }

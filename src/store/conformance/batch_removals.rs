@@ -1,16 +1,17 @@
 //! Batches that are over go with their jobs.
 
 use crate::domain::{DeliveryState, OnError, When};
-use crate::store::{Forgetting, NewBatch, Swept};
+use crate::store::{BatchKey, DeliverySubject};
+use crate::store::{Deletion, NewBatch, SweepCursor};
 
 use super::batches::{ID, batch, told_of};
 use super::callbacks::{all_due, new, report};
-use super::{Job, NOW, Shelf, Timestamp, returned};
+use super::{Job, NOW, TestStore, Timestamp, returned};
 
 /// When a batch that ended at [`NOW`] is over.
 const OVER: Timestamp = Timestamp(NOW.0 + 60_000);
 
-impl Shelf {
+impl TestStore {
     /// A batch of so many calls, all of which have returned.
     async fn done_batch(&self, new: NewBatch) -> Vec<Job> {
         let made = self.store.submit_batch(new).await.expect("a batch");
@@ -27,9 +28,9 @@ impl Shelf {
 
     /// A whole pass; how many jobs it removed, and whether anything is held back.
     async fn clean_at(&self, now: Timestamp) -> (usize, bool) {
-        let (mut removed, mut holds, mut from) = (0, false, Some(Swept::NOTHING));
+        let (mut removed, mut holds, mut from) = (0, false, Some(SweepCursor::NOTHING));
         while let Some(next) = from {
-            let cleaned = self.store.clean(now, next).await.expect("an answer");
+            let cleaned = self.store.sweep(now, next).await.expect("an answer");
             (removed, holds, from) = (removed + cleaned.removed, cleaned.holds, cleaned.next);
         }
         (removed, holds)
@@ -47,24 +48,25 @@ impl Shelf {
 
 #[tokio::test]
 async fn g20_f22_the_jobs_of_a_batch_go_with_it_and_leave_a_word() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let jobs = it.done_batch(batch(5)).await;
-    let early = it.store.clean(Timestamp(OVER.0 - 1), Swept::NOTHING).await.expect("an answer");
+    let early =
+        it.store.sweep(Timestamp(OVER.0 - 1), SweepCursor::NOTHING).await.expect("an answer");
     assert_eq!((early.removed, early.due_at), (0, Some(OVER)), "and it says when");
     assert_eq!(it.clean_at(OVER).await, (5, false));
     assert_eq!(it.rows_left().await, 0);
-    assert!(it.store.batch(ID).await.expect("it reads").is_none());
+    assert!(it.store.batch(BatchKey::Id(ID)).await.expect("it reads").is_none());
     assert!(it.store.is_gone(ID.0, OVER).await.expect("it reads"));
     assert!(it.store.is_gone(jobs[3].spec.id.0, OVER).await.expect("it reads"));
 }
 
 #[tokio::test]
 async fn g20_a_batch_larger_than_a_portion_goes_in_many_and_is_shown_to_nobody_meanwhile() {
-    let it = Shelf::of_workers(1_000).await;
+    let it = TestStore::of_workers(1_000).await;
     it.done_batch(batch(900)).await;
-    let first = it.store.clean(OVER, Swept::NOTHING).await.expect("an answer");
+    let first = it.store.sweep(OVER, SweepCursor::NOTHING).await.expect("an answer");
     assert_eq!((first.removed, first.next.is_some()), (500, true));
-    assert!(it.store.batch(ID).await.expect("it reads").is_none());
+    assert!(it.store.batch(BatchKey::Id(ID)).await.expect("it reads").is_none());
     assert!(it.store.is_gone(ID.0, OVER).await.expect("it reads"), "not: it never was");
     assert_eq!(it.clean_at(OVER).await, (400, false));
     assert_eq!(it.rows_left().await, 0);
@@ -72,10 +74,10 @@ async fn g20_a_batch_larger_than_a_portion_goes_in_many_and_is_shown_to_nobody_m
 
 #[tokio::test]
 async fn g20_an_open_delivery_of_a_batch_or_of_a_job_of_it_holds_all_of_it() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let callbacks = vec![told_of(1, When::AllCompleted)];
     let jobs = it.done_batch(NewBatch { callbacks, ..batch(2) }).await;
-    it.store.add_callback(jobs[0].ordinal, new(2)).await.expect("a callback");
+    it.store.add_callback(DeliverySubject::Job(jobs[0].ordinal), new(2)).await.expect("a callback");
     for number in 1..=2 {
         assert_eq!(it.clean_at(OVER).await, (0, true));
         let due = all_due(&it, OVER).await;
@@ -89,8 +91,8 @@ async fn g20_an_open_delivery_of_a_batch_or_of_a_job_of_it_holds_all_of_it() {
 
 #[tokio::test]
 async fn a_job_of_a_batch_is_not_forgotten_by_itself() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let jobs = it.done_batch(NewBatch { on_error: OnError::Cancel, ..batch(1) }).await;
-    let forgetting = it.store.forget(jobs[0].spec.id, NOW).await.expect("an answer");
-    assert_eq!(forgetting, Forgetting::OfBatch);
+    let forgetting = it.store.delete(jobs[0].spec.id, NOW).await.expect("an answer");
+    assert_eq!(forgetting, Deletion::OfBatch);
 }

@@ -3,14 +3,15 @@
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use crate::domain::{
-    Batch, BatchId, Counts, DeliveryState, Membership, NewCallback, OnError, When,
+use crate::domain::{Batch, BatchId, BatchSlot, Counts, DeliveryState, NewCallback, OnError, When};
+use crate::store::{
+    BatchChange, BatchJob, BatchKey, CallbackQuery, DeliverySubject, DueDelivery, Many, NewBatch,
+    Order, Refusal,
 };
-use crate::store::{DueDelivery, Many, NewBatch, Order, Place, Refusal, Told};
 
 use super::callbacks::{all_due, new};
 use super::{
-    Arc, Error, Job, NOW, Ordinal, Outcome, Shelf, Spec, State, Submission, example, raised,
+    Arc, Error, Job, NOW, Ordinal, Outcome, Spec, State, Submission, TestStore, example, raised,
     returned, submission,
 };
 
@@ -38,13 +39,14 @@ pub(super) fn told_of(number: u128, when: When) -> (NewCallback, When) {
 
 /// A job of a batch that is there, as its streaming map brings it.
 fn member(batch: &Batch, number: u64, index: i64) -> Submission {
-    let of = Membership { batch: batch.id, place: batch.ordinal, index };
+    let of = BatchSlot { batch: batch.id, place: batch.ordinal, index };
     submission(Spec { batch: Some(of), ..example::spec(number) })
 }
 
-impl Shelf {
+impl TestStore {
     pub(super) async fn batch(&self) -> Batch {
-        let read = async || self.store.batch(ID).await.expect("it reads").expect("a batch");
+        let read =
+            async || self.store.batch(BatchKey::Id(ID)).await.expect("it reads").expect("a batch");
         let mut batch = read().await;
         // What was counted step by step is what is there. Jobs may start between two looks.
         loop {
@@ -65,17 +67,17 @@ impl Shelf {
             .await
             .expect("they read");
         let mut counts = Counts::default();
-        states.iter().filter_map(|state| State::parse(state)).for_each(|it| counts.came(it));
+        states.iter().filter_map(|state| State::parse(state)).for_each(|it| counts.add(it));
         counts
     }
 
     pub(super) async fn calls(&self, batch: &Batch) -> Vec<Job> {
-        let places = self.store.places(batch.ordinal, Order::Input, -1, 1_000).await;
+        let places = self.store.batch_jobs(batch.ordinal, Order::Input, -1, 1_000).await;
         let places: Vec<Ordinal> = places.expect("they read").iter().map(|it| it.ordinal).collect();
-        self.store.jobs_at(&places).await.expect("they read")
+        self.jobs_at(&places).await
     }
 
-    async fn told_due(&self) -> Vec<(u128, Told)> {
+    async fn told_due(&self) -> Vec<(u128, DeliverySubject)> {
         let due: Vec<DueDelivery> = all_due(self, NOW).await;
         due.iter().map(|it| (it.id.0.as_u128(), it.of)).collect()
     }
@@ -87,7 +89,7 @@ fn states(jobs: &[Job]) -> Vec<&'static str> {
 
 #[tokio::test]
 async fn e4_a_batch_is_there_whole_in_one_commit_and_its_first_jobs_run() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let made = it.store.submit_batch(batch(5)).await.expect("a batch");
     assert_eq!(made.counts, Counts { total: 5, running: 2, ..Counts::default() });
     assert_eq!(it.batch().await, made, "as it was answered");
@@ -96,14 +98,14 @@ async fn e4_a_batch_is_there_whole_in_one_commit_and_its_first_jobs_run() {
     let jobs = it.calls(&made).await;
     assert_eq!(states(&jobs), ["running", "running", "pending", "pending", "pending"]);
     for (index, job) in (0..).zip(&jobs) {
-        let of = Membership { batch: ID, place: made.ordinal, index };
+        let of = BatchSlot { batch: ID, place: made.ordinal, index };
         assert_eq!(job.spec.batch, Some(of));
     }
 }
 
 #[tokio::test]
 async fn e4_a_batch_that_cannot_be_taken_whole_leaves_nothing() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let many = NewBatch {
         calls: (1..=1_003).map(|number| submission(example::spec(number))).collect(),
         ..batch(0)
@@ -132,7 +134,7 @@ async fn e4_a_batch_that_cannot_be_taken_whole_leaves_nothing() {
 
 #[tokio::test]
 async fn a_batch_is_done_with_its_last_job_however_each_of_them_ends() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let made = it.store.submit_batch(batch(4)).await.expect("a batch");
     let jobs = it.calls(&made).await;
     it.settle(&jobs[0], returned()).await.expect("a running job");
@@ -151,17 +153,18 @@ async fn a_batch_is_done_with_its_last_job_however_each_of_them_ends() {
     assert_eq!((batch.counts, batch.finished_at), (ended, Some(NOW)));
     assert_eq!(batch.expires_at, Some(NOW.plus_millis(60_000)));
     assert_eq!(it.job(&third).await.expires_at, None, "it goes with the batch");
-    let completed = it.store.places(made.ordinal, Order::Completed, 0, 9).await.expect("places");
-    let indexes = |places: &[Place]| places.iter().map(|it| it.index).collect::<Vec<i64>>();
+    let completed =
+        it.store.batch_jobs(made.ordinal, Order::Completed, 0, 9).await.expect("places");
+    let indexes = |places: &[BatchJob]| places.iter().map(|it| it.index).collect::<Vec<i64>>();
     assert_eq!(indexes(&completed), [0, 1, 3, 2]);
     let after = completed[1].ended.expect("it is done").seq;
-    let rest = it.store.places(made.ordinal, Order::Completed, after, 1).await.expect("places");
+    let rest = it.store.batch_jobs(made.ordinal, Order::Completed, after, 1).await.expect("places");
     assert_eq!(indexes(&rest), [3]);
 }
 
 #[tokio::test]
 async fn the_order_of_many_ends_is_kept_from_any_place_on() {
-    let it = Shelf::of_workers(1_000).await;
+    let it = TestStore::of_workers(1_000).await;
     let made = it.store.submit_batch(batch(500)).await.expect("a batch");
     let jobs = it.calls(&made).await;
     join_all(jobs.iter().map(|job| it.settle(job, returned()))).await;
@@ -172,7 +175,7 @@ async fn the_order_of_many_ends_is_kept_from_any_place_on() {
     for page in [1, 7, 129, 500] {
         let (mut ended, mut after) = (Vec::new(), 0);
         loop {
-            let places = it.store.places(made.ordinal, Order::Completed, after, page).await;
+            let places = it.store.batch_jobs(made.ordinal, Order::Completed, after, page).await;
             let places = places.expect("they read");
             let Some(last) = places.last() else { break };
             assert!(places.len() <= page);
@@ -185,25 +188,25 @@ async fn the_order_of_many_ends_is_kept_from_any_place_on() {
 
 #[tokio::test]
 async fn a_batch_without_calls_is_done_at_once_and_tells_all_its_callbacks() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let callbacks = vec![told_of(1, When::FirstException), told_of(2, When::AllCompleted)];
     let made = it.store.submit_batch(NewBatch { callbacks, ..batch(0) }).await.expect("a batch");
     assert!(made.is_done());
     assert_eq!(it.batch().await, made);
-    let first = Told::Batch(made.ordinal, When::FirstException);
+    let first = DeliverySubject::Batch(made.ordinal, When::FirstException);
     assert_eq!(it.told_due().await, [(1, first)], "the other one after it");
 }
 
 #[tokio::test]
 async fn w5_w6_callbacks_of_a_batch_are_due_in_the_commit_that_brings_what_they_wait_for() {
-    let mut it = Shelf::of_workers(3).await;
+    let mut it = TestStore::of_workers(3).await;
     let callbacks = vec![
         told_of(1, When::AllCompleted),
         told_of(2, When::FirstException),
         told_of(3, When::FirstCompleted),
     ];
     let made = it.store.submit_batch(NewBatch { callbacks, ..batch(3) }).await.expect("a batch");
-    let told = |when| Told::Batch(made.ordinal, when);
+    let told = |when| DeliverySubject::Batch(made.ordinal, when);
     let jobs = it.calls(&made).await;
     it.told();
     it.settle(&jobs[1], returned()).await.expect("a running job");
@@ -213,15 +216,20 @@ async fn w5_w6_callbacks_of_a_batch_are_due_in_the_commit_that_brings_what_they_
     let due = it.told_due().await;
     assert_eq!(due, [(2, told(When::FirstException))], "3 comes after it");
     let (late, when) = told_of(4, When::FirstException);
-    it.store.add_batch_callback(made.ordinal, late, when).await.expect("a callback");
+    it.store
+        .add_callback(DeliverySubject::Batch(made.ordinal, when), late)
+        .await
+        .expect("a callback");
     let (late, when) = told_of(5, When::AllCompleted);
-    it.store.add_batch_callback(made.ordinal, late, when).await.expect("a callback");
+    it.store
+        .add_callback(DeliverySubject::Batch(made.ordinal, when), late)
+        .await
+        .expect("a callback");
     let deliveries = "select count(*) from deliveries";
     assert_eq!(it.number(deliveries).await, 3, "4 has come about already, 5 has not");
     it.settle(&jobs[2], returned()).await.expect("a running job");
     assert_eq!(it.number(deliveries).await, 5);
-    let page = it.store.batch_callbacks(made.ordinal, (None, 1_000)).await;
-    let callbacks = page.expect("they read").0;
+    let callbacks = it.callbacks_of(&CallbackQuery::OfBatch(made.ordinal)).await;
     let pending = |delivery: &crate::domain::Delivery| delivery.state == DeliveryState::Pending;
     assert!(callbacks.iter().all(|it| it.delivery.as_ref().is_some_and(pending)));
     assert_eq!(callbacks.last().and_then(|it| it.when), Some(When::AllCompleted));
@@ -229,7 +237,7 @@ async fn w5_w6_callbacks_of_a_batch_are_due_in_the_commit_that_brings_what_they_
 
 #[tokio::test]
 async fn e8_the_failure_of_a_job_keeps_the_rest_of_its_batch_from_starting() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let batch = NewBatch { on_error: OnError::Cancel, ..batch(4) };
     let made = it.store.submit_batch(batch).await.expect("a batch");
     let other = it.submit(9).await;
@@ -244,18 +252,24 @@ async fn e8_the_failure_of_a_job_keeps_the_rest_of_its_batch_from_starting() {
     assert_eq!((batch.counts, batch.is_done()), (ended, true));
     assert_eq!(batch.cancel_requested_at, Some(NOW));
     assert!(it.calls(&made).await[1..].iter().all(|job| job.attempt == 0), "none has started");
-    let refused = it.store.cancel_batch(made.ordinal, NOW).await.expect("an answer");
+    let refused =
+        it.store.change_batch(made.ordinal, BatchChange::Cancel, NOW).await.expect("an answer");
     assert!(!refused, "it is done");
 }
 
 #[tokio::test]
 async fn a_batch_that_is_being_cancelled_starts_nothing_at_the_next_start_either() {
-    let it = Shelf::of_workers(0).await;
+    let it = TestStore::of_workers(0).await;
     let made = it.store.submit_batch(batch(3)).await.expect("a batch");
-    assert!(it.store.cancel_batch(made.ordinal, NOW).await.expect("an answer"));
-    assert!(!it.store.cancel_batch(made.ordinal, NOW).await.expect("an answer"), "the second time");
+    assert!(
+        it.store.change_batch(made.ordinal, BatchChange::Cancel, NOW).await.expect("an answer")
+    );
+    assert!(
+        !it.store.change_batch(made.ordinal, BatchChange::Cancel, NOW).await.expect("an answer"),
+        "the second time"
+    );
     let mut it = it.reopened().await;
-    assert_eq!(it.store.batches_cancelling().await.expect("they read"), [made.ordinal]);
+    assert_eq!(it.cancelling, [made.ordinal]);
     it.asks("default", super::queues::workers(1)).await.expect("a queue");
     let told = it.told();
     assert!(!told.iter().any(|told| told.starts_with("claimed")), "{told:?}");
@@ -265,19 +279,19 @@ async fn a_batch_that_is_being_cancelled_starts_nothing_at_the_next_start_either
 
 #[tokio::test]
 async fn a_batch_that_is_left_open_by_a_server_that_died_is_closed_at_the_next_start() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let open = NewBatch { is_open: true, ..batch(0) };
     let made = it.store.submit_batch(open).await.expect("a batch");
     assert!(!made.is_done(), "more may come");
     let many = |calls| Many { calls, batch: Some(made.ordinal) };
     let calls = vec![member(&made, 1, 0), member(&made, 2, 1)];
-    let jobs = it.store.submit_many(many(calls)).await.expect("an answer");
+    let jobs = it.many(many(calls)).await.expect("an answer");
     it.settle(jobs[0].as_ref().expect("a job"), returned()).await.expect("a running job");
     assert_eq!(it.batch().await.counts.total, 2);
     let it = it.reopened().await;
     let batch = it.batch().await;
     assert!(batch.is_closed);
-    let late = it.store.submit_many(many(vec![member(&made, 3, 2)])).await;
+    let late = it.many(many(vec![member(&made, 3, 2)])).await;
     assert!(matches!(late, Err(Error::Refused(Refusal::BatchClosed))), "{late:?}");
     let second = it.job(jobs[1].as_ref().expect("a job")).await;
     assert_eq!((second.attempt, second.crashes), (2, 1), "it runs again");
@@ -287,41 +301,41 @@ async fn a_batch_that_is_left_open_by_a_server_that_died_is_closed_at_the_next_s
 
 #[tokio::test]
 async fn e5_jobs_that_come_between_those_of_others_are_found_in_the_order_of_their_calls() {
-    let it = Shelf::of_workers(1_000).await;
+    let it = TestStore::of_workers(1_000).await;
     let open = NewBatch { is_open: true, ..batch(0) };
     let made = it.store.submit_batch(open).await.expect("a batch");
     let mut index: i64 = 0;
     for (portion, count) in [3, 1, 5, 2, 4].into_iter().enumerate() {
         let calls = (index..index + count).map(|it| member(&made, 100 + it.unsigned_abs(), it));
         let many = Many { calls: calls.collect(), batch: Some(made.ordinal) };
-        it.store.submit_many(many).await.expect("an answer");
+        it.many(many).await.expect("an answer");
         index += count;
         // The third portion goes on where the second ended.
         if portion != 1 {
             it.submit(portion as u64).await;
         }
     }
-    it.store.close_batch(made.ordinal, NOW).await.expect("an answer");
+    it.store.change_batch(made.ordinal, BatchChange::Close, NOW).await.expect("an answer");
     assert_eq!(it.number("select count(*) from batch_runs").await, 4);
     for after in -1..index {
         for limit in [1, 4, 100] {
-            let places = it.store.places(made.ordinal, Order::Input, after, limit).await;
+            let places = it.store.batch_jobs(made.ordinal, Order::Input, after, limit).await;
             let found: Vec<i64> = places.expect("they read").iter().map(|it| it.index).collect();
             let expected: Vec<i64> = (after + 1..index).take(limit).collect();
             assert_eq!(found, expected, "after {after}, at most {limit}");
         }
     }
-    let ids = it.store.ids_of_batch(made.ordinal, 100).await.expect("they read");
-    let numbers: Vec<u128> = ids.iter().map(|id| id.0.as_u128()).collect();
+    let jobs = it.store.batch_jobs(made.ordinal, Order::Input, -1, 100).await.expect("they read");
+    let numbers: Vec<u128> = jobs.iter().map(|job| job.id.0.as_u128()).collect();
     assert_eq!(numbers, (100..115).collect::<Vec<u128>>());
     let filter = crate::store::Filter { batch: Some(ID), ..Default::default() };
-    let page = it.store.list(&filter, None, 4).await.expect("a page");
+    let page = it.list(&filter, None, 4).await;
     let shown: Vec<u128> = page.jobs.iter().map(|job| job.spec.id.0.as_u128()).collect();
     assert_eq!(shown, [114, 113, 112, 111]);
     let mut below = page.next;
     let mut rest = Vec::new();
     while let Some(next) = below {
-        let page = it.store.list(&filter, Some(next), 4).await.expect("a page");
+        let page = it.list(&filter, Some(next), 4).await;
         rest.extend(page.jobs.iter().map(|job| job.spec.id.0.as_u128()));
         below = page.next;
     }
@@ -330,11 +344,11 @@ async fn e5_jobs_that_come_between_those_of_others_are_found_in_the_order_of_the
 
 #[tokio::test]
 async fn many_that_are_submitted_together_are_refused_one_by_one() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let mut calls: Vec<Submission> = (1..=3).map(|it| submission(example::spec(it))).collect();
     let elsewhere = crate::domain::QueueName::new("nowhere").expect("a name");
     calls[1].spec = Arc::new(Spec { queue: elsewhere, ..example::spec(2) });
-    let answers = it.store.submit_many(Many { calls, batch: None }).await.expect("answers");
+    let answers = it.many(Many { calls, batch: None }).await.expect("answers");
     let [Ok(first), Err(Error::Refused(Refusal::UnknownQueue(_))), Ok(third)] = &answers[..] else {
         panic!("{answers:?}");
     };

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use crate::domain::callback::CallbackState;
 use crate::domain::callback::DeliveryAttempt;
-use crate::domain::{Callback, CallbackId, DeliveryState, NewCallback, Pace, Share};
-use crate::store::{DeliveryReport, DueDelivery, Told};
+use crate::domain::{Callback, CallbackId, DeliveryState, NewCallback, ReceiverHealth, Tier};
+use crate::store::{CallbackQuery, DeliveryReport, DeliverySubject, DueDelivery};
 
 use super::{
-    Job, NOW, Ordinal, Shelf, Submission, Timestamp, cancel, example, raised, returned, submission,
+    Job, NOW, Ordinal, Submission, TestStore, Timestamp, cancel, example, raised, returned,
+    submission,
 };
 
 /// Later than everything that a test plans.
@@ -32,12 +33,12 @@ pub(super) fn with_callbacks(number: u64, callbacks: Vec<NewCallback>) -> Submis
 }
 
 /// What is due at `now`: of each receiver whose turn it is, the quick ones first.
-pub(super) async fn all_due(it: &Shelf, now: Timestamp) -> Vec<DueDelivery> {
+pub(super) async fn all_due(it: &TestStore, now: Timestamp) -> Vec<DueDelivery> {
     let mut outbox = it.store.outbox(now).await.expect("a look");
     let held_from = Timestamp(now.0.saturating_sub(1_000));
     let mut due = Vec::new();
-    for share in Share::ALL {
-        for turn in outbox.turns(share, 100).await.expect("they read") {
+    for tier in Tier::ALL {
+        for turn in outbox.receivers(tier, 100).await.expect("they read") {
             due.extend(outbox.due(&turn.host, held_from, 100).await.expect("they read"));
         }
     }
@@ -45,24 +46,24 @@ pub(super) async fn all_due(it: &Shelf, now: Timestamp) -> Vec<DueDelivery> {
 }
 
 /// Keeps one body.
-pub(super) async fn keep_body(it: &Shelf, callback: Ordinal, body: &str) {
+pub(super) async fn keep_body(it: &TestStore, callback: Ordinal, body: &str) {
     let bodies = BTreeMap::from([(callback, body.to_owned())]);
     it.store.begin_deliveries(bodies.into(), Vec::new()).await.expect("an answer");
 }
 
 /// The numbers of the callbacks whose delivery is due.
-pub(super) async fn due(it: &Shelf, now: Timestamp) -> Vec<u128> {
+pub(super) async fn due(it: &TestStore, now: Timestamp) -> Vec<u128> {
     all_due(it, now).await.iter().map(|due| due.id.0.as_u128()).collect()
 }
 
-pub(super) async fn only_due(it: &Shelf) -> DueDelivery {
+pub(super) async fn only_due(it: &TestStore) -> DueDelivery {
     let mut due = all_due(it, NOW).await;
     assert_eq!(due.len(), 1, "{due:?}");
     due.remove(0)
 }
 
-pub(super) async fn callbacks(it: &Shelf, job: &Job) -> Vec<Callback> {
-    it.store.callbacks(job.ordinal, (None, 1_000)).await.expect("they read").0
+pub(super) async fn callbacks(it: &TestStore, job: &Job) -> Vec<Callback> {
+    it.callbacks_of(&CallbackQuery::OfJob(job.ordinal)).await
 }
 
 pub(super) fn report(
@@ -80,7 +81,7 @@ pub(super) fn report(
     DeliveryReport {
         callback: due.callback,
         host: due.host.clone(),
-        pace: Pace::Quick,
+        health: ReceiverHealth::Quick,
         number: due.attempts + 1,
         now: NOW,
         attempt,
@@ -91,7 +92,7 @@ pub(super) fn report(
 
 #[tokio::test]
 async fn f3_deliveries_are_made_in_the_commit_that_ends_the_job() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let first = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     let second = it.put(with_callbacks(2, vec![new(2)])).await.expect("a job");
     assert_eq!(callbacks(&it, &first).await[0].state(), CallbackState::Waiting);
@@ -112,17 +113,20 @@ async fn f3_deliveries_are_made_in_the_commit_that_ends_the_job() {
 
 #[tokio::test]
 async fn f14_a_callback_added_to_a_done_job_is_due_at_once() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     for (job, number) in [(&first, 1), (&second, 2)] {
-        it.store.add_callback(job.ordinal, new(number)).await.expect("a callback");
+        it.store
+            .add_callback(DeliverySubject::Job(job.ordinal), new(number))
+            .await
+            .expect("a callback");
     }
     assert!(due(&it, MUCH_LATER).await.is_empty(), "neither is done");
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(due(&it, NOW).await, [1]);
     assert!(it.told_of_deliveries());
     let late = NewCallback { due_at: Timestamp(9_000), ..new(3) };
-    it.store.add_callback(first.ordinal, late).await.expect("a callback");
+    it.store.add_callback(DeliverySubject::Job(first.ordinal), late).await.expect("a callback");
     assert!(it.told_of_deliveries());
     let last = callbacks(&it, &first).await.pop().expect("two");
     assert_eq!(last.delivery.expect("a delivery").next_at, Some(Timestamp(9_000)));
@@ -131,11 +135,11 @@ async fn f14_a_callback_added_to_a_done_job_is_due_at_once() {
 
 #[tokio::test]
 async fn f14_a_callback_added_in_the_very_commit_of_the_end_is_not_lost() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
-    let (added, settled) = tokio::join!(biased; it.store.add_callback(first.ordinal, new(1)), it.settle(&first, returned()));
+    let (added, settled) = tokio::join!(biased; it.store.add_callback(DeliverySubject::Job(first.ordinal), new(1)), it.settle(&first, returned()));
     assert!(added.is_ok() && settled.is_ok());
-    let (settled, added) = tokio::join!(biased; it.settle(&second, returned()), it.store.add_callback(second.ordinal, new(2)));
+    let (settled, added) = tokio::join!(biased; it.settle(&second, returned()), it.store.add_callback(DeliverySubject::Job(second.ordinal), new(2)));
     assert!(added.is_ok() && settled.is_ok());
     let mut both = due(&it, NOW).await;
     both.sort_unstable();
@@ -145,11 +149,11 @@ async fn f14_a_callback_added_in_the_very_commit_of_the_end_is_not_lost() {
 
 #[tokio::test]
 async fn f13_a_first_attempt_waits_for_those_of_earlier_callbacks() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     // The same receiver twice is told twice.
     let same = NewCallback { url: new(1).url, ..new(2) };
     let job = it.put(with_callbacks(1, vec![new(1), same])).await.expect("a job");
-    it.store.add_callback(job.ordinal, new(3)).await.expect("a callback");
+    it.store.add_callback(DeliverySubject::Job(job.ordinal), new(3)).await.expect("a callback");
     it.settle(&job, returned()).await.expect("a running job");
 
     assert_eq!(due(&it, MUCH_LATER).await, [1]);
@@ -164,7 +168,7 @@ async fn f13_a_first_attempt_waits_for_those_of_earlier_callbacks() {
 
 #[tokio::test]
 async fn f13_the_first_attempts_of_one_job_never_wait_for_another_job() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     for number in 1..=2 {
         let callbacks = vec![new(u128::from(number))];
         let job = it.put(with_callbacks(number, callbacks)).await.expect("a job");
@@ -175,7 +179,7 @@ async fn f13_the_first_attempts_of_one_job_never_wait_for_another_job() {
 
 #[tokio::test]
 async fn f15_an_attempt_is_recorded_once() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let before = it.job(&job).await;
@@ -211,7 +215,7 @@ async fn f15_an_attempt_is_recorded_once() {
 
 #[tokio::test]
 async fn g11_a_deliverys_body_is_kept_once_and_is_there_after_a_restart() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let sealed = NewCallback { sealed: Some(vec![0, 255, 39]), ..new(1) };
     let job = it.put(with_callbacks(1, vec![sealed])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
@@ -223,14 +227,17 @@ async fn g11_a_deliverys_body_is_kept_once_and_is_there_after_a_restart() {
     it = it.reopened().await;
     let due = only_due(&it).await;
     assert_eq!(due.body.as_deref(), Some("{\"first\":\"é\"}"));
-    assert_eq!((due.callback, due.id.0.as_u128(), due.of), (callback, 1, Told::Job(job.ordinal)));
+    assert_eq!(
+        (due.callback, due.id.0.as_u128(), due.of),
+        (callback, 1, DeliverySubject::Job(job.ordinal))
+    );
     assert_eq!((due.url.as_str(), due.host.as_str()), ("http://127.0.0.1:9/1", "127.0.0.1:9"));
     assert_eq!(due.sealed, Some(vec![0, 255, 39]));
 }
 
 #[tokio::test]
 async fn f16_a_job_that_a_dead_server_left_is_told_of_when_recovery_ends_it() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.store.cancel(cancel(&job, true)).await.expect("an answer");
     it = it.reopened().await;

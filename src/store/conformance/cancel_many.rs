@@ -1,11 +1,13 @@
 //! Cancels of many: each in one commit with its deliveries, and none started meanwhile.
 
 use crate::domain::{FunctionName, QueueName, Tags};
-use crate::store::{CancelCounts, CancelPortion, Filter, Mark, Submission};
+use crate::store::sqlite::jobs::cancel_many::{AddCancelRule, CancelPortion, DropCancelRule};
+use crate::store::sqlite::slots::CancelRule;
+use crate::store::{CancelCounts, Filter, Submission};
 
 use super::callbacks::{due, new, with_callbacks};
 use super::{
-    Arc, Job, NOW, Ordinal, Shelf, Spec, State, Timestamp, cancel, example, raised, returned,
+    Arc, Job, NOW, Ordinal, Spec, State, TestStore, Timestamp, cancel, example, raised, returned,
     submission, urgent,
 };
 
@@ -33,23 +35,23 @@ fn of_tag(tag: &str) -> Filter {
     Filter { tag: Some(tag.to_owned()), ..Filter::default() }
 }
 
-impl Shelf {
+impl TestStore {
     async fn portion(&self, portion: CancelPortion) -> CancelCounts {
-        self.store.cancel_portion(portion).await.expect("an answer")
+        self.sqlite().write(portion).await.expect("an answer")
     }
 
-    async fn mark(&self, mark: Mark) -> (u64, Ordinal) {
-        self.store.mark_cancelled(mark).await.expect("a mark")
+    async fn add_rule(&self, rule: CancelRule) -> (u64, Ordinal) {
+        self.sqlite().write(AddCancelRule(rule)).await.expect("a rule")
     }
 
-    async fn unmark(&self, number: u64) -> usize {
-        self.store.unmark_cancelled(number).await.expect("an answer")
+    async fn drop_rule(&self, number: u64) -> usize {
+        self.sqlite().write(DropCancelRule(number)).await.expect("an answer")
     }
 }
 
 #[tokio::test]
 async fn s4_many_are_cancelled_in_one_commit_with_their_deliveries() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let running = it.submit(1).await;
     let second = it.put(with_callbacks(2, vec![new(2)])).await.expect("a job");
     let third = it.put(with_callbacks(3, vec![new(3)])).await.expect("a job");
@@ -71,7 +73,7 @@ async fn s4_many_are_cancelled_in_one_commit_with_their_deliveries() {
 
 #[tokio::test]
 async fn f3_one_of_many_becomes_what_one_alone_does() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     it.submit(1).await;
     let (alone, among) = (it.submit(2).await, it.submit(3).await);
     it.store.cancel(cancel(&alone, false)).await.expect("an answer");
@@ -85,7 +87,7 @@ async fn f3_one_of_many_becomes_what_one_alone_does() {
 
 #[tokio::test]
 async fn f4_those_that_run_are_asked_to_stop_once_or_left_alone() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let (first, second, third) = (it.submit(1).await, it.submit(2).await, it.submit(3).await);
     it.told();
     let all = portion(&[&first, &second, &third]);
@@ -103,53 +105,54 @@ async fn f4_those_that_run_are_asked_to_stop_once_or_left_alone() {
 }
 
 #[tokio::test]
-async fn f19_what_is_marked_never_starts_and_what_came_later_does() {
-    let mut it = Shelf::of_workers(1).await;
+async fn f19_what_a_rule_means_never_starts_and_what_came_later_does() {
+    let mut it = TestStore::of_workers(1).await;
     let running = it.submit(1).await;
     it.put(tagged(2, "doomed")).await.expect("a job");
     it.put(tagged(3, "doomed")).await.expect("a job");
     it.put(tagged(4, "spared")).await.expect("a job");
-    let (number, newest) = it.mark(Mark::Meant(of_tag("doomed"))).await;
+    let (number, newest) = it.add_rule(CancelRule::Matching(of_tag("doomed"))).await;
     assert_eq!(newest, Ordinal(4));
     let late = it.put(tagged(5, "doomed")).await.expect("a job");
     it.told();
     it.settle(&running, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 succeeded", "claimed [4]", "cancelled [2, 3]"]);
-    let spared = it.store.jobs_at(&[Ordinal(4)]).await.expect("they read").remove(0);
+    let spared = it.jobs_at(&[Ordinal(4)]).await.remove(0);
     it.settle(&spared, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 4 succeeded", "claimed [5]"], "it was submitted later");
     assert_eq!(it.state(&late).await, State::Running);
-    assert_eq!(it.unmark(number).await, 2);
-    assert_eq!(it.unmark(number).await, 0, "it is taken back once");
+    assert_eq!(it.drop_rule(number).await, 2);
+    assert_eq!(it.drop_rule(number).await, 0, "it is taken back once");
 }
 
 #[tokio::test]
-async fn f19_a_mark_of_certain_jobs_means_these_and_ends() {
-    let mut it = Shelf::of_workers(1).await;
+async fn f19_a_rule_of_certain_jobs_means_these_and_ends() {
+    let mut it = TestStore::of_workers(1).await;
     let (running, second, third) = (it.submit(1).await, it.submit(2).await, it.submit(3).await);
-    let (number, _) = it.mark(Mark::Jobs([second.ordinal].into())).await;
+    let (number, _) = it.add_rule(CancelRule::Jobs([second.ordinal].into())).await;
     it.told();
     it.settle(&running, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 succeeded", "claimed [3]", "cancelled [2]"]);
-    assert_eq!(it.unmark(number).await, 1);
+    assert_eq!(it.drop_rule(number).await, 1);
     let fourth = it.submit(4).await;
-    let (number, _) = it.mark(Mark::Jobs([fourth.ordinal].into())).await;
-    assert_eq!(it.unmark(number).await, 0);
+    let (number, _) = it.add_rule(CancelRule::Jobs([fourth.ordinal].into())).await;
+    assert_eq!(it.drop_rule(number).await, 0);
     it.told();
     let third = it.job(&third).await;
     it.settle(&third, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 3 succeeded", "claimed [4]"], "it is marked no more");
+    assert_eq!(it.told(), ["changed 3 succeeded", "claimed [4]"], "no rule means it any more");
 }
 
 #[tokio::test]
-async fn f19_a_mark_and_the_end_that_frees_a_slot_in_one_commit_agree() {
-    let mut it = Shelf::of_workers(1).await;
+async fn f19_a_rule_and_the_end_that_frees_a_slot_in_one_commit_agree() {
+    let mut it = TestStore::of_workers(1).await;
     let (running, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
-    let mark = Mark::Jobs([second.ordinal].into());
-    let (marked, settled) =
-        tokio::join!(biased; it.store.mark_cancelled(mark), it.settle(&running, returned()));
-    assert!(marked.is_ok() && settled.is_ok());
+    let rule = CancelRule::Jobs([second.ordinal].into());
+    let sqlite = it.sqlite();
+    let (added, settled) =
+        tokio::join!(biased; sqlite.write(AddCancelRule(rule)), it.settle(&running, returned()));
+    assert!(added.is_ok() && settled.is_ok());
     assert_eq!(it.told(), ["changed 1 succeeded", "cancelled [2]"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.attempt), (State::Cancelled, 0));
@@ -157,9 +160,9 @@ async fn f19_a_mark_and_the_end_that_frees_a_slot_in_one_commit_agree() {
     assert_eq!(next.state, State::Running, "the slot is free");
 }
 
-/// One job runs, 900 wait that are to be marked, and one behind them that is not.
-async fn with_many_doomed() -> (Shelf, Job, Job) {
-    let it = Shelf::of_workers(1).await;
+/// One job runs, 900 wait that are to be cancelled, and one behind them that is not.
+async fn with_many_doomed() -> (TestStore, Job, Job) {
+    let it = TestStore::of_workers(1).await;
     let running = it.submit(1).await;
     let doomed = (2..=901).map(|number| it.put(tagged(number, "doomed")));
     futures_util::future::try_join_all(doomed).await.expect("jobs");
@@ -172,34 +175,34 @@ const CANCELLED: &str = "select count(*) from jobs where state = 'cancelled'";
 #[tokio::test]
 async fn f19_one_group_cancels_only_so_many_at_claims_and_the_next_one_goes_on() {
     let (it, running, spared) = with_many_doomed().await;
-    let (number, _) = it.mark(Mark::Meant(of_tag("doomed"))).await;
+    let (number, _) = it.add_rule(CancelRule::Matching(of_tag("doomed"))).await;
     it.settle(&running, returned()).await.expect("a running job");
     assert_eq!(it.number(CANCELLED).await, 500);
     assert_eq!(it.state(&spared).await, State::Pending);
-    assert_eq!(it.unmark(u64::MAX).await, 0, "any change will do");
+    assert_eq!(it.drop_rule(u64::MAX).await, 0, "any change will do");
     assert_eq!(it.number(CANCELLED).await, 900);
     assert_eq!(it.state(&spared).await, State::Running);
-    assert_eq!(it.unmark(number).await, 900);
+    assert_eq!(it.drop_rule(number).await, 900);
 }
 
 #[tokio::test]
 async fn f19_a_submit_in_a_group_that_has_cancelled_enough_takes_nobodys_slot() {
     let (it, running, spared) = with_many_doomed().await;
-    let (number, _) = it.mark(Mark::Meant(of_tag("doomed"))).await;
+    let (number, _) = it.add_rule(CancelRule::Matching(of_tag("doomed"))).await;
     // In one group or in several: what is submitted waits behind the others.
     let more = (903..=950).map(|number| it.submit(number));
     let (settled, submitted) =
         tokio::join!(biased; it.settle(&running, returned()), futures_util::future::join_all(more));
     assert!(settled.is_ok());
     assert!(submitted.iter().all(|job| job.state == State::Pending));
-    assert_eq!(it.unmark(number).await, 900);
+    assert_eq!(it.drop_rule(number).await, 900);
     assert_eq!((it.number(CANCELLED).await, it.state(&spared).await), (900, State::Running));
     assert_eq!(it.number("select count(*) from jobs where state = 'running'").await, 1);
 }
 
 #[tokio::test]
 async fn unfinished_jobs_are_found_by_every_filter() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let running = it.submit(1).await;
     it.put(tagged(2, "red")).await.expect("a job");
     let late = Spec { created_at: Timestamp(9_000), ..example::spec(3) };
@@ -230,14 +233,15 @@ async fn unfinished_jobs_are_found_by_every_filter() {
         let (mut found, mut after) = (Vec::new(), Some(Ordinal(0)));
         while let Some(from) = after {
             // Two at a time, so that pages are joined as well.
-            let page = it.store.unfinished(&filter, from, Ordinal(99), 2).await.expect("they read");
+            let page =
+                it.sqlite().unfinished(&filter, from, Ordinal(99), 2).await.expect("they read");
             found.extend(page.0.into_iter().map(|(job, _)| job.0));
             after = page.1;
         }
         assert_eq!(found, expected, "{filter:?}");
     }
     let ids = [running.spec.id, cancelled.spec.id, example::spec(77).id, running.spec.id];
-    let found = it.store.unfinished_of(&ids).await.expect("they read");
+    let found = it.sqlite().unfinished_of(&ids).await.expect("they read");
     assert_eq!(found, [(Ordinal(1), State::Running)]);
 }
 
@@ -260,12 +264,12 @@ async fn f19_a_claim_honours_every_filter() {
         (Filter { created_before: Some(Timestamp(1_000)), ..all.clone() }, false),
         (Filter { function: Some(function.clone()), ..of_tag("blue") }, false),
     ] {
-        let it = Shelf::of_workers(1).await;
+        let it = TestStore::of_workers(1).await;
         let running = it.submit(1).await;
         let tags = Tags::new(vec!["red".to_owned()]).expect("tags");
         let spec = Spec { function: function.clone(), tags, ..example::spec(2) };
         let next = it.put(submission(spec)).await.expect("a job");
-        it.mark(Mark::Meant(filter.clone())).await;
+        it.add_rule(CancelRule::Matching(filter.clone())).await;
         it.settle(&running, returned()).await.expect("a running job");
         let expected = if is_meant { State::Cancelled } else { State::Running };
         assert_eq!(it.state(&next).await, expected, "{filter:?}");

@@ -1,12 +1,13 @@
 //! Cancels, decided in one transaction with the state.
 
 use crate::store::Cancellation;
+use crate::store::SlotChange;
 
-use super::{NOW, Outcome, Shelf, State, cancel, raised, returned};
+use super::{NOW, Outcome, State, TestStore, cancel, raised, returned};
 
 #[tokio::test]
 async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second, third) = (it.submit(1).await, it.submit(2).await, it.submit(3).await);
     it.told();
     let done = it.store.cancel(cancel(&second, false)).await.expect("an answer");
@@ -22,9 +23,9 @@ async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
 
 #[tokio::test]
 async fn f3_a_cancel_by_one_who_read_the_job_before_it_was_interrupted_keeps_its_counts() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let read_early = it.submit(1).await;
-    it.store.stop_claiming().await.expect("an answer");
+    it.change_slots(SlotChange::StopClaiming).await.expect("an answer");
     it.settle(&read_early, Outcome::Stopped).await.expect("a running job");
     let done = it.store.cancel(cancel(&read_early, false)).await.expect("an answer");
     assert_eq!(done, Cancellation::Cancelled);
@@ -34,7 +35,7 @@ async fn f3_a_cancel_by_one_who_read_the_job_before_it_was_interrupted_keeps_its
 
 #[tokio::test]
 async fn f1_a_running_job_is_left_alone_unless_it_is_to_be_terminated() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     it.told();
     let left = it.store.cancel(cancel(&job, false)).await.expect("an answer");
@@ -45,7 +46,7 @@ async fn f1_a_running_job_is_left_alone_unless_it_is_to_be_terminated() {
 
 #[tokio::test]
 async fn f4_a_running_job_is_asked_to_stop_once() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     it.told();
     let asked = it.store.cancel(cancel(&job, true)).await.expect("an answer");
@@ -62,7 +63,7 @@ async fn f4_a_running_job_is_asked_to_stop_once() {
 
 #[tokio::test]
 async fn f2_a_job_that_is_done_stays_as_it_is() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.store.cancel(cancel(&second, true)).await.expect("an answer");
     it.settle(&first, returned()).await.expect("a running job");
@@ -81,7 +82,7 @@ async fn f2_a_job_that_is_done_stays_as_it_is() {
 
 #[tokio::test]
 async fn f4_a_cancel_and_then_an_error_in_one_commit_is_cancelled() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     it.told();
     let (asked, settled) =
@@ -95,7 +96,7 @@ async fn f4_a_cancel_and_then_an_error_in_one_commit_is_cancelled() {
 
 #[tokio::test]
 async fn f4_a_cancel_and_then_a_value_in_one_commit_is_succeeded() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     let (asked, settled) =
         tokio::join!(biased; it.store.cancel(cancel(&job, true)), it.settle(&job, returned()));
@@ -106,7 +107,7 @@ async fn f4_a_cancel_and_then_a_value_in_one_commit_is_succeeded() {
 
 #[tokio::test]
 async fn f4_an_end_and_then_a_cancel_in_one_commit_is_too_late() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     let (settled, asked) =
         tokio::join!(biased; it.settle(&job, raised()), it.store.cancel(cancel(&job, true)));
@@ -117,7 +118,7 @@ async fn f4_an_end_and_then_a_cancel_in_one_commit_is_too_late() {
 
 #[tokio::test]
 async fn f19_a_job_cancelled_in_the_commit_that_frees_its_slot_is_never_started() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
     let (cancelled, settled) = tokio::join!(biased; it.store.cancel(cancel(&second, false)), it.settle(&first, returned()));
@@ -129,7 +130,7 @@ async fn f19_a_job_cancelled_in_the_commit_that_frees_its_slot_is_never_started(
 
 #[tokio::test]
 async fn f4_a_job_claimed_in_the_same_commit_is_asked_to_stop_like_any_that_runs() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
     let (settled, asked) =

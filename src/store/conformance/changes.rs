@@ -1,15 +1,16 @@
 //! The order of all changes: each in its place, none left out, wherever one who follows goes on.
 
 use crate::domain::{JobId, Spec, State, Tags, example};
-use crate::store::{Left, Swept};
+use crate::store::BatchChange;
+use crate::store::{Left, SweepCursor};
 
 use super::batches::batch;
-use super::{Shelf, Timestamp, cancel, raised, returned, submission};
+use super::{TestStore, Timestamp, cancel, raised, returned, submission};
 
 /// A change as a place and what it left: the job's ordinal and state, or that it is gone.
 type Seen = (i64, Option<(i64, State)>);
 
-impl Shelf {
+impl TestStore {
     /// Everything behind `after`, read so many at a time.
     async fn changes_after(&self, after: i64, limit: usize) -> Vec<Seen> {
         let (mut seen, mut from) = (Vec::new(), after);
@@ -46,7 +47,7 @@ impl Shelf {
 
 #[tokio::test]
 async fn g13_the_log_tells_of_every_job_as_it_stands_wherever_one_goes_on() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let jobs = [it.submit(11).await, it.submit(12).await, it.submit(13).await, it.submit(14).await];
     it.settle(&jobs[0], returned()).await.expect("a running job");
     it.store.cancel(cancel(&jobs[3], true)).await.expect("an answer");
@@ -54,11 +55,14 @@ async fn g13_the_log_tells_of_every_job_as_it_stands_wherever_one_goes_on() {
     it.settle(&jobs[1], raised()).await.expect("a running job");
     let made = it.store.submit_batch(batch(4)).await.expect("a batch");
     it.settle(&it.job(&jobs[2]).await, returned()).await.expect("a running job");
-    it.store.cancel_batch(made.ordinal, Timestamp(3_000)).await.expect("an answer");
+    it.store
+        .change_batch(made.ordinal, BatchChange::Cancel, Timestamp(3_000))
+        .await
+        .expect("an answer");
     for job in it.calls(&made).await.iter().filter(|job| job.state == State::Running) {
         it.settle(job, returned()).await.expect("a running job");
     }
-    let head = it.store.known_changes().await.expect("it reads").head;
+    let head = it.known().await.head;
     assert_eq!(head, it.number("select max(seq) from jobs").await);
     for after in 0..=head {
         let rows = it.rows_after(after).await;
@@ -79,14 +83,14 @@ async fn g13_the_log_tells_of_every_job_as_it_stands_wherever_one_goes_on() {
 
 #[tokio::test]
 async fn g13_a_job_that_goes_is_told_of_by_its_id() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.settle(&first, returned()).await.expect("a running job");
     it.settle(&second, returned()).await.expect("a running job");
-    let head = it.store.known_changes().await.expect("it reads").head;
-    it.store.forget(first.spec.id, Timestamp(3_000)).await.expect("an answer");
+    let head = it.known().await.head;
+    it.store.delete(first.spec.id, Timestamp(3_000)).await.expect("an answer");
     let much_later = Timestamp(i64::MAX / 2);
-    it.store.clean(much_later, Swept::NOTHING).await.expect("an answer");
+    it.store.sweep(much_later, SweepCursor::NOTHING).await.expect("an answer");
     let page = it.store.changes(head, 10).await.expect("it reads");
     let gone = page.changes.iter().map(|change| match &change.left {
         Left::Gone(id) => (change.seq, Some(*id)),
@@ -99,25 +103,25 @@ async fn g13_a_job_that_goes_is_told_of_by_its_id() {
 
 #[tokio::test]
 async fn g13_what_is_not_known_any_more_lies_below_a_floor() {
-    let it = Shelf::of_workers(0).await;
+    let it = TestStore::of_workers(0).await;
     for number in 1..=5 {
         it.submit(number).await;
     }
-    let known = it.store.known_changes().await.expect("it reads");
+    let known = it.known().await;
     assert_eq!((known.floor, known.head), (0, 5));
     it.execute("delete from changes where first_seq <= 3");
-    let known = it.store.known_changes().await.expect("it reads");
+    let known = it.known().await;
     assert_eq!((known.floor, known.head), (3, 5));
     assert_eq!(it.changes_after(3, 9).await.len(), 2);
     // As a database is that an earlier version left.
     it.execute("delete from changes; update counters set seq_floor = 5");
-    let known = it.store.known_changes().await.expect("it reads");
+    let known = it.known().await;
     assert_eq!((known.floor, known.head), (5, 5));
 }
 
 #[tokio::test]
 async fn a_group_that_is_rolled_back_leaves_no_change_behind() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     it.execute(
         "create trigger no before insert on calls when new.ordinal = 3
         begin select raise(abort, 'no'); end;",
@@ -131,7 +135,7 @@ async fn a_group_that_is_rolled_back_leaves_no_change_behind() {
 
 #[tokio::test]
 async fn ends_of_a_tag_are_found_behind_any_place_with_the_log_of_changes_and_without() {
-    let it = Shelf::of_workers(9).await;
+    let it = TestStore::of_workers(9).await;
     let tags = |tag: &str| Tags::new(vec!["other".to_owned(), tag.to_owned()]).expect("tags");
     let mut ends = Vec::new();
     for number in 1..=8 {
@@ -159,7 +163,7 @@ async fn ends_of_a_tag_are_found_behind_any_place_with_the_log_of_changes_and_wi
             from = page.to;
         }
     };
-    let head = it.store.known_changes().await.expect("it reads").head;
+    let head = it.known().await.head;
     assert_eq!(ends.len(), 3);
     for gone in ["", "delete from changes where first_seq < (select max(first_seq) from changes)"] {
         it.execute(gone);

@@ -1,14 +1,15 @@
 //! Slots: who starts, in what order, and what a settled job leaves to the next.
 
 use super::{
-    Arc, Error, Event, Job, Json, Outcome, Pool, QueueName, Settlement, Shelf, Spec, State,
-    Submission, Timestamp, example, raised, returned, settlement, submission, urgent,
+    Arc, Completion, Error, Event, Job, Json, Outcome, Pool, QueueName, Spec, State, Submission,
+    TestStore, Timestamp, example, raised, returned, settlement, submission, urgent,
 };
 use crate::store::Refusal;
+use crate::store::SlotChange;
 
 #[tokio::test]
 async fn e1_a_job_that_finds_a_free_slot_is_inserted_as_running() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     assert_eq!((job.state, job.attempt, job.version), (State::Running, 1, 1));
     assert_eq!(job.started_at, Some(Timestamp(3_000)));
@@ -18,7 +19,7 @@ async fn e1_a_job_that_finds_a_free_slot_is_inserted_as_running() {
 
 #[tokio::test]
 async fn s5_with_one_worker_and_four_jobs_one_runs_and_three_wait() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     it.submit(1).await;
     it.told();
     for number in 2..=4 {
@@ -31,7 +32,7 @@ async fn s5_with_one_worker_and_four_jobs_one_runs_and_three_wait() {
 
 #[tokio::test]
 async fn e2_the_most_urgent_then_the_oldest_is_claimed() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     it.submit(1).await;
     for (number, priority) in [(2, 0), (3, 10), (4, -100), (5, 10), (6, 100), (7, 0)] {
         it.put(urgent(number, priority)).await.expect("a job");
@@ -54,7 +55,7 @@ async fn e2_the_most_urgent_then_the_oldest_is_claimed() {
 
 #[tokio::test]
 async fn e2_a_settled_job_leaves_its_slot_to_the_next_in_the_same_commit() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
     it.settle(&first, returned()).await.expect("a running job");
@@ -65,7 +66,7 @@ async fn e2_a_settled_job_leaves_its_slot_to_the_next_in_the_same_commit() {
 
 #[tokio::test]
 async fn e2_a_job_that_came_a_moment_ago_starts_from_memory_as_it_is_written() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.settle(&first, returned()).await.expect("a running job");
     let written = it.job(&second).await;
@@ -74,7 +75,7 @@ async fn e2_a_job_that_came_a_moment_ago_starts_from_memory_as_it_is_written() {
 
 #[tokio::test]
 async fn e2_a_job_that_is_not_in_memory_or_was_changed_is_claimed_to_be_read() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, changed) = (it.submit(1).await, it.submit(2).await);
     let text = serde_json::to_string(&"x".repeat(3_000)).expect("JSON");
     let args = Some(Json::kept(format!("[{text}]")).expect("JSON"));
@@ -90,7 +91,7 @@ async fn e2_a_job_that_is_not_in_memory_or_was_changed_is_claimed_to_be_read() {
 }
 
 /// Of the jobs that were claimed since the last look, those that need not be read, with their bound arguments.
-fn known(it: &mut Shelf) -> Vec<(Job, String)> {
+fn known(it: &mut TestStore) -> Vec<(Job, String)> {
     let mut all = Vec::new();
     while let Ok(events) = it.events.try_recv() {
         all.extend(events);
@@ -105,21 +106,21 @@ fn known(it: &mut Shelf) -> Vec<(Job, String)> {
 
 #[tokio::test]
 async fn f4_a_slot_that_code_still_holds_is_free_only_when_it_is_released() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
-    let given_up = Settlement { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
+    let given_up = Completion { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
     it.record(given_up).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 cancelled"]);
     assert_eq!(it.state(&second).await, State::Pending);
-    it.store.release(QueueName::default_queue(), Pool::Tasks, Timestamp(9_000)).await;
+    it.release(QueueName::default_queue()).await;
     assert_eq!(it.tells().await, ["claimed [2]"]);
     assert_eq!(it.job(&second).await.started_at, Some(Timestamp(9_000)));
 }
 
 #[tokio::test]
 async fn g6_an_attempt_is_settled_once_and_a_second_outcome_writes_nothing() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     it.settle(&job, returned()).await.expect("a running job");
     it.told();
@@ -136,7 +137,7 @@ async fn g6_an_attempt_is_settled_once_and_a_second_outcome_writes_nothing() {
 
 #[tokio::test]
 async fn g6_of_two_outcomes_in_one_commit_the_first_stands() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     let (first, second) =
         tokio::join!(biased; it.settle(&job, returned()), it.settle(&job, raised()));
@@ -148,7 +149,7 @@ async fn g6_of_two_outcomes_in_one_commit_the_first_stands() {
 
 #[tokio::test]
 async fn s3_a_job_that_waits_cannot_be_settled() {
-    let it = Shelf::of_workers(0).await;
+    let it = TestStore::of_workers(0).await;
     let job = it.submit(1).await;
     assert!(matches!(it.settle(&job, returned()).await, Err(Error::Refused(Refusal::Superseded))));
     assert_eq!(it.job(&job).await, job);
@@ -156,7 +157,7 @@ async fn s3_a_job_that_waits_cannot_be_settled() {
 
 #[tokio::test]
 async fn a_job_whose_function_is_absent_waits_and_holds_up_nobody() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let absent = Submission { pool: Pool::Absent, ..urgent(1, 100) };
     let absent = it.put(absent).await.expect("a job");
     assert_eq!(absent.state, State::Pending);
@@ -169,10 +170,10 @@ async fn a_job_whose_function_is_absent_waits_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn g21_a_store_that_stops_claims_nothing_more() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
-    it.store.stop_claiming().await.expect("an answer");
+    it.change_slots(SlotChange::StopClaiming).await.expect("an answer");
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 succeeded"]);
     let third = it.put(submission(example::spec(3))).await.expect("a job");

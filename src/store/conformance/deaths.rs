@@ -4,28 +4,27 @@ use std::collections::BTreeMap;
 
 use crate::domain::callback::CallbackState;
 use crate::domain::{CallbackId, Delivery, DeliveryState, State};
-use crate::store::Redelivery;
 use uuid::Uuid;
 
 use super::callbacks::{all_due, callbacks, keep_body, new, only_due, report, with_callbacks};
-use super::{Job, NOW, Shelf, returned};
+use super::{Job, NOW, TestStore, returned};
 
 const ID: CallbackId = CallbackId(Uuid::from_u128(1));
 
 /// A job that is done, and whose one callback is to be told.
-async fn to_be_told() -> (Shelf, Job) {
-    let it = Shelf::of_workers(2).await;
+async fn to_be_told() -> (TestStore, Job) {
+    let it = TestStore::of_workers(2).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     (it, job)
 }
 
-async fn delivery(it: &Shelf, job: &Job) -> Delivery {
+async fn delivery(it: &TestStore, job: &Job) -> Delivery {
     callbacks(it, job).await.remove(0).delivery.expect("a delivery")
 }
 
 /// Says that what is due is about to be sent.
-async fn begin(it: &Shelf) {
+async fn begin(it: &TestStore) {
     let due = only_due(it).await;
     match due.body {
         None => keep_body(it, due.callback, "{}").await,
@@ -45,10 +44,7 @@ async fn g9_a_delivery_during_which_three_servers_died_has_failed_and_can_be_mad
         assert_eq!(delivery(&it, &job).await.deaths, deaths);
         let suspects: Vec<i64> = it.suspect_deliveries.iter().map(|it| it.0).collect();
         assert_eq!(suspects, if deaths == 2 { vec![1] } else { vec![] });
-        assert_eq!(
-            it.store.due_at(only_due(&it).await.callback).await.expect("it reads").map(|it| it.id),
-            Some(ID)
-        );
+        assert_eq!(it.due_at(only_due(&it).await.callback).await.map(|it| it.id), Some(ID));
     }
     let running = it.submit(2).await;
     begin(&it).await;
@@ -62,10 +58,10 @@ async fn g9_a_delivery_during_which_three_servers_died_has_failed_and_can_be_mad
     assert!(it.suspect_deliveries.is_empty() && all_due(&it, NOW).await.is_empty());
     let running = it.job(&running).await;
     assert_eq!((running.interruptions, running.crashes), (1, 0), "the cause is known");
-    let counts = it.store.delivery_counts().await.expect("they read");
+    let counts = it.store.callback_states(None).await.expect("they read");
     assert_eq!((counts.of(CallbackState::Failed), counts.of(CallbackState::Pending)), (1, 0));
 
-    assert_eq!(it.store.redeliver(ID, NOW).await.expect("an answer"), Redelivery::Due);
+    assert_eq!(it.redelivers(ID).await, 1);
     let again = delivery(&it, &job).await;
     assert_eq!((again.deaths, again.state), (0, DeliveryState::Pending));
     begin(&it).await;
@@ -87,10 +83,10 @@ async fn g9_what_was_recorded_or_not_begun_is_not_blamed_nor_is_anything_if_the_
     it = it.reopened().await;
     assert_eq!(delivery(&it, &job).await.deaths, 0, "what came of it was recorded");
     begin(&it).await;
-    let Shelf { store, closed, config, dir, .. } = it;
+    let TestStore { store, closed, config, dir, .. } = it;
     store.close().await;
     closed.await.expect("the writer ends when it is told to");
-    let it = Shelf::open(dir, config).await;
+    let it = TestStore::open(dir, config).await;
     assert_eq!(delivery(&it, &job).await.deaths, 0, "nobody died");
     assert_eq!(it.number("select count(*) from deliveries where begun is not null").await, 0);
 }
@@ -99,14 +95,14 @@ async fn g9_what_was_recorded_or_not_begun_is_not_blamed_nor_is_anything_if_the_
 async fn g9_a_job_that_runs_alone_is_known_before_anything_is_sent() {
     let (mut it, _told) = to_be_told().await;
     let job = it.submit(2).await;
-    assert!(!it.store.runs_alone());
+    assert!(!it.store.health().runs_alone);
     for _death in 0..2 {
         it = it.reopened().await;
         it.tells().await;
     }
-    assert!(it.store.runs_alone());
+    assert!(it.store.health().runs_alone);
     let alone = it.job(&job).await;
     assert_eq!(alone.state, State::Running);
     it.settle(&alone, returned()).await.expect("a running job");
-    assert!(!it.store.runs_alone());
+    assert!(!it.store.health().runs_alone);
 }

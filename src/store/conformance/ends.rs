@@ -5,7 +5,7 @@ use crate::store::Refusal;
 
 use super::callbacks::{new, with_callbacks};
 use super::{
-    Error, Job, Json, NOW, Outcome, Shelf, Spec, State, Timestamp, cancel, example, raised,
+    Error, Job, Json, NOW, Outcome, Spec, State, TestStore, Timestamp, cancel, example, raised,
     returned, settlement, submission,
 };
 
@@ -30,7 +30,7 @@ fn of(number: u64) -> (Spec, Outcome) {
     }
 }
 
-impl Shelf {
+impl TestStore {
     async fn all_settled(&self, jobs: &[(Job, Outcome)]) {
         let settle = jobs.iter().map(|(job, outcome)| self.settle(job, outcome.clone()));
         for settled in futures_util::future::join_all(settle).await {
@@ -41,7 +41,7 @@ impl Shelf {
 
 #[tokio::test]
 async fn each_of_many_jobs_that_end_together_reads_back_as_it_ended() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     let mut jobs = Vec::new();
     for number in 1..=EACH * 5 {
         let (spec, outcome) = of(number);
@@ -74,7 +74,7 @@ async fn each_of_many_jobs_that_end_together_reads_back_as_it_ended() {
 
 #[tokio::test]
 async fn a_job_that_has_ended_is_none_that_runs_to_whoever_comes_with_it() {
-    let it = Shelf::of_workers(10).await;
+    let it = TestStore::of_workers(10).await;
     let job = it.submit(1).await;
     // One group has both: what is done is neither asked to stop nor settled once more.
     let (settled, asked, again) = tokio::join!(
@@ -91,7 +91,7 @@ async fn a_job_that_has_ended_is_none_that_runs_to_whoever_comes_with_it() {
 
 #[tokio::test]
 async fn g5_a_callback_of_a_job_that_ends_with_others_is_due_with_its_end() {
-    let mut it = Shelf::of_workers(100).await;
+    let mut it = TestStore::of_workers(100).await;
     let mut jobs = Vec::new();
     for number in 1..=20 {
         let callbacks = if number == 13 { vec![new(1)] } else { Vec::new() };
@@ -105,7 +105,7 @@ async fn g5_a_callback_of_a_job_that_ends_with_others_is_due_with_its_end() {
 
 #[tokio::test]
 async fn an_end_that_is_refused_takes_its_group_back_and_nothing_else_and_is_tried_again() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     let mut jobs = Vec::new();
     for number in 1..=20 {
         jobs.push(it.submit(number).await);
@@ -117,7 +117,7 @@ async fn an_end_that_is_refused_takes_its_group_back_and_nothing_else_and_is_tri
     let refused = jobs.remove(8);
     let store = it.store.clone();
     let its_end = std::sync::Arc::new(settlement(&refused, returned()));
-    let recorded = tokio::spawn(async move { store.settle(its_end).await });
+    let recorded = tokio::spawn(async move { store.complete(its_end, None).await });
     let settle = jobs.iter().map(|job| it.record(settlement(job, returned())));
     for settled in futures_util::future::join_all(settle).await {
         settled.expect("the others are settled one by one");
@@ -131,7 +131,7 @@ async fn an_end_that_is_refused_takes_its_group_back_and_nothing_else_and_is_tri
 
 #[tokio::test]
 async fn g24_a_job_that_has_ended_is_not_run_by_the_next_server_though_its_call_is_as_it_ran() {
-    let it = Shelf::of_workers(10).await;
+    let it = TestStore::of_workers(10).await;
     let (done, runs) = (it.submit(1).await, it.submit(2).await);
     it.settle(&done, returned()).await.expect("a running job");
     assert_eq!(it.number("select count(*) from calls where state = 'running'").await, 2);

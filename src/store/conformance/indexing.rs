@@ -1,11 +1,14 @@
 //! Most jobs are done before any index knows them: all the same they are found, and go.
 
 use crate::domain::{CallbackId, Options};
-use crate::store::{Filter, Swept};
+use crate::store::SlotChange;
+use crate::store::{Filter, SweepCursor};
 use uuid::Uuid;
 
 use super::callbacks::{new, with_callbacks};
-use super::{Job, NOW, Ordinal, Outcome, Shelf, State, Timestamp, example, returned, submission};
+use super::{
+    Job, NOW, Ordinal, Outcome, State, TestStore, Timestamp, example, returned, submission,
+};
 
 /// So many jobs take the indexes past the first ones.
 const MANY: u64 = 4_200;
@@ -14,7 +17,7 @@ const OVER: Timestamp = Timestamp(NOW.0 + Options::RETENTION_MS);
 
 const UNFINISHED: &str = "select count(*) from unfinished";
 
-impl Shelf {
+impl TestStore {
     /// A queue on which `count` jobs have been done, with examples numbered from 1,000 on.
     async fn after_many(&self, count: u64) {
         for first in (0..count).step_by(600) {
@@ -35,7 +38,7 @@ impl Shelf {
         let (mut all, mut after) = (Vec::new(), Some(Ordinal(0)));
         while let Some(from) = after {
             let to = Ordinal(i64::MAX);
-            let found = self.store.unfinished(&filter, from, to, 2).await.expect("they read");
+            let found = self.sqlite().unfinished(&filter, from, to, 2).await.expect("they read");
             all.extend(found.0.into_iter().map(|(ordinal, state)| (ordinal.0, state)));
             after = found.1;
         }
@@ -43,9 +46,9 @@ impl Shelf {
     }
 
     async fn cleaned(&self, now: Timestamp) -> usize {
-        let (mut removed, mut from) = (0, Some(Swept::NOTHING));
+        let (mut removed, mut from) = (0, Some(SweepCursor::NOTHING));
         while let Some(next) = from {
-            let cleaned = self.store.clean(now, next).await.expect("an answer");
+            let cleaned = self.store.sweep(now, next).await.expect("an answer");
             (removed, from) = (removed + cleaned.removed, cleaned.next);
         }
         removed
@@ -54,7 +57,7 @@ impl Shelf {
 
 #[tokio::test]
 async fn g24_a_job_that_thousands_have_overtaken_is_found_by_the_next_server_too() {
-    let mut it = Shelf::of_workers(700).await;
+    let mut it = TestStore::of_workers(700).await;
     let old = it.submit(1).await;
     assert_eq!(it.number(UNFINISHED).await, 0, "most never have to be");
     it.after_many(MANY).await;
@@ -74,7 +77,7 @@ async fn g24_a_job_that_thousands_have_overtaken_is_found_by_the_next_server_too
 
 #[tokio::test]
 async fn jobs_that_are_not_done_are_found_on_both_sides_of_the_end_of_the_index() {
-    let it = Shelf::of_workers(601).await;
+    let it = TestStore::of_workers(601).await;
     it.submit(1).await;
     it.after_many(MANY).await;
     let mut expected = vec![(1, State::Running)];
@@ -88,7 +91,7 @@ async fn jobs_that_are_not_done_are_found_on_both_sides_of_the_end_of_the_index(
 
 #[tokio::test]
 async fn g20_jobs_of_no_index_go_when_they_are_over_and_one_that_is_held_back_goes_later() {
-    let it = Shelf::of_workers(700).await;
+    let it = TestStore::of_workers(700).await;
     let late = it.submit(1).await;
     let told = it.put(with_callbacks(2, vec![new(1)])).await.expect("a job");
     it.settle(&told, returned()).await.expect("a running job");
@@ -100,7 +103,7 @@ async fn g20_jobs_of_no_index_go_when_they_are_over_and_one_that_is_held_back_go
     let all_but_one = usize::try_from(MANY).expect("few") + 1;
     assert_eq!(it.cleaned(OVER).await, all_but_one, "also those behind the end of the index");
     assert_eq!(it.cleaned(OVER).await, 0, "the range is looked through once a minute");
-    assert!(it.store.drop_callback(CallbackId(Uuid::from_u128(1)), OVER).await.expect("one"));
+    assert!(it.store.remove_callback(CallbackId(Uuid::from_u128(1)), OVER).await.expect("one"));
     assert_eq!(it.number("select count(*) from jobs").await, 0, "it goes with what held it");
     it.cleaned(Timestamp(OVER.0 + 60_000)).await;
     assert_eq!(it.number("select count(*) from expiry_ranges").await, 0);
@@ -108,9 +111,9 @@ async fn g20_jobs_of_no_index_go_when_they_are_over_and_one_that_is_held_back_go
 
 #[tokio::test]
 async fn a_job_that_waits_again_is_in_the_index() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
-    it.store.stop_claiming().await.expect("an answer");
+    it.change_slots(SlotChange::StopClaiming).await.expect("an answer");
     it.settle(&job, Outcome::Stopped).await.expect("a running job");
     assert_eq!(it.state(&job).await, State::Pending);
     assert_eq!(it.number(UNFINISHED).await, 1);
@@ -118,7 +121,7 @@ async fn a_job_that_waits_again_is_in_the_index() {
 
 #[tokio::test]
 async fn a_group_that_fails_leaves_the_indexes_where_they_were() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job: Job = it.put(submission(example::spec(1))).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let aside = rusqlite::Connection::open(&it.config.path.file).expect("a connection");
@@ -128,7 +131,7 @@ async fn a_group_that_fails_leaves_the_indexes_where_they_were() {
              insert into foreign_rows select ordinal from jobs",
         )
         .expect("a table");
-    assert!(it.store.clean(OVER, Swept::NOTHING).await.is_err());
+    assert!(it.store.sweep(OVER, SweepCursor::NOTHING).await.is_err());
     assert_eq!(it.number("select indexed_to from counters").await, 0);
     aside.execute_batch("drop table foreign_rows").expect("gone");
     assert_eq!(it.cleaned(OVER).await, 1);

@@ -2,9 +2,9 @@
 
 use crate::domain::log::LOG_BYTES_MAX;
 use crate::domain::{LogLine, LogPlace, LogStream};
-use crate::store::Settlement;
+use crate::store::Completion;
 
-use super::{NOW, Ordinal, Shelf, returned, settlement};
+use super::{NOW, Ordinal, TestStore, returned, settlement};
 
 fn line(attempt: u32, number: i64, text: impl Into<String>) -> LogLine {
     let place = LogPlace { attempt, number };
@@ -15,7 +15,7 @@ fn lines(attempt: u32, numbers: std::ops::RangeInclusive<i64>) -> Vec<LogLine> {
     numbers.map(|number| line(attempt, number, format!("\"{number}\"\\ ö"))).collect()
 }
 
-impl Shelf {
+impl TestStore {
     async fn log(&self, job: Ordinal, after: LogPlace) -> Vec<LogLine> {
         self.store.log(job, after).await.expect("it reads")
     }
@@ -23,18 +23,18 @@ impl Shelf {
 
 #[tokio::test]
 async fn lines_are_kept_once_in_order_and_read_from_behind_any_of_them() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     let at = job.ordinal;
-    it.store.keep_log(at, lines(1, 1..=3)).await.expect("an answer");
-    it.store.keep_log(at, lines(1, 4..=4)).await.expect("an answer");
+    it.store.append_log(at, lines(1, 1..=3)).await.expect("an answer");
+    it.store.append_log(at, lines(1, 4..=4)).await.expect("an answer");
     // Nobody heard that 3 and 4 are kept.
-    it.store.keep_log(at, lines(1, 3..=5)).await.expect("an answer");
+    it.store.append_log(at, lines(1, 3..=5)).await.expect("an answer");
     assert_eq!(it.log(at, LogPlace::default()).await, lines(1, 1..=5));
     assert_eq!(it.number("select count(*) from log_pieces").await, 1, "one piece grows");
     // A flood has cut some, and the next attempt begins anew.
-    it.store.keep_log(at, lines(1, 9..=9)).await.expect("an answer");
-    it.store.keep_log(at, lines(2, 1..=2)).await.expect("an answer");
+    it.store.append_log(at, lines(1, 9..=9)).await.expect("an answer");
+    it.store.append_log(at, lines(2, 1..=2)).await.expect("an answer");
     let all = [lines(1, 1..=5), lines(1, 9..=9), lines(2, 1..=2)].concat();
     for (index, seen) in all.iter().enumerate() {
         assert_eq!(it.log(at, seen.place).await, all[index + 1..]);
@@ -45,25 +45,25 @@ async fn lines_are_kept_once_in_order_and_read_from_behind_any_of_them() {
 
 #[tokio::test]
 async fn what_was_not_kept_before_is_kept_with_the_end_and_goes_with_the_job() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
-    it.store.keep_log(job.ordinal, lines(1, 1..=2)).await.expect("an answer");
-    let end = Settlement { log: lines(1, 2..=4), ..settlement(&job, returned()) };
+    it.store.append_log(job.ordinal, lines(1, 1..=2)).await.expect("an answer");
+    let end = Completion { log: lines(1, 2..=4), ..settlement(&job, returned()) };
     it.record(end).await.expect("a running job");
     let it = it.reopened().await;
     assert_eq!(it.log(job.ordinal, LogPlace::default()).await, lines(1, 1..=4));
-    it.store.forget(job.spec.id, NOW).await.expect("an answer");
+    it.store.delete(job.spec.id, NOW).await.expect("an answer");
     assert_eq!(it.number("select count(*) from log_pieces").await, 0);
 }
 
 #[tokio::test]
 async fn g14_of_a_long_log_the_last_mebibyte_is_kept() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     let text = "x".repeat(1_000);
     for portion in 0..30_i64 {
         let lines = (1..=100).map(|it| line(1, 100 * portion + it, text.as_str()));
-        it.store.keep_log(job.ordinal, lines.collect()).await.expect("an answer");
+        it.store.append_log(job.ordinal, lines.collect()).await.expect("an answer");
     }
     let kept = it.log(job.ordinal, LogPlace::default()).await;
     let bytes: usize = kept.iter().map(|line| line.text.len()).sum();

@@ -1,12 +1,14 @@
 //! Manual jobs: in no queue, run by nobody, completed once.
 
 use crate::domain::{JobError, Json, NewCallback, Options, QueueName};
-use crate::store::{CancelPortion, Cancellation, Completion, Config, Error, Many, Moment, Refusal};
+use crate::store::{
+    CancelFilter, CancelMany, Cancellation, Config, Error, ManualResult, Many, Now, Refusal,
+};
 
 use super::callbacks::all_due;
 use super::{
-    Arc, Job, NOW, Pool, QueueSettings, Shelf, Spec, State, Submission, cancel, example, returned,
-    submission,
+    Arc, Job, NOW, Pool, QueueSettings, Spec, State, Submission, TestStore, cancel, example,
+    returned, submission,
 };
 
 fn manual(number: u64) -> Submission {
@@ -24,21 +26,21 @@ fn error() -> Result<Json, JobError> {
     Err(JobError::new("ValueError", "no").with_details(details).retryable(true))
 }
 
-impl Shelf {
+impl TestStore {
     async fn manual(&self, number: u64) -> Job {
         self.put(manual(number)).await.expect("a job")
     }
 
     /// The job if this is its end now; none if it was done before.
     async fn complete(&self, job: &Job, end: Result<Json, JobError>) -> Option<Job> {
-        let completion = Completion { job: Arc::new(job.clone()), end, now: NOW };
-        self.store.complete(completion).await.expect("an answer").map(Arc::unwrap_or_clone)
+        let completion = ManualResult { job: Arc::new(job.clone()), end, now: NOW };
+        self.store.complete_manual(completion).await.expect("an answer").map(Arc::unwrap_or_clone)
     }
 }
 
 #[tokio::test]
 async fn f21_a_manual_job_waits_in_no_queue_takes_no_slot_and_is_never_claimed() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
     let job = it.manual(1).await;
     assert_eq!((job.state, job.attempt, job.version), (State::Pending, 0, 1));
     let others = [it.manual(2).await, it.manual(3).await];
@@ -61,7 +63,7 @@ async fn f21_a_manual_job_waits_in_no_queue_takes_no_slot_and_is_never_claimed()
 
 #[tokio::test]
 async fn f20_the_first_end_stands() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     for (number, end) in [(1, value("{\"a\": 1.0}")), (2, error())] {
         let job = it.manual(number).await;
         let done = it.complete(&job, end.clone()).await.expect("its end");
@@ -86,7 +88,7 @@ async fn f20_the_first_end_stands() {
 
 #[tokio::test]
 async fn f20_of_two_ends_in_one_group_the_first_stands() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.manual(1).await;
     let (first, second) =
         tokio::join!(biased; it.complete(&job, value("1")), it.complete(&job, error()));
@@ -105,7 +107,7 @@ async fn f20_of_two_ends_in_one_group_the_first_stands() {
 
 #[tokio::test]
 async fn s3_only_a_manual_job_is_completed_from_outside() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let (running, pending) = (it.submit(1).await, it.submit(2).await);
     for job in [running, pending] {
         for end in [value("1"), error()] {
@@ -120,7 +122,7 @@ async fn s3_only_a_manual_job_is_completed_from_outside() {
 
 #[tokio::test]
 async fn f21_deliveries_are_due_in_the_commit_that_completes_or_cancels() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     for number in 1..=3 {
         let callback = NewCallback {
             id: crate::domain::CallbackId(uuid::Uuid::from_u128(number)),
@@ -147,7 +149,7 @@ async fn f21_deliveries_are_due_in_the_commit_that_completes_or_cancels() {
 
 #[tokio::test]
 async fn f21_results_of_every_size_read_back_and_a_late_one_leaves_no_piece() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     for (number, bytes) in [(1, 1_024), (2, 1_025), (3, 300 * 1_024), (4, 1_024 * 1_024)] {
         let job = it.manual(number).await;
         let end = value(&format!("\"{}\"", "x".repeat(bytes - 2)));
@@ -161,15 +163,15 @@ async fn f21_results_of_every_size_read_back_and_a_late_one_leaves_no_piece() {
 }
 
 /// A store in which two manual jobs may wait.
-async fn of_two() -> Shelf {
-    let Shelf { store, closed, config, dir, .. } = Shelf::of_workers(1).await;
+async fn of_two() -> TestStore {
+    let TestStore { store, closed, config, dir, .. } = TestStore::of_workers(1).await;
     store.close().await;
     closed.await.expect("the writer ends");
-    Shelf::open(dir, Config { manual_max: 2, ..config }).await
+    TestStore::open(dir, Config { manual_max: 2, ..config }).await
 }
 
 /// Submits so many; no more than these may wait then.
-async fn fills(it: &Shelf, numbers: std::ops::Range<u64>) -> Vec<Job> {
+async fn fills(it: &TestStore, numbers: std::ops::Range<u64>) -> Vec<Job> {
     let mut jobs = Vec::new();
     let one_more = numbers.end;
     for number in numbers {
@@ -190,15 +192,10 @@ async fn f21_each_end_of_a_manual_job_gives_its_place_back_once() {
     let third = fills(&it, 3..4).await.remove(0);
     it.store.cancel(cancel(&third, true)).await.expect("one");
     let fourth = fills(&it, 4..5).await.remove(0);
-    let portion = CancelPortion {
-        jobs: vec![third.ordinal, fourth.ordinal],
-        pending: true,
-        running: true,
-        terminate: true,
-        grace_seconds: 1.0,
-        now: NOW,
-    };
-    assert_eq!(it.store.cancel_portion(portion).await.expect("counts").cancelled, 1);
+    let filter = CancelFilter::Jobs(vec![third.spec.id, fourth.spec.id]);
+    let asked = CancelMany { filter, terminate: true, grace_seconds: 1.0, dry_run: false };
+    let counts = it.store.cancel_matching(asked, || NOW).await;
+    assert_eq!(counts.expect("counts").cancelled, 1);
 
     let mut timed = manual(5);
     let mut spec = Spec::clone(&timed.spec);
@@ -207,7 +204,7 @@ async fn f21_each_end_of_a_manual_job_gives_its_place_back_once() {
     let timed = it.put(timed).await.expect("a job");
     fills(&it, 6..6).await;
     let later = NOW.plus_millis(10);
-    it.store.come_due(Moment { now: later, wall: later }).await.expect("an alarm");
+    it.store.run_timers(Now { now: later, wall: later }).await.expect("an alarm");
     assert_eq!(it.state(&timed).await, State::Failed);
     fills(&it, 6..7).await;
     let it = it.reopened().await;
@@ -220,13 +217,13 @@ async fn f21_a_group_that_is_rolled_back_gives_the_places_of_manual_jobs_back_an
     it.execute("create trigger no before insert on calls begin select raise(abort, 'no'); end;");
     it.put(manual(1)).await.expect_err("the database refuses");
     let both = Many { calls: vec![manual(1), manual(2)], batch: None };
-    it.store.submit_many(both).await.expect_err("the database refuses");
+    it.many(both).await.expect_err("the database refuses");
     it.execute("drop trigger no");
     let jobs = fills(&it, 1..3).await;
 
     it.execute("create trigger no before insert on ends begin select raise(abort, 'no'); end;");
-    let completion = Completion { job: Arc::new(jobs[0].clone()), end: value("1"), now: NOW };
-    it.store.complete(completion).await.expect_err("the database refuses");
+    let completion = ManualResult { job: Arc::new(jobs[0].clone()), end: value("1"), now: NOW };
+    it.store.complete_manual(completion).await.expect_err("the database refuses");
     it.store.cancel(cancel(&jobs[1], true)).await.expect_err("the database refuses");
     fills(&it, 3..3).await;
     it.execute("drop trigger no");

@@ -7,18 +7,19 @@ mod entry;
 mod reference;
 mod steps;
 
+use crate::store::SlotChange;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::{
-    Arc, BTreeMap, CancelOrder, Config, Error, Job, NOW, Ordinal, Outcome, Pool, QueueName,
-    QueueSettings, Settlement, Shelf, Spec, Submission, TempDir, Timestamp, cancel, example,
+    Arc, BTreeMap, CancelOrder, Completion, Config, Error, Job, NOW, Ordinal, Outcome, Pool,
+    QueueName, QueueSettings, Spec, Submission, TempDir, TestStore, Timestamp, cancel, example,
     raised, returned, settlement, submission,
 };
 use crate::domain::{
     Clocks, FunctionName, JobError, OnInterrupt, Options, Priority, Retry, RunAt, State,
 };
-use crate::store::{Alarm, Filter, Moment, QueueChange, QueueOrder, Refusal, Swept};
+use crate::store::{Filter, NextTimer, Now, QueueChange, QueueOrder, Refusal, SweepCursor};
 
 use entry::View;
 use reference::{Reference, SLOTS, WORKERS};
@@ -51,7 +52,7 @@ proptest! {
 
 /// The store, and what it should be.
 struct Pair {
-    shelf: Shelf,
+    shelf: TestStore,
     reference: Reference,
     /// Each job as its submission was answered.
     submitted: Vec<Job>,
@@ -73,7 +74,7 @@ impl Pair {
             delivery_wait_ms_max: 86_400_000,
             accept_data_loss: false,
         };
-        let shelf = Shelf::open(dir, config).await;
+        let shelf = TestStore::open(dir, config).await;
         let (submitted, started) = (Vec::new(), BTreeMap::new());
         Self { shelf, reference: Reference::new(NOW.0), submitted, started }
     }
@@ -93,7 +94,9 @@ impl Pair {
             Step::Cancel { of, terminate, stale } => self.cancel(of, terminate, stale).await?,
             Step::Release => {
                 if let Some(Lane { queue, pool }) = self.reference.release() {
-                    self.shelf.store.release(queue_name(queue), POOLS[pool], now).await;
+                    let (queue, pool) = (queue_name(queue), POOLS[pool]);
+                    let change = SlotChange::Release { queue, pool };
+                    self.shelf.store.change_slots(change, now).await.expect("an answer");
                 }
             }
             Step::Pause { queue, paused } => {
@@ -143,19 +146,19 @@ impl Pair {
     }
 
     async fn come_due(&mut self) -> Result<(), TestCaseError> {
-        let moment = Moment { now: self.now(), wall: Timestamp(self.reference.wall) };
-        let alarm = self.shelf.store.come_due(moment).await.expect("an answer");
+        let moment = Now { now: self.now(), wall: Timestamp(self.reference.wall) };
+        let alarm = self.shelf.store.run_timers(moment).await.expect("an answer");
         self.reference.come_due();
         let (deadline, wall) = self.reference.alarm();
-        let expected = Alarm { deadline: deadline.map(Timestamp), wall: wall.map(Timestamp) };
+        let expected = NextTimer { deadline: deadline.map(Timestamp), wall: wall.map(Timestamp) };
         prop_assert_eq!(alarm, expected);
         Ok(())
     }
 
     async fn clean(&mut self) -> Result<(), TestCaseError> {
-        let (mut removed, mut from) = (0, Some(Swept::NOTHING));
+        let (mut removed, mut from) = (0, Some(SweepCursor::NOTHING));
         while let Some(next) = from {
-            let cleaned = self.shelf.store.clean(self.now(), next).await.expect("an answer");
+            let cleaned = self.shelf.store.sweep(self.now(), next).await.expect("an answer");
             (removed, from) = (removed + cleaned.removed, cleaned.next);
         }
         prop_assert_eq!(removed, self.reference.clean());
@@ -164,7 +167,7 @@ impl Pair {
 
     async fn order(&self, queue: usize, change: QueueChange) {
         let order = QueueOrder { queue: queue_name(queue), change, now: self.now() };
-        self.shelf.store.order_queue(order).await.expect("a queue");
+        self.shelf.store.change_queue(order).await.expect("a queue");
     }
 
     fn start_again(&mut self) -> Result<(), TestCaseError> {
@@ -185,7 +188,7 @@ impl Pair {
         Ok(())
     }
 
-    fn ended(&self, number: usize, end: End) -> Settlement {
+    fn ended(&self, number: usize, end: End) -> Completion {
         let outcome = match end {
             End::Returned => returned(),
             End::Raised => raised(),
@@ -195,7 +198,7 @@ impl Pair {
             End::Cancelled | End::GivenUp => Outcome::Cancelled,
             End::Stopped => Outcome::Stopped,
         };
-        Settlement {
+        Completion {
             now: self.now(),
             pool: POOLS[self.reference.lane(number).pool],
             frees_slot: !matches!(end, End::GivenUp),
@@ -237,7 +240,7 @@ impl Pair {
 
     /// What a server does that was told to stop and has no patience left.
     async fn stop(&mut self) {
-        self.shelf.store.stop_claiming().await.expect("an answer");
+        self.shelf.change_slots(SlotChange::StopClaiming).await.expect("an answer");
         self.reference.stop();
         let running: Vec<usize> = self.reference.running().collect();
         for number in running {
@@ -256,7 +259,7 @@ impl Pair {
     /// Holds every job against what it should be.
     async fn compare(&mut self) -> Result<(), TestCaseError> {
         self.shelf.everything_so_far_is_committed().await;
-        let page = self.shelf.store.list(&Filter::default(), None, 1_000).await.expect("a page");
+        let page = self.shelf.list(&Filter::default(), None, 1_000).await;
         let number = |job: &Job| {
             let place = self.submitted.binary_search_by_key(&job.ordinal, |job| job.ordinal);
             place.expect("a job that was submitted")
@@ -287,7 +290,7 @@ impl Pair {
 
     async fn compare_queues(&self) -> Result<(), TestCaseError> {
         for queue in 0..QUEUES.len() {
-            let found = self.shelf.store.queue(queue_name(queue)).await.expect("a queue");
+            let found = self.shelf.queue_of(queue_name(queue)).await;
             let (pending, oldest) = self.reference.waiting(queue);
             prop_assert_eq!(found.pending, pending, "jobs that wait in queue {}", queue);
             let oldest = oldest.map(|number| self.submitted[number].ordinal);
@@ -311,14 +314,14 @@ impl Pair {
         let Reference { now, wall, .. } = &self.reference;
         let run_at = match start {
             Start::AtOnce => None,
-            Start::After(wait) => Some(RunAt::Counted(Timestamp(now + wait))),
+            Start::After(wait) => Some(RunAt::Monotonic(Timestamp(now + wait))),
             Start::At(wait) => Some(RunAt::Wall(Timestamp(wall + wait))),
         };
         Submission { pool: POOLS[lane.pool], run_at, ..submission(spec) }
     }
 }
 
-impl Shelf {
+impl TestStore {
     /// The next server on the same file, after this one was told to stop.
     async fn closed_and_opened(self, now: Timestamp) -> Self {
         let Self { store, events, closed, config, dir, .. } = self;

@@ -1,23 +1,26 @@
 //! The order within a group: what looks at an end finds it, and what is submitted comes last.
 
+use crate::store::SlotChange;
 use tokio::task::JoinHandle;
 
-use crate::store::{Error, Forgetting};
+use crate::store::{Deletion, Error};
 
 use super::refused_for_now::Lock;
-use super::{NOW, Pool, Shelf, State, example, returned, submission};
+use super::{NOW, Pool, State, TestStore, example, returned, submission};
 
 /// Another process has the database, and the writer waits for it with a group: what is sent now is the next one.
-async fn held(it: &Shelf) -> (Lock, JoinHandle<Result<(), Error>>) {
+async fn held(it: &TestStore) -> (Lock, JoinHandle<Result<(), Error>>) {
     let (lock, store) = (Lock::take(it), it.store.clone());
-    let first = tokio::spawn(async move { store.resize(Pool::Tasks, 1_000, NOW).await });
+    let first = tokio::spawn(async move {
+        store.change_slots(SlotChange::Resize { pool: Pool::Tasks, slots: 1_000 }, NOW).await
+    });
     it.until_taken().await;
     (lock, first)
 }
 
 #[tokio::test]
 async fn e2_what_is_submitted_takes_the_slot_that_its_group_gives_back_after_it() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let runs = it.submit(1).await;
     it.told();
     let (lock, first) = held(&it).await;
@@ -32,13 +35,13 @@ async fn e2_what_is_submitted_takes_the_slot_that_its_group_gives_back_after_it(
 
 #[tokio::test]
 async fn what_looks_at_a_job_finds_the_end_that_its_group_has_brought() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let runs = it.submit(1).await;
     let (lock, first) = held(&it).await;
-    let forget = it.store.forget(runs.spec.id, NOW);
+    let forget = it.store.delete(runs.spec.id, NOW);
     let (settled, forgotten, ()) =
         tokio::join!(biased; it.settle(&runs, returned()), forget, async { lock.let_go() });
     first.await.expect("no panic").expect("slots");
     settled.expect("a running job");
-    assert_eq!(forgotten.expect("an answer"), Forgetting::Forgotten);
+    assert_eq!(forgotten.expect("an answer"), Deletion::Deleted);
 }

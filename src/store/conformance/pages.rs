@@ -1,9 +1,10 @@
 //! Reading without the writer: pages, filters, and what is not there.
 
+use crate::store::CallbackQuery;
 use crate::store::Filter;
 
 use super::{
-    Job, Ordinal, QueueName, QueueSettings, Shelf, Spec, State, cancel, example, submission,
+    Job, Ordinal, QueueName, QueueSettings, Spec, State, TestStore, cancel, example, submission,
 };
 
 fn ordinals(jobs: &[Job]) -> Vec<i64> {
@@ -11,11 +12,11 @@ fn ordinals(jobs: &[Job]) -> Vec<i64> {
 }
 
 /// Every page of so many jobs, and where each ended.
-async fn pages(it: &Shelf, filter: &Filter, page_size: usize) -> Vec<Vec<i64>> {
+async fn pages(it: &TestStore, filter: &Filter, page_size: usize) -> Vec<Vec<i64>> {
     let mut pages = Vec::new();
     let mut below = None;
     loop {
-        let page = it.store.list(filter, below, page_size).await.expect("a page");
+        let page = it.list(filter, below, page_size).await;
         pages.push(ordinals(&page.jobs));
         below = page.next;
         if below.is_none() {
@@ -26,7 +27,7 @@ async fn pages(it: &Shelf, filter: &Filter, page_size: usize) -> Vec<Vec<i64>> {
 
 #[tokio::test]
 async fn a_list_goes_from_the_newest_to_the_oldest_without_a_gap() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     assert_eq!(pages(&it, &Filter::default(), 3).await, [Vec::<i64>::new()]);
     for number in 1..=6 {
         it.submit(number).await;
@@ -35,16 +36,16 @@ async fn a_list_goes_from_the_newest_to_the_oldest_without_a_gap() {
     assert_eq!(pages(&it, &all, 6).await, [[6, 5, 4, 3, 2, 1]]);
     assert_eq!(pages(&it, &all, 4).await, [vec![6, 5, 4, 3], vec![2, 1]]);
     assert_eq!(pages(&it, &all, 3).await, [[6, 5, 4], [3, 2, 1]]);
-    let page = it.store.list(&all, Some(Ordinal(4)), 2).await.expect("a page");
+    let page = it.list(&all, Some(Ordinal(4)), 2).await;
     it.submit(7).await;
     assert_eq!(ordinals(&page.jobs), [3, 2]);
-    let next = it.store.list(&all, page.next, 2).await.expect("a page");
+    let next = it.list(&all, page.next, 2).await;
     assert_eq!(ordinals(&next.jobs), [1], "what came meanwhile moves nothing");
 }
 
 #[tokio::test]
 async fn a_filter_keeps_what_passes_all_of_it() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     it.submit(1).await;
     let second = it.submit(2).await;
     it.submit(3).await;
@@ -64,18 +65,18 @@ async fn a_filter_keeps_what_passes_all_of_it() {
 
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
     let job = it.submit(1).await;
     assert!(it.store.job(example::spec(2).id).await.expect("it reads").is_none());
-    let found = it.store.jobs_at(&[Ordinal(7), job.ordinal, Ordinal(-1)]).await.expect("they read");
+    let found = it.jobs_at(&[Ordinal(7), job.ordinal, Ordinal(-1)]).await;
     assert_eq!(found, [job]);
-    assert!(it.store.callbacks(Ordinal(7), (None, 1_000)).await.expect("they read").0.is_empty());
+    assert!(it.callbacks_of(&CallbackQuery::OfJob(Ordinal(7))).await.is_empty());
 }
 
 #[tokio::test]
 async fn everything_that_was_asked_for_is_read_back() {
     use crate::domain::{FunctionName, Json, Metadata, OnInterrupt, Priority, Tags};
-    let it = Shelf::of_workers(0).await;
+    let it = TestStore::of_workers(0).await;
     let spec = Spec {
         function: FunctionName::new("echo").unwrap(),
         args: Some(Json::trusted(r#"[1e999,"é",null,{"a":"\u0001"}]"#)),

@@ -1,6 +1,9 @@
 //! One decision about each job that comes: it starts, waits, or is refused. Whatever else stands or happens, no request makes
 //! slots and database disagree, and a batch is there whole or not at all.
 
+use crate::store::sqlite::jobs::cancel_many::{AddCancelRule, CancelPortion, DropCancelRule};
+use crate::store::sqlite::slots::CancelRule;
+use crate::store::{BatchChange, BatchKey, SlotChange};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use proptest::prelude::*;
@@ -10,14 +13,13 @@ use super::batches::batch;
 use super::refused_for_now::Lock;
 use super::{
     BTreeMap, CancelOrder, Config, Error, Job, NOW, Ordinal, Outcome, Pool, QueueName,
-    QueueSettings, Shelf, Spec, State, Submission, TempDir, Timestamp, cancel, example, returned,
-    settlement, submission,
+    QueueSettings, Spec, State, Submission, TempDir, TestStore, Timestamp, cancel, example,
+    returned, settlement, submission,
 };
 use crate::domain::{BatchId, OnError, Options, RunAt};
 use crate::store::Error::Refused;
 use crate::store::{
-    CancelPortion, Filter, Many, Mark, Moment, NewBatch, QueueChange, QueueOrder, Refusal, Swept,
-    fsck,
+    Filter, Many, NewBatch, Now, QueueChange, QueueOrder, Refusal, SweepCursor, fsck,
 };
 
 const MAX_PENDING: usize = 3;
@@ -30,8 +32,8 @@ fn calls(count: u64) -> NewBatch {
 }
 
 /// Three workers and three places, and a job that runs alone because two servers died of it.
-async fn with_one_alone() -> Shelf {
-    let mut it = Shelf::with(QueueSettings { max_workers: 3, max_pending: MAX_PENDING }).await;
+async fn with_one_alone() -> TestStore {
+    let mut it = TestStore::with(QueueSettings { max_workers: 3, max_pending: MAX_PENDING }).await;
     it.submit(1).await;
     for _death in 0..2 {
         it = it.reopened().await;
@@ -60,7 +62,7 @@ async fn g9_a_batch_that_comes_while_one_runs_alone_waits_or_is_refused_as_a_who
 async fn g9_what_is_to_start_later_leaves_no_room_beside_one_that_runs_alone() {
     let it = with_one_alone().await;
     for number in 2..=4 {
-        let run_at = Some(RunAt::Counted(Timestamp(NOW.0 + 60_000)));
+        let run_at = Some(RunAt::Monotonic(Timestamp(NOW.0 + 60_000)));
         let later = Submission { run_at, ..submission(example::spec(number)) };
         it.put(later).await.expect("a place");
     }
@@ -73,7 +75,7 @@ async fn g9_what_is_to_start_later_leaves_no_room_beside_one_that_runs_alone() {
 
 #[tokio::test]
 async fn f22_a_batch_without_calls_may_come_and_go_in_one_group() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     // While the writer waits for the lock, what comes is gathered for its next group.
     let lock = Lock::take(&it);
     let gone = NewBatch { retention_ms: 0, ..batch(0) };
@@ -81,13 +83,16 @@ async fn f22_a_batch_without_calls_may_come_and_go_in_one_group() {
         biased;
         it.put(submission(example::spec(1))),
         it.store.submit_batch(gone),
-        it.store.clean(NOW, Swept::NOTHING),
+        it.store.sweep(NOW, SweepCursor::NOTHING),
         async { lock.let_go() },
     );
     first.expect("a job");
     assert_eq!(made.expect("a batch").finished_at, Some(NOW));
     cleaned.expect("it is not what ledger and database disagree about");
-    assert!(it.store.batch(super::batches::ID).await.expect("it reads").is_none(), "it is gone");
+    assert!(
+        it.store.batch(BatchKey::Id(super::batches::ID)).await.expect("it reads").is_none(),
+        "it is gone"
+    );
     it.submit(2).await;
 }
 
@@ -100,8 +105,8 @@ enum Step {
     End { nth: usize, fails: bool },
     Cancel { nth: usize },
     CancelBatch { nth: usize },
-    Mark { queue: usize },
-    Unmark,
+    AddRule { queue: usize },
+    DropRule,
     Portion { nth: usize },
     Queue { queue: usize, change: QueueChange },
     Workers(usize),
@@ -133,8 +138,8 @@ fn a_step() -> impl Strategy<Value = Step> {
             .prop_map(|(nth, fails)| Step::End { nth, fails }),
         2 => any::<usize>().prop_map(|nth| Step::Cancel { nth }),
         2 => any::<usize>().prop_map(|nth| Step::CancelBatch { nth }),
-        2 => queue.clone().prop_map(|queue| Step::Mark { queue }),
-        1 => Just(Step::Unmark),
+        2 => queue.clone().prop_map(|queue| Step::AddRule { queue }),
+        1 => Just(Step::DropRule),
         2 => any::<usize>().prop_map(|nth| Step::Portion { nth }),
         3 => (queue, change).prop_map(|(queue, change)| Step::Queue { queue, change }),
         1 => (0..4_usize).prop_map(Step::Workers),
@@ -166,7 +171,7 @@ proptest! {
 /// What came of it that is asked about later.
 enum Made {
     Batch(BatchId, Ordinal, u64),
-    Mark(u64),
+    Rule(u64),
 }
 
 type Asking = BoxFuture<'static, Result<Option<Made>, Error>>;
@@ -177,12 +182,12 @@ fn asking(asked: impl Future<Output = Result<Option<Made>, Error>> + Send + 'sta
 
 /// A store of which anything is asked.
 struct Asked {
-    shelf: Shelf,
+    shelf: TestStore,
     number: u64,
     now: Timestamp,
     /// Batches that were taken, and how many calls each has.
     batches: Vec<(BatchId, Ordinal, u64)>,
-    marks: Vec<u64>,
+    rules: Vec<u64>,
 }
 
 impl Asked {
@@ -200,8 +205,8 @@ impl Asked {
             delivery_wait_ms_max: 86_400_000,
             accept_data_loss: false,
         };
-        let shelf = Shelf::open(dir, config).await;
-        Self { shelf, number: 0, now: NOW, batches: Vec::new(), marks: Vec::new() }
+        let shelf = TestStore::open(dir, config).await;
+        Self { shelf, number: 0, now: NOW, batches: Vec::new(), rules: Vec::new() }
     }
 
     /// What may be answered to anybody: anything but that nobody knows.
@@ -223,17 +228,17 @@ impl Asked {
         let queue = QueueName::new(QUEUES[queue]).expect("a name");
         let options = Options { retention_ms: 20, ..Options::default() };
         let spec = Spec { queue, created_at: self.now, options, ..example::spec(self.number) };
-        let run_at = later.then(|| RunAt::Counted(self.now.plus_millis(15)));
+        let run_at = later.then(|| RunAt::Monotonic(self.now.plus_millis(15)));
         Submission { run_at, ..submission(spec) }
     }
 
     async fn running(&self) -> Vec<Job> {
         let filter = Filter { state: Some(State::Running), ..Filter::default() };
-        self.shelf.store.list(&filter, None, 1_000).await.expect("a page").jobs
+        self.shelf.list(&filter, None, 1_000).await.jobs
     }
 
     async fn jobs(&self) -> Vec<Job> {
-        self.shelf.store.list(&Filter::default(), None, 1_000).await.expect("a page").jobs
+        self.shelf.list(&Filter::default(), None, 1_000).await.jobs
     }
 
     /// What is asked of the store, to be sent with others.
@@ -242,7 +247,7 @@ impl Asked {
         Some(match step {
             Step::Submit { queue, later } => {
                 let call = self.call(queue, later);
-                asking(async move { store.submit(call).await.map(|_job| None) })
+                asking(async move { store.submit(call, None).await?.get().await.map(|_job| None) })
             }
             Step::Batch { queue, calls, later, cancels } => {
                 let new = self.batch(queue, (calls, later), cancels);
@@ -256,7 +261,7 @@ impl Asked {
                 let calls = (0..calls).map(|_| self.call(queue, false)).collect();
                 let many = Many { calls, batch: None };
                 asking(async move {
-                    let each = store.submit_many(many).await?;
+                    let each = store.submit_many(many).await?.get().await?;
                     each.into_iter().for_each(|one| drop(Self::known(one)));
                     Ok(None)
                 })
@@ -266,7 +271,7 @@ impl Asked {
                 let error = crate::domain::JobError::new("ValueError", "no");
                 let outcome = if fails { Outcome::Raised(error) } else { returned() };
                 let its_end = std::sync::Arc::new(settlement(&job, outcome));
-                asking(async move { store.settle(its_end).await.map(|()| None) })
+                asking(async move { store.complete(its_end, None).await.map(|()| None) })
             }
             Step::Cancel { nth } => {
                 let order = cancel(&nth_of(self.jobs().await, nth)?, true);
@@ -287,23 +292,25 @@ impl Asked {
     }
 
     async fn asks_of_many(&mut self, step: Step) -> Option<Asking> {
-        let (store, now) = (self.shelf.store.clone(), self.now);
+        let (store, sqlite, now) = (self.shelf.store.clone(), self.shelf.sqlite(), self.now);
         Some(match step {
             Step::CancelBatch { nth } => {
                 let (_, place, _) = nth_of(self.batches.clone(), nth)?;
-                asking(async move { store.cancel_batch(place, now).await.map(|_| None) })
-            }
-            Step::Mark { queue } => {
-                let queue = QueueName::new(QUEUES[queue]).ok();
-                let mark = Mark::Meant(Filter { queue, ..Filter::default() });
                 asking(async move {
-                    let (number, _) = store.mark_cancelled(mark).await?;
-                    Ok(Some(Made::Mark(number)))
+                    store.change_batch(place, BatchChange::Cancel, now).await.map(|_| None)
                 })
             }
-            Step::Unmark => {
-                let number = self.marks.pop()?;
-                asking(async move { store.unmark_cancelled(number).await.map(|_| None) })
+            Step::AddRule { queue } => {
+                let queue = QueueName::new(QUEUES[queue]).ok();
+                let rule = CancelRule::Matching(Filter { queue, ..Filter::default() });
+                asking(async move {
+                    let (number, _) = sqlite.write(AddCancelRule(rule)).await?;
+                    Ok(Some(Made::Rule(number)))
+                })
+            }
+            Step::DropRule => {
+                let number = self.rules.pop()?;
+                asking(async move { sqlite.write(DropCancelRule(number)).await.map(|_| None) })
             }
             Step::Portion { nth } => {
                 let jobs = vec![nth_of(self.jobs().await, nth)?.ordinal];
@@ -311,12 +318,12 @@ impl Asked {
                 let grace_seconds = 1.0;
                 let portion =
                     CancelPortion { jobs, pending, running, terminate, grace_seconds, now };
-                asking(async move { store.cancel_portion(portion).await.map(|_| None) })
+                asking(async move { sqlite.write(portion).await.map(|_| None) })
             }
             Step::Queue { queue, change } => {
                 let queue = QueueName::new(QUEUES[queue]).expect("a name");
                 let order = QueueOrder { queue, change, now };
-                asking(async move { store.order_queue(order).await.map(|_| None) })
+                asking(async move { store.change_queue(order).await.map(|_| None) })
             }
             other => self.asks_of_time(other),
         })
@@ -327,26 +334,33 @@ impl Asked {
         match step {
             Step::Workers(slots) => {
                 let now = self.now;
-                asking(async move { store.resize(Pool::Tasks, slots, now).await.map(|()| None) })
+                asking(async move {
+                    store
+                        .change_slots(SlotChange::Resize { pool: Pool::Tasks, slots: slots }, now)
+                        .await
+                        .map(|()| None)
+                })
             }
             Step::Pass => {
                 self.now = self.now.plus_millis(10);
-                let moment = Moment { now: self.now, wall: self.now };
-                asking(async move { store.come_due(moment).await.map(|_| None) })
+                let moment = Now { now: self.now, wall: self.now };
+                asking(async move { store.run_timers(moment).await.map(|_| None) })
             }
             Step::Clean => {
                 let now = self.now;
                 asking(async move {
-                    let mut from = Some(Swept::NOTHING);
+                    let mut from = Some(SweepCursor::NOTHING);
                     while let Some(next) = from {
-                        from = store.clean(now, next).await?.next;
+                        from = store.sweep(now, next).await?.next;
                     }
                     Ok(None)
                 })
             }
             _ => {
                 let now = self.now;
-                asking(async move { store.clear_suspects(now).await.map(|()| None) })
+                asking(async move {
+                    store.change_slots(SlotChange::ClearSuspects, now).await.map(|()| None)
+                })
             }
         }
     }
@@ -364,7 +378,7 @@ impl Asked {
         for answer in answers {
             match Self::known(answer).flatten() {
                 Some(Made::Batch(id, place, calls)) => self.batches.push((id, place, calls)),
-                Some(Made::Mark(number)) => self.marks.push(number),
+                Some(Made::Rule(number)) => self.rules.push(number),
                 None => {}
             }
         }
@@ -372,21 +386,22 @@ impl Asked {
     }
 
     async fn dies(self) -> Self {
-        // Marks of cancels of many go with their server.
-        Self { shelf: self.shelf.reopened_at(self.now).await, marks: Vec::new(), ..self }
+        // Rules of cancels of many go with their server.
+        Self { shelf: self.shelf.reopened_at(self.now).await, rules: Vec::new(), ..self }
     }
 
     /// Each batch has as many jobs as it was taken with, as long as it is there.
     async fn is_whole(&self) {
         for (id, _, calls) in &self.batches {
-            if let Some(found) = self.shelf.store.batch(*id).await.expect("it reads") {
+            if let Some(found) = self.shelf.store.batch(BatchKey::Id(*id)).await.expect("it reads")
+            {
                 assert_eq!(u64::try_from(found.counts.total), Ok(*calls));
             }
         }
     }
 
     async fn looked_through(self) {
-        let Shelf { store, closed, dir, .. } = self.shelf;
+        let TestStore { store, closed, dir, .. } = self.shelf;
         store.close().await;
         closed.await.expect("the writer ends when it is told to");
         let found = fsck(&dir.path().join("futurity.db"), |_, _| true).await;

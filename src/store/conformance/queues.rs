@@ -4,11 +4,11 @@ mod shutdowns;
 
 use futures_util::future::join_all;
 
-use crate::store::{Ordered, Queue, QueueChange, QueueOrder, Refusal, Swept};
+use crate::store::{Ordered, Queue, QueueChange, QueueOrder, Refusal, SweepCursor};
 
 use super::{
-    Error, Job, NOW, Ordinal, Outcome, QueueName, QueueSettings, Shelf, Spec, State, Submission,
-    Timestamp, cancel, example, returned, submission, urgent,
+    Error, Job, NOW, Ordinal, Outcome, QueueName, QueueSettings, Spec, State, Submission,
+    TestStore, Timestamp, cancel, example, returned, submission, urgent,
 };
 
 fn named(name: &str) -> QueueName {
@@ -25,9 +25,9 @@ pub(super) fn workers(max_workers: usize) -> QueueChange {
 
 const SHUT_DOWN: QueueChange = QueueChange::ShutDown { cancel_futures: false };
 
-impl Shelf {
+impl TestStore {
     pub(super) async fn asks(&self, name: &str, change: QueueChange) -> Result<Ordered, Error> {
-        self.store.order_queue(QueueOrder { queue: named(name), change, now: NOW }).await
+        self.store.change_queue(QueueOrder { queue: named(name), change, now: NOW }).await
     }
 
     async fn ask(&self, change: QueueChange) -> Ordered {
@@ -35,7 +35,7 @@ impl Shelf {
     }
 
     async fn queue(&self, name: &str) -> Queue {
-        self.store.queue(named(name)).await.expect("a queue")
+        self.queue_of(named(name)).await
     }
 
     /// Pending and running jobs of `default`.
@@ -54,7 +54,7 @@ impl Shelf {
 
 #[tokio::test]
 async fn e17_more_workers_start_at_once_and_fewer_as_jobs_end() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let jobs = it.submit_many(5).await;
     it.told();
     let more = it.ask(workers(3)).await.queue;
@@ -73,7 +73,7 @@ async fn e17_more_workers_start_at_once_and_fewer_as_jobs_end() {
 
 #[tokio::test]
 async fn e2_equals_start_in_the_order_of_submission_whatever_ids_and_clocks_say() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     it.submit(1_000).await;
     // Ids fall, and each is submitted by a clock that stands earlier than the one before.
     for number in (1..=9_u64).rev() {
@@ -90,7 +90,7 @@ async fn e2_equals_start_in_the_order_of_submission_whatever_ids_and_clocks_say(
         let claimed = it.told().into_iter().find_map(|told| {
             told.strip_prefix("claimed [")?.strip_suffix(']')?.parse().ok().map(Ordinal)
         });
-        let next = it.store.jobs_at(&[claimed.expect("the next job")]).await.unwrap().remove(0);
+        let next = it.jobs_at(&[claimed.expect("the next job")]).await.remove(0);
         running = next.spec.id;
         order.push(running.0.as_u128());
     }
@@ -99,7 +99,7 @@ async fn e2_equals_start_in_the_order_of_submission_whatever_ids_and_clocks_say(
 
 #[tokio::test]
 async fn a_paused_queue_starts_nothing_and_resumes_at_once() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let first = it.submit(1).await;
     let paused = it.ask(QueueChange::Pause).await.queue;
     assert_eq!((paused.paused, paused.running), (true, 1));
@@ -117,7 +117,7 @@ async fn a_paused_queue_starts_nothing_and_resumes_at_once() {
 
 #[tokio::test]
 async fn what_was_asked_over_http_wins_over_the_file_at_the_next_start() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     it.ask(QueueChange::Set { max_workers: Some(7), max_pending: Some(70), expires_ms: None })
         .await;
     it.asks("made", workers(3)).await.expect("a new queue");
@@ -133,20 +133,20 @@ async fn what_was_asked_over_http_wins_over_the_file_at_the_next_start() {
     assert_eq!((made.paused, made.shutdown), (true, false));
     assert!(it.queue("shut").await.shutdown);
     let names: Vec<String> =
-        it.store.queues().await.unwrap().iter().map(|queue| queue.name.to_string()).collect();
+        it.store.queues(None).await.unwrap().iter().map(|queue| queue.name.to_string()).collect();
     assert_eq!(names, ["default", "made", "shut"]);
 }
 
 #[tokio::test]
 async fn a_queue_that_is_gone_holds_its_jobs_until_it_is_made_again() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     it.asks("made", workers(1)).await.expect("a new queue");
     it.asks("made", QueueChange::Pause).await.expect("a queue");
     let job = it.put(of("made", 1)).await.expect("a job");
     it.execute("delete from queues");
     let it = it.reopened().await;
     for answer in [
-        it.store.queue(named("made")).await.map(drop),
+        it.store.queues(Some(named("made"))).await.map(drop),
         it.asks("made", QueueChange::Resume).await.map(drop),
         it.asks("made", SHUT_DOWN).await.map(drop),
         it.put(of("made", 2)).await.map(drop),
@@ -161,7 +161,7 @@ async fn a_queue_that_is_gone_holds_its_jobs_until_it_is_made_again() {
 
 #[tokio::test]
 async fn the_oldest_is_found_whatever_its_urgency() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     assert_eq!(it.queue("default").await.oldest, None);
     it.submit(1).await;
     assert_eq!(it.queue("default").await.oldest, None, "it does not wait");
@@ -171,21 +171,20 @@ async fn the_oldest_is_found_whatever_its_urgency() {
     }
     let second = it.store.job(example::spec(2).id).await.unwrap().unwrap();
     it.store.cancel(cancel(&second, false)).await.expect("an answer");
-    assert_eq!(it.queue("default").await.oldest, Some(Ordinal(3)));
-    let since = it.store.waiting_since(&[Ordinal(3), Ordinal(99)]).await.expect("they read");
-    assert_eq!(since.into_iter().collect::<Vec<_>>(), [(Ordinal(3), Timestamp(1_000))]);
+    let queue = it.queue("default").await;
+    assert_eq!((queue.oldest, queue.waits_since), (Some(Ordinal(3)), Some(Timestamp(1_000))));
 }
 
 #[tokio::test]
 async fn f4_code_that_was_given_up_counts_as_a_slot_and_not_as_a_job() {
-    use super::{Pool, Settlement, settlement};
-    let mut it = Shelf::of_workers(1).await;
+    use super::{Completion, settlement};
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
-    let given_up = Settlement { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
+    let given_up = Completion { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
     it.record(given_up).await.expect("a running job");
     assert_eq!(it.depth().await, (1, 0), "nothing runs, and nothing can start");
     it.told();
-    it.store.release(named("default"), Pool::Tasks, NOW).await;
+    it.release(named("default")).await;
     assert_eq!(it.tells().await, ["claimed [2]"]);
     assert_eq!(it.depth().await, (0, 1));
     it.settle(&it.job(&second).await, returned()).await.expect("a running job");
@@ -194,7 +193,7 @@ async fn f4_code_that_was_given_up_counts_as_a_slot_and_not_as_a_job() {
 
 #[tokio::test]
 async fn max_pending_changes_while_jobs_wait() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 2 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 2 }).await;
     it.ask(QueueChange::Pause).await;
     it.submit_many(2).await;
     let third = || it.put(submission(example::spec(3)));
@@ -212,7 +211,7 @@ async fn max_pending_changes_while_jobs_wait() {
 
 #[tokio::test]
 async fn one_queue_too_many_is_refused() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let names: Vec<String> = (1..1_000).map(|number| format!("q{number}")).collect();
     for made in join_all(names.iter().map(|name| it.asks(name, workers(1)))).await {
         made.expect("a new queue");
@@ -220,33 +219,33 @@ async fn one_queue_too_many_is_refused() {
     let refused = it.asks("more", workers(1)).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::TooManyQueues(1_000)))), "{refused:?}");
     it.asks("q7", workers(2)).await.expect("one that is there");
-    assert_eq!(it.store.queues().await.expect("they are there").len(), 1_000);
+    assert_eq!(it.store.queues(None).await.expect("they are there").len(), 1_000);
 }
 
 /// No path can name them, so none is made any more. An older server let them be made.
 #[tokio::test]
 async fn a_queue_that_no_path_can_name_is_kept_with_its_jobs() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     it.execute(
         "insert into queues (name, max_workers, max_pending, paused) values ('..', 1, 5, 1)",
     );
     let it = it.reopened().await;
-    it.store.submit(of("..", 1)).await.expect("a job that waits");
+    it.put(of("..", 1)).await.expect("a job that waits");
     let queue = it.reopened().await.queue("..").await;
     assert_eq!((queue.pending, queue.settings.max_pending, queue.paused), (1, 5, true));
 }
 
 #[tokio::test]
 async fn a_queue_that_expires_goes_when_it_was_empty_so_long_and_not_while_it_has_jobs() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let expires =
         |expires_ms| QueueChange::Set { max_workers: Some(1), max_pending: None, expires_ms };
     it.asks("brief", expires(Some(1_000))).await.expect("a new queue");
     it.asks("stays", expires(None)).await.expect("a new queue");
     let job = it.put(of("brief", 1)).await.expect("a job");
-    let looked = async |it: &Shelf, at| {
-        let cleaned = it.store.clean(Timestamp(at), Swept::NOTHING).await.expect("a look");
-        let names = it.store.queues().await.expect("queues");
+    let looked = async |it: &TestStore, at| {
+        let cleaned = it.store.sweep(Timestamp(at), SweepCursor::NOTHING).await.expect("a look");
+        let names = it.store.queues(None).await.expect("queues");
         let names: Vec<String> = names.iter().map(|queue| queue.name.to_string()).collect();
         (names.join(" "), cleaned.due_at)
     };

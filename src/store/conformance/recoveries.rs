@@ -1,12 +1,13 @@
 //! What the next server makes of what the last one left.
 
 use crate::domain::OnInterrupt;
+use crate::store::SlotChange;
 
-use super::{NOW, Outcome, Shelf, Spec, State, cancel, example, returned, submission};
+use super::{NOW, Outcome, Spec, State, TestStore, cancel, example, returned, submission};
 
 #[tokio::test]
 async fn g5_what_ran_when_a_server_died_runs_again_or_fails_with_a_name() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let again = it.submit(1).await;
     let once = Spec { on_interrupt: OnInterrupt::Fail, ..example::spec(2) };
     let once = it.put(submission(once)).await.expect("a job");
@@ -28,7 +29,7 @@ async fn g5_what_ran_when_a_server_died_runs_again_or_fails_with_a_name() {
 
 #[tokio::test]
 async fn g9_a_job_during_which_three_servers_died_is_a_crash_loop() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     for attempt in 2..=3 {
         it = it.reopened().await;
@@ -43,7 +44,7 @@ async fn g9_a_job_during_which_three_servers_died_is_a_crash_loop() {
 
 #[tokio::test]
 async fn f4_a_job_that_was_asked_to_stop_when_its_server_died_is_cancelled() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     it.store.cancel(cancel(&job, true)).await.expect("an answer");
     it = it.reopened().await;
@@ -53,10 +54,10 @@ async fn f4_a_job_that_was_asked_to_stop_when_its_server_died_is_cancelled() {
 
 #[tokio::test]
 async fn g21_an_interrupted_job_takes_its_old_place_again() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.told();
-    it.store.stop_claiming().await.expect("an answer");
+    it.change_slots(SlotChange::StopClaiming).await.expect("an answer");
     it.settle(&first, Outcome::Stopped).await.expect("a running job");
     assert_eq!(it.told(), ["changed 1 pending"]);
     let waiting = it.job(&first).await;
@@ -75,7 +76,7 @@ async fn g21_an_interrupted_job_takes_its_old_place_again() {
 
 #[tokio::test]
 async fn g1_what_was_answered_is_there_after_the_store_was_dropped() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.store.cancel(cancel(&second, false)).await.expect("an answer");
     it.settle(&first, returned()).await.expect("a running job");
@@ -87,7 +88,7 @@ async fn g1_what_was_answered_is_there_after_the_store_was_dropped() {
 
 #[tokio::test]
 async fn g13_no_counter_ever_goes_back_and_every_server_has_its_own_epoch() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let mut before = [0; 3];
     for number in 1..=3 {
         let job = it.submit(number).await;
@@ -109,8 +110,8 @@ async fn g13_no_counter_ever_goes_back_and_every_server_has_its_own_epoch() {
 }
 
 /// A server that has died twice with these jobs running; it starts as the third time.
-async fn died_twice(count: u64) -> Shelf {
-    let mut it = Shelf::of_workers(3).await;
+async fn died_twice(count: u64) -> TestStore {
+    let mut it = TestStore::of_workers(3).await;
     for number in 1..=count {
         it.submit(number).await;
     }
@@ -129,7 +130,7 @@ async fn g9_a_job_during_which_two_servers_died_runs_first_and_alone() {
         (1, vec!["changed 1 succeeded", "claimed [2]"]),
         (2, vec!["changed 2 succeeded", "claimed [3]"]),
     ] {
-        let running = &it.store.jobs_at(&[super::Ordinal(number)]).await.expect("it reads")[0];
+        let running = &it.jobs_at(&[super::Ordinal(number)]).await[0];
         it.told();
         it.settle(running, returned()).await.expect("a running job");
         assert_eq!(it.told(), then);
@@ -142,7 +143,7 @@ async fn g9_once_the_cause_is_known_nobody_else_is_suspected() {
     assert_eq!(it.tells().await, ["claimed [1]"]);
     it = it.reopened().await;
     assert_eq!(it.tells().await, ["claimed [2]"]);
-    let first = &it.store.jobs_at(&[super::Ordinal(1)]).await.expect("it reads")[0];
+    let first = &it.jobs_at(&[super::Ordinal(1)]).await[0];
     assert_eq!(first.error.as_ref().map(|error| error.kind().as_str()), Some("crash_loop"));
     assert_eq!(it.submit(3).await.state, State::Running, "beside the other one");
 }
@@ -151,12 +152,12 @@ async fn g9_once_the_cause_is_known_nobody_else_is_suspected() {
 async fn g9_those_that_cannot_run_hold_nobody_up_and_in_the_end_all_run_together() {
     let mut it = died_twice(2).await;
     assert_eq!(it.tells().await, ["claimed [1]"]);
-    let first = &it.store.jobs_at(&[super::Ordinal(1)]).await.expect("it reads")[0];
-    let second = &it.store.jobs_at(&[super::Ordinal(2)]).await.expect("it reads")[0];
+    let first = &it.jobs_at(&[super::Ordinal(1)]).await[0];
+    let second = &it.jobs_at(&[super::Ordinal(2)]).await[0];
     let third = it.submit(3).await;
     it.store.cancel(cancel(second, false)).await.expect("an answer");
     it.told();
-    it.store.clear_suspects(NOW).await.expect("an answer");
+    it.change_slots(SlotChange::ClearSuspects).await.expect("an answer");
     assert_eq!(it.told(), ["claimed [3]"], "beside the one that was alone");
     assert_eq!((it.state(first).await, it.state(&third).await), (State::Running, State::Running));
 }

@@ -2,11 +2,10 @@
 
 use crate::domain::callback::CallbackState;
 use crate::domain::{CallbackId, DeliveryState};
-use crate::store::Redelivery;
 use uuid::Uuid;
 
 use super::callbacks::{callbacks, due, keep_body, new, only_due, report, with_callbacks};
-use super::{NOW, Shelf, Timestamp, returned};
+use super::{NOW, TestStore, Timestamp, returned};
 
 fn id(number: u128) -> CallbackId {
     CallbackId(Uuid::from_u128(number))
@@ -14,55 +13,54 @@ fn id(number: u128) -> CallbackId {
 
 #[tokio::test]
 async fn f16_a_delivery_that_is_over_is_made_once_more_with_the_same_bytes_and_a_new_schedule() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
-    assert_eq!(it.store.redeliver(id(1), NOW).await.expect("an answer"), Redelivery::NotDone);
+    assert_eq!(it.redelivers(id(1)).await, 0, "there is nothing to tell yet");
     it.settle(&job, returned()).await.expect("a running job");
     let before = it.job(&job).await;
-    assert_eq!(it.store.redeliver(id(1), NOW).await.expect("an answer"), Redelivery::Pending);
+    assert_eq!(it.redelivers(id(1)).await, 0, "it is to be made");
     let first = only_due(&it).await;
     keep_body(&it, first.callback, "{}").await;
     it.store.record_delivery(report(&first, DeliveryState::Failed, None)).await.expect("recorded");
     assert!(due(&it, Timestamp(i64::MAX)).await.is_empty());
     it.told_of_deliveries();
 
-    let again = it.store.redeliver(id(1), NOW).await.expect("an answer");
-    assert_eq!(again, Redelivery::Due);
+    assert_eq!(it.redelivers(id(1)).await, 1);
     assert!(it.told_of_deliveries());
     let second = only_due(&it).await;
     assert_eq!((second.attempts, second.schedule_from), (1, 1), "numbered on, and begun anew");
     assert_eq!((second.id, second.body.as_deref()), (first.id, Some("{}")));
-    assert_eq!(it.store.redeliver(id(1), NOW).await.expect("an answer"), Redelivery::Pending);
+    assert_eq!(it.redelivers(id(1)).await, 0, "it is to be made");
     let done = report(&second, DeliveryState::Delivered, None);
     it.store.record_delivery(done).await.expect("recorded");
     let made = callbacks(&it, &job).await.remove(0);
     assert_eq!(made.state(), CallbackState::Delivered);
     assert_eq!(made.delivery.expect("a delivery").attempts.len(), 2, "both stay in the log");
     assert_eq!(it.job(&job).await, before, "the future is not touched");
-    assert_eq!(it.store.redeliver(id(9), NOW).await.expect("an answer"), Redelivery::Missing);
+    assert_eq!(it.redelivers(id(9)).await, 0, "there is none");
 }
 
 #[tokio::test]
 async fn f13_a_callback_that_is_taken_away_holds_no_later_one_up() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1), new(2)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     assert_eq!(due(&it, NOW).await, [1]);
     it.told_of_deliveries();
-    assert!(it.store.drop_callback(id(1), NOW).await.expect("an answer"));
+    assert!(it.store.remove_callback(id(1), NOW).await.expect("an answer"));
     assert!(it.told_of_deliveries());
     assert_eq!(due(&it, NOW).await, [2]);
     assert_eq!(callbacks(&it, &job).await.len(), 1);
-    assert!(!it.store.drop_callback(id(1), NOW).await.expect("an answer"), "it is gone");
+    assert!(!it.store.remove_callback(id(1), NOW).await.expect("an answer"), "it is gone");
 }
 
 #[tokio::test]
 async fn f15_what_came_of_a_post_whose_callback_is_gone_is_nobodys_business() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     let on_its_way = only_due(&it).await;
-    assert!(it.store.drop_callback(id(1), NOW).await.expect("an answer"));
+    assert!(it.store.remove_callback(id(1), NOW).await.expect("an answer"));
     let late = report(&on_its_way, DeliveryState::Delivered, None);
     it.store.record_delivery(late).await.expect("no failure");
     assert_eq!(it.number("select count(*) from delivery_attempts").await, 0);
@@ -71,9 +69,9 @@ async fn f15_what_came_of_a_post_whose_callback_is_gone_is_nobodys_business() {
 
 #[tokio::test]
 async fn a_callback_of_a_job_that_waits_can_be_taken_away_too() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
-    assert!(it.store.drop_callback(id(1), NOW).await.expect("an answer"));
+    assert!(it.store.remove_callback(id(1), NOW).await.expect("an answer"));
     it.settle(&job, returned()).await.expect("a running job");
     assert!(due(&it, Timestamp(i64::MAX)).await.is_empty());
 }

@@ -6,14 +6,14 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    Error, Outcome, QueueName, QueueSettings, Shelf, Spec, State, example, returned, settlement,
-    submission,
+    Error, Outcome, QueueName, QueueSettings, Spec, State, TestStore, example, returned,
+    settlement, submission,
 };
 use crate::domain::Json;
 
 #[tokio::test]
 async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10 }).await;
     let mut specs: Vec<Spec> = (1..=100).map(example::spec).collect();
     for spec in specs.iter_mut().step_by(10) {
         spec.queue = QueueName::new("nowhere").expect("a name");
@@ -46,7 +46,7 @@ async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
 
 #[tokio::test]
 async fn a_full_queue_has_room_again_when_a_job_has_started() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
     let first = it.submit(1).await;
     it.submit(2).await;
     let third = || it.put(submission(example::spec(3)));
@@ -60,7 +60,7 @@ async fn a_full_queue_has_room_again_when_a_job_has_started() {
 
 #[tokio::test]
 async fn a_queue_that_may_not_hold_any_still_starts_what_finds_a_slot() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
     assert_eq!(it.submit(1).await.state, State::Running);
     let second = it.put(submission(example::spec(2))).await;
     assert!(matches!(second, Err(Error::Refused(Refusal::QueueFull { max_pending: 0, .. }))));
@@ -68,23 +68,23 @@ async fn a_queue_that_may_not_hold_any_still_starts_what_finds_a_slot() {
 
 #[tokio::test]
 async fn a_closed_store_takes_nothing_more() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     let store = it.store.clone();
     it.store.close().await;
     it.closed.await.expect("the writer ends");
-    let late = store.submit(submission(example::spec(2))).await;
+    let late = store.submit(submission(example::spec(2)), None).await;
     assert!(matches!(late, Err(Error::Failed(Failure::Closed))), "{late:?}");
     assert!(store.job(job.spec.id).await.is_err());
 }
 
 #[tokio::test]
 async fn whoever_waits_for_more_than_the_answer_hears_that_nothing_came_of_it() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
     it.submit(1).await;
     let (failed, heard) = oneshot::channel();
-    let failed = move || failed.send(()).expect("someone listens");
-    let sent = it.store.send_submission(submission(example::spec(2)), failed).await;
+    let failed = move |_why| failed.send(()).expect("someone listens");
+    let sent = it.store.submit(submission(example::spec(2)), Some(Box::new(failed))).await;
     heard.await.expect("it is called");
     let answer = sent.expect("it was sent").get().await;
     assert!(matches!(answer, Err(Error::Refused(Refusal::QueueFull { .. }))), "{answer:?}");
@@ -92,17 +92,17 @@ async fn whoever_waits_for_more_than_the_answer_hears_that_nothing_came_of_it() 
 
 #[tokio::test]
 async fn an_outcome_that_is_handed_over_is_recorded_and_one_that_cannot_be_is_told() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     let (small, large) = (it.submit(1).await, it.submit(2).await);
     let unheard = |error: Error| panic!("it is recorded: {error}");
-    it.store.send_settlement(settlement(&small, returned()).into(), unheard).await;
-    it.store.queues().await.expect("an answer, after all that was sent before");
+    it.hands_over(settlement(&small, returned()), unheard).await;
+    it.store.queues(None).await.expect("an answer, after all that was sent before");
     assert_eq!(it.state(&small).await, State::Succeeded);
     let text = Outcome::Returned(Json::trusted(format!("\"{}\"", "x".repeat(600 * 1_024))));
-    it.store.send_settlement(settlement(&large, text).into(), unheard).await;
+    it.hands_over(settlement(&large, text), unheard).await;
     assert_eq!(it.state(&large).await, State::Succeeded, "a large one is waited for");
     let (failed, heard) = oneshot::channel();
     let failed = move |error| failed.send(error).expect("someone listens");
-    it.store.send_settlement(settlement(&small, returned()).into(), failed).await;
+    it.hands_over(settlement(&small, returned()), failed).await;
     assert!(matches!(heard.await, Ok(Error::Refused(Refusal::Superseded))));
 }

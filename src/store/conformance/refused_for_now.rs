@@ -7,17 +7,19 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::{
-    Error, Job, NOW, Outcome, Pool, QueueName, Shelf, State, example, returned, settlement,
+    Error, Job, NOW, Outcome, Pool, QueueName, State, TestStore, example, returned, settlement,
     submission,
 };
 use crate::domain::Json;
-use crate::store::{CancelPortion, Config, Failure, Mark, Moment};
+use crate::store::sqlite::jobs::cancel_many::{AddCancelRule, CancelPortion, DropCancelRule};
+use crate::store::sqlite::slots::CancelRule;
+use crate::store::{Config, Failure, Now, SlotChange};
 
 /// Another process that has locked the database, as far as SQLite can tell.
 pub(super) struct Lock(Connection);
 
 impl Lock {
-    pub(super) fn take(it: &Shelf) -> Self {
+    pub(super) fn take(it: &TestStore) -> Self {
         let connection = Connection::open(it.dir.path().join("futurity.db")).expect("a connection");
         connection.busy_timeout(Duration::from_secs(30)).expect("a time-out");
         connection.execute_batch("begin immediate").expect("nobody else has it");
@@ -30,32 +32,32 @@ impl Lock {
 }
 
 /// One whose writer soon says that it is locked.
-async fn impatient(max_workers: usize) -> Shelf {
-    let Shelf { store, closed, config, dir, .. } = Shelf::of_workers(max_workers).await;
+async fn impatient(max_workers: usize) -> TestStore {
+    let TestStore { store, closed, config, dir, .. } = TestStore::of_workers(max_workers).await;
     store.close().await;
     closed.await.expect("the writer ends");
     let mut path = config.path.clone();
     path.busy_timeout = Duration::from_millis(20);
-    Shelf::open(dir, Config { path, ..config }).await
+    TestStore::open(dir, Config { path, ..config }).await
 }
 
 /// Waits until what is wrong is said so.
-async fn until_said(it: &Shelf, what: &str) {
-    while !it.store.troubles().iter().any(|trouble| trouble.contains(what)) {
+async fn until_said(it: &TestStore, what: &str) {
+    while !it.store.health().troubles.iter().any(|trouble| trouble.contains(what)) {
         tokio::task::yield_now().await;
     }
 }
 
-async fn until_well(it: &Shelf) {
-    while !it.store.troubles().is_empty() {
+async fn until_well(it: &TestStore) {
+    while !it.store.health().troubles.is_empty() {
         tokio::task::yield_now().await;
     }
 }
 
 /// Hands an outcome over, as an attempt does.
-async fn hand_over(it: &Shelf, job: &Job, outcome: Outcome) {
+async fn hand_over(it: &TestStore, job: &Job, outcome: Outcome) {
     let unheard = |error: Error| panic!("it is recorded: {error}");
-    it.store.send_settlement(settlement(job, outcome).into(), unheard).await;
+    it.hands_over(settlement(job, outcome), unheard).await;
 }
 
 #[tokio::test]
@@ -73,9 +75,9 @@ async fn g5_an_outcome_that_finds_the_database_locked_is_recorded_once_it_is_fre
     );
     let text = Json::trusted(format!("\"{}\"", "x".repeat(600 * 1_024)));
     let (store, its_end) = (it.store.clone(), settlement(&large, Outcome::Returned(text)));
-    let recorded = tokio::spawn(async move { store.settle(Arc::new(its_end)).await });
+    let recorded = tokio::spawn(async move { store.complete(Arc::new(its_end), None).await });
     until_said(&it, "outcomes that wait to be recorded: 2").await;
-    let queue = it.store.queue(QueueName::default_queue()).await.expect("it is known from memory");
+    let queue = it.queue_of(QueueName::default_queue()).await;
     assert_eq!(queue.running, 2);
     assert_eq!(it.state(&small).await, State::Running, "readers are not kept from reading");
     lock.let_go();
@@ -86,12 +88,12 @@ async fn g5_an_outcome_that_finds_the_database_locked_is_recorded_once_it_is_fre
         (State::Succeeded, State::Succeeded)
     );
     assert_eq!(it.submit(3).await.state, State::Running, "their slots are free");
-    assert_eq!(it.store.outcomes_kept(), 0);
+    assert_eq!(it.store.health().outcomes_kept, 0);
 }
 
 #[tokio::test]
 async fn g5_an_outcome_that_the_database_refuses_for_whatever_reason_is_tried_again() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
     it.execute(
         "create trigger no before insert on ends when new.job = 1
@@ -107,23 +109,27 @@ async fn g5_an_outcome_that_the_database_refuses_for_whatever_reason_is_tried_ag
 }
 
 #[tokio::test]
-async fn no_slot_place_or_mark_is_lost_while_the_database_is_locked() {
+async fn no_slot_place_or_rule_is_lost_while_the_database_is_locked() {
     let it = impatient(1).await;
     let job = it.submit(1).await;
     let given_up =
-        crate::store::Settlement { frees_slot: false, ..settlement(&job, Outcome::Cancelled) };
+        crate::store::Completion { frees_slot: false, ..settlement(&job, Outcome::Cancelled) };
     it.record(given_up).await.expect("a running job");
     let second = it.submit(2).await;
     let third = it.submit(3).await;
-    let mark = Mark::Jobs([third.ordinal].into());
-    let (number, _) = it.store.mark_cancelled(mark).await.expect("a mark");
+    let rule = CancelRule::Jobs([third.ordinal].into());
+    let sqlite = it.sqlite();
+    let (number, _) = sqlite.write(AddCancelRule(rule)).await.expect("a rule");
     let lock = Lock::take(&it);
-    // One answers when it is written, and the other has no answer.
-    it.store.release(QueueName::default_queue(), Pool::Tasks, NOW).await;
+    // Each answers when it is written.
+    let change = SlotChange::Release { queue: QueueName::default_queue(), pool: Pool::Tasks };
     let store = it.store.clone();
-    let unmarked = tokio::spawn(async move { store.unmark_cancelled(number).await });
+    let released = tokio::spawn(async move { store.change_slots(change, NOW).await });
+    let unmarked = tokio::spawn(async move { sqlite.write(DropCancelRule(number)).await });
     let store = it.store.clone();
-    let resized = tokio::spawn(async move { store.resize(Pool::Tasks, 2, NOW).await });
+    let resized = tokio::spawn(async move {
+        store.change_slots(SlotChange::Resize { pool: Pool::Tasks, slots: 2 }, NOW).await
+    });
     until_said(&it, "another process has locked the database").await;
     let portion = CancelPortion {
         jobs: vec![third.ordinal],
@@ -134,18 +140,19 @@ async fn no_slot_place_or_mark_is_lost_while_the_database_is_locked() {
         now: NOW,
     };
     for refused in [
-        it.store.cancel_portion(portion).await.map(drop),
-        it.store.come_due(Moment { now: NOW, wall: NOW }).await.map(drop),
+        it.sqlite().write(portion).await.map(drop),
+        it.store.run_timers(Now { now: NOW, wall: NOW }).await.map(drop),
     ] {
         assert!(matches!(refused, Err(Error::Failed(Failure::NotNow(_)))), "{refused:?}");
     }
     lock.let_go();
+    released.await.expect("no panic").expect("an answer");
     resized.await.expect("no panic").expect("an answer");
     assert_eq!(unmarked.await.expect("no panic").expect("an answer"), 0);
     until_well(&it).await;
     assert_eq!(it.state(&second).await, State::Running, "the slot came back");
     it.settle(&it.job(&second).await, returned()).await.expect("a running job");
-    assert_eq!(it.state(&third).await, State::Running, "the mark is gone");
+    assert_eq!(it.state(&third).await, State::Running, "the rule is gone");
 }
 
 #[tokio::test]
@@ -154,14 +161,14 @@ async fn g9_a_server_that_is_told_to_end_while_the_database_is_locked_ends_and_n
     let job = it.submit(1).await;
     let lock = Lock::take(&it);
     let lost = |error: Error| assert!(matches!(error, Error::Failed(Failure::Closed)), "{error:?}");
-    it.store.send_settlement(settlement(&job, returned()).into(), lost).await;
+    it.hands_over(settlement(&job, returned()), lost).await;
     until_said(&it, "outcomes that wait to be recorded: 1").await;
-    it.store.stop_claiming().await.expect("it needs no database");
-    let Shelf { store, closed, config, dir, .. } = it;
+    it.change_slots(SlotChange::StopClaiming).await.expect("it needs no database");
+    let TestStore { store, closed, config, dir, .. } = it;
     store.close().await;
     closed.await.expect("the writer ends, though the database is locked");
     lock.let_go();
-    let mut it = Shelf::open(dir, config).await;
+    let mut it = TestStore::open(dir, config).await;
     assert_eq!(it.recovered, 1);
     assert_eq!(it.tells().await, ["claimed [1]"]);
     let job = it.job(&job).await;
@@ -170,7 +177,7 @@ async fn g9_a_server_that_is_told_to_end_while_the_database_is_locked_ends_and_n
 
 #[tokio::test]
 async fn g9_an_end_of_our_own_making_blames_no_job() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let (innocent, broken) = (it.submit(1).await, it.submit(2).await);
     for deaths in 1..=3 {
         // Whatever it is that ledger and database disagree about.

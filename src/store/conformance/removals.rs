@@ -4,22 +4,21 @@ use rusqlite::Connection;
 
 use crate::domain::{CallbackId, DeliveryState, Json, Options};
 use crate::store::contract::DAY_MS;
-use crate::store::sqlite::capacity::StopClaiming;
 use crate::store::sqlite::connection::open_writer;
 use crate::store::sqlite::counters::Counters;
-use crate::store::sqlite::durability::vacuum::Shrink;
+use crate::store::sqlite::durability::vacuum::Vacuum;
 use crate::store::sqlite::group;
 use crate::store::sqlite::hot::statements::HotStatements;
 use crate::store::sqlite::slots::Slots;
 use crate::store::sqlite::statements::Statements;
 use crate::store::sqlite::write::{Reply, pending};
-use crate::store::{Cleaned, Forgetting, Shrunk, Submission, Swept};
+use crate::store::{Deletion, Now, Removed, Submission, SweepCursor, Vacuumed};
 use uuid::Uuid;
 
 use super::callbacks::{all_due, new, only_due, report, with_callbacks};
 use super::{
-    Arc, Job, NOW, Ordinal, Outcome, Shelf, Spec, Timestamp, example, oneshot, raised, returned,
-    submission,
+    Arc, Job, NOW, Ordinal, Outcome, Spec, TestStore, Timestamp, example, oneshot, raised,
+    returned, submission,
 };
 
 /// Of every job here that does not say anything else.
@@ -36,22 +35,22 @@ fn short(number: u64) -> Submission {
     kept_for(RETENTION_MS, submission(example::spec(number)))
 }
 
-impl Shelf {
+impl TestStore {
     async fn finish(&self, it: Submission, outcome: Outcome) -> Job {
         let job = self.put(it).await.expect("a job");
         self.settle(&job, outcome).await.expect("a running job");
         self.job(&job).await
     }
 
-    async fn clean(&self, now: Timestamp) -> Cleaned {
-        self.store.clean(now, Swept::NOTHING).await.expect("an answer")
+    async fn clean(&self, now: Timestamp) -> Removed {
+        self.store.sweep(now, SweepCursor::NOTHING).await.expect("an answer")
     }
 
     /// What each portion of one pass removes.
     async fn pass(&self, now: Timestamp) -> Vec<usize> {
-        let (mut removed, mut from) = (Vec::new(), Some(Swept::NOTHING));
+        let (mut removed, mut from) = (Vec::new(), Some(SweepCursor::NOTHING));
         while let Some(next) = from {
-            let cleaned = self.store.clean(now, next).await.expect("an answer");
+            let cleaned = self.store.sweep(now, next).await.expect("an answer");
             removed.push(cleaned.removed);
             from = cleaned.next;
         }
@@ -66,16 +65,18 @@ impl Shelf {
         self.store.is_gone(job.spec.id.0, Timestamp(now)).await.expect("it reads")
     }
 
-    async fn forget(&self, job: &Job) -> Forgetting {
-        self.store.forget(job.spec.id, NOW).await.expect("an answer")
+    async fn forget(&self, job: &Job) -> Deletion {
+        self.store.delete(job.spec.id, NOW).await.expect("an answer")
     }
 
-    /// Shrinks in a group that has another member.
-    async fn shrink_among_others(&self, forced: bool) -> Shrunk {
+    /// Vacuums in a group that has another member.
+    async fn vacuum_among_others(&self, forced: bool) -> Vacuumed {
         let connection = open_writer(&self.config.path).expect("a connection");
-        let (shrunk, answer) = oneshot::channel();
-        let mut members =
-            [pending(Shrink { forced }, Reply::new(shrunk)), pending(StopClaiming, Reply::none())];
+        let (vacuumed, answer) = oneshot::channel();
+        let mut members = [
+            pending(Vacuum { forced }, Reply::new(vacuumed, None)),
+            pending(Now { now: NOW, wall: NOW }, Reply::none()),
+        ];
         let counters = Counters { epoch: 1, ..Counters::default() };
         let mut slots = Slots::new(&self.config);
         let hot = HotStatements::prepare(&connection).expect("statements");
@@ -84,7 +85,7 @@ impl Shelf {
         group::run(&mut txn, &mut members).expect("it runs");
         group::commit(txn, &mut counters.clone()).expect("a commit");
         members.into_iter().for_each(|member| member.answer(None));
-        answer.await.expect("an answer").expect("shrunk")
+        answer.await.expect("an answer").expect("vacuumed")
     }
 
     /// A connection beside the store's own.
@@ -100,7 +101,7 @@ fn large(bytes: usize) -> Outcome {
 
 #[tokio::test]
 async fn g20_a_done_job_goes_when_its_time_is_over_with_all_that_belongs_to_it() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let told = with_callbacks(1, vec![new(1)]);
     let job = it.finish(kept_for(RETENTION_MS, told), large(600_000)).await;
     assert_eq!(job.expires_at, Some(OVER));
@@ -135,7 +136,7 @@ async fn g20_a_done_job_goes_when_its_time_is_over_with_all_that_belongs_to_it()
 
 #[tokio::test]
 async fn f22_an_id_that_is_gone_is_told_of_for_a_day() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.finish(short(1), raised()).await;
     assert!(!it.is_gone(&job, OVER.0).await, "it is there");
     it.clean(OVER).await;
@@ -152,7 +153,7 @@ async fn f22_an_id_that_is_gone_is_told_of_for_a_day() {
 
 #[tokio::test]
 async fn g20_a_job_stays_until_its_last_delivery_has_ended_and_goes_in_that_commit() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let told = with_callbacks(1, vec![new(1)]);
     let job = it.finish(kept_for(RETENTION_MS, told), returned()).await;
     let held = it.clean(OVER).await;
@@ -171,20 +172,20 @@ async fn g20_a_job_stays_until_its_last_delivery_has_ended_and_goes_in_that_comm
 
 #[tokio::test]
 async fn g20_a_job_that_was_held_back_goes_with_the_callback_that_held_it() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let told = with_callbacks(1, vec![new(1), new(2)]);
     let job = it.finish(kept_for(RETENTION_MS, told), returned()).await;
     it.clean(OVER).await;
     for (number, is_there) in [(1, true), (2, false)] {
         let id = CallbackId(Uuid::from_u128(number));
-        assert!(it.store.drop_callback(id, OVER).await.expect("an answer"));
+        assert!(it.store.remove_callback(id, OVER).await.expect("an answer"));
         assert_eq!(it.is_there(&job).await, is_there, "after callback {number}");
     }
 }
 
 #[tokio::test]
 async fn g20_jobs_go_in_portions_and_those_that_are_held_back_do_not_stand_in_the_way() {
-    let it = Shelf::of_workers(2_000).await;
+    let it = TestStore::of_workers(2_000).await;
     let held = (1..=600).map(|number| {
         let callbacks = vec![new(u128::from(number))];
         it.finish(kept_for(1_000, with_callbacks(number, callbacks)), returned())
@@ -205,7 +206,7 @@ async fn g20_jobs_go_in_portions_and_those_that_are_held_back_do_not_stand_in_th
 
 #[tokio::test]
 async fn g20_a_portion_is_bounded_by_bytes_too_and_one_that_is_larger_goes_alone() {
-    let it = Shelf::of_workers(10).await;
+    let it = TestStore::of_workers(10).await;
     for (number, bytes) in [(1, 5_000_000), (2, 1_500_000), (3, 1_500_000), (4, 1_500_000), (5, 1)]
     {
         it.finish(short(number), large(bytes)).await;
@@ -216,11 +217,11 @@ async fn g20_a_portion_is_bounded_by_bytes_too_and_one_that_is_larger_goes_alone
 
 #[tokio::test]
 async fn g20_the_file_shrinks_and_others_go_first() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     for number in 1..=12 {
         it.finish(short(number), large(1_000_000)).await;
     }
-    let size = |it: &Shelf| {
+    let size = |it: &TestStore| {
         it.aside()
             .query_row("pragma wal_checkpoint(truncate)", (), |_| Ok(()))
             .expect("a checkpoint");
@@ -231,39 +232,39 @@ async fn g20_the_file_shrinks_and_others_go_first() {
     it.pass(OVER).await;
     let free = "select freelist_count from pragma_freelist_count";
     let freed = it.number(free).await;
-    assert_eq!(it.shrink_among_others(false).await, Shrunk::Busy);
+    assert_eq!(it.vacuum_among_others(false).await, Vacuumed::Busy);
     assert_eq!(it.number(free).await, freed);
-    assert_eq!(it.shrink_among_others(true).await, Shrunk::Partly);
+    assert_eq!(it.vacuum_among_others(true).await, Vacuumed::Partly);
     assert_eq!(it.number(free).await, freed - 64, "a portion");
-    while it.store.shrink(false).await.expect("an answer") == Shrunk::Partly {}
+    while it.store.vacuum(false).await.expect("an answer") == Vacuumed::Partly {}
     let after = size(&it);
     assert!(after < before / 4, "{before} bytes became {after}");
-    assert_eq!(it.store.shrink(true).await.expect("an answer"), Shrunk::Wholly);
+    assert_eq!(it.store.vacuum(true).await.expect("an answer"), Vacuumed::Wholly);
 }
 
 #[tokio::test]
 async fn a_job_is_forgotten_only_when_it_is_done_and_told_of() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let job = it.put(with_callbacks(1, vec![new(1)])).await.expect("a job");
     let waiting = it.submit(2).await;
-    assert_eq!(it.forget(&job).await, Forgetting::NotDone);
-    assert_eq!(it.forget(&waiting).await, Forgetting::NotDone);
+    assert_eq!(it.forget(&job).await, Deletion::NotDone);
+    assert_eq!(it.forget(&waiting).await, Deletion::NotDone);
     it.settle(&job, large(300_000)).await.expect("a running job");
-    assert_eq!(it.forget(&job).await, Forgetting::DeliveryOpen);
+    assert_eq!(it.forget(&job).await, Deletion::DeliveryOpen);
     let delivered = report(&only_due(&it).await, DeliveryState::Delivered, None);
     it.store.record_delivery(delivered).await.expect("recorded");
     it.told();
-    assert_eq!(it.forget(&job).await, Forgetting::Forgotten);
+    assert_eq!(it.forget(&job).await, Deletion::Deleted);
     assert_eq!(it.told(), ["gone 1"]);
     assert_eq!(it.number("select count(*) from chunks").await, 0);
     assert!(!it.is_gone(&job, NOW.0).await, "nothing is left to tell of it");
-    assert_eq!(it.forget(&job).await, Forgetting::Missing);
+    assert_eq!(it.forget(&job).await, Deletion::Missing);
     assert!(it.is_there(&waiting).await);
 }
 
 #[tokio::test]
 async fn an_idempotency_key_stays_as_long_as_its_job_and_at_least_a_day() {
-    let it = Shelf::of_workers(3).await;
+    let it = TestStore::of_workers(3).await;
     let day = NOW.0 + DAY_MS;
     let kept = it.finish(kept_for(3 * DAY_MS, submission(example::spec(1))), returned()).await;
     let brief = it.finish(short(2), returned()).await;
@@ -277,7 +278,7 @@ async fn an_idempotency_key_stays_as_long_as_its_job_and_at_least_a_day() {
             )
             .expect("a key");
     }
-    assert_eq!(it.forget(&forgotten).await, Forgetting::Forgotten);
+    assert_eq!(it.forget(&forgotten).await, Deletion::Deleted);
     it.clean(OVER).await;
     assert!(!it.is_there(&brief).await);
     let keys = "select count(*) from idempotency_keys";
@@ -286,15 +287,15 @@ async fn an_idempotency_key_stays_as_long_as_its_job_and_at_least_a_day() {
     let swept = it.clean(Timestamp(day)).await;
     assert_eq!(it.number(keys).await, 1, "only the one whose job is there");
     assert_eq!(swept.keys, NOW);
-    let from = Swept { keys: swept.keys, ..Swept::NOTHING };
+    let from = SweepCursor { keys: swept.keys, ..SweepCursor::NOTHING };
     let over = Timestamp(NOW.0 + 3 * DAY_MS);
-    assert_eq!(it.store.clean(over, from).await.expect("an answer").removed, 1);
+    assert_eq!(it.store.sweep(over, from).await.expect("an answer").removed, 1);
     assert_eq!(it.number(keys).await, 0, "it goes with its job");
 }
 
 #[tokio::test]
 async fn g20_a_group_that_fails_removes_nothing_and_the_next_one_does() {
-    let it = Shelf::of_workers(1).await;
+    let it = TestStore::of_workers(1).await;
     let job = it.finish(short(1), returned()).await;
     // A row that refers to the job and that the store knows nothing of.
     let aside = it.aside();
@@ -304,10 +305,10 @@ async fn g20_a_group_that_fails_removes_nothing_and_the_next_one_does() {
              insert into foreign_rows select ordinal from jobs",
         )
         .expect("a table");
-    assert!(it.store.clean(OVER, Swept::NOTHING).await.is_err());
+    assert!(it.store.sweep(OVER, SweepCursor::NOTHING).await.is_err());
     assert!(it.is_there(&job).await);
     assert_eq!(it.number("select count(*) from tombstones").await, 0);
     aside.execute_batch("drop table foreign_rows").expect("gone");
     assert_eq!(it.clean(OVER).await.removed, 1);
-    assert_eq!(it.store.jobs_at(&[Ordinal(1)]).await.expect("they read"), []);
+    assert_eq!(it.jobs_at(&[Ordinal(1)]).await, []);
 }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use crate::domain::{Fingerprint, IdempotencyKey, Identity, OwnedKey};
 
 use super::{
-    Error, Job, Json, NOW, QueueSettings, Shelf, Spec, State, Submission, example, returned,
+    Error, Job, Json, NOW, QueueSettings, Spec, State, Submission, TestStore, example, returned,
     submission,
 };
 
@@ -39,7 +39,7 @@ fn large(number: u64) -> Submission {
     submission(Spec { args: Some(args), ..example::spec(number) })
 }
 
-impl Shelf {
+impl TestStore {
     async fn once(&self, number: u64, identity: Box<Identity>) -> Result<Job, Error> {
         let asked = submission(example::spec(number));
         self.put(Submission { identity: Some(identity), ..asked }).await
@@ -69,7 +69,7 @@ fn repeats(answer: &Result<Job, Error>, job: &Job) {
 
 #[tokio::test]
 async fn g8_the_same_request_with_the_same_key_makes_one_job_also_after_a_restart() {
-    let mut it = Shelf::of_workers(3).await;
+    let mut it = TestStore::of_workers(3).await;
     let first = it.once(1, keyed("k", 1)).await.expect("a job");
     it.told();
     repeats(&it.once(2, keyed("k", 1)).await, &first);
@@ -85,7 +85,7 @@ async fn g8_the_same_request_with_the_same_key_makes_one_job_also_after_a_restar
 
 #[tokio::test]
 async fn g8_of_64_at_once_one_is_written_and_the_others_find_it() {
-    let mut it = Shelf::of_workers(100).await;
+    let mut it = TestStore::of_workers(100).await;
     let answers = join_all((1..=64).map(|number| it.once(number, keyed("k", 1)))).await;
     let (new, rest): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let [Ok(job)] = new.as_slice() else { panic!("{} jobs", new.len()) };
@@ -97,7 +97,7 @@ async fn g8_of_64_at_once_one_is_written_and_the_others_find_it() {
 
 #[tokio::test]
 async fn g8_a_key_with_another_body_is_refused_and_one_of_another_owner_is_another_key() {
-    let it = Shelf::of_workers(3).await;
+    let it = TestStore::of_workers(3).await;
     let first = it.once(1, owned("a", "k", 1)).await.expect("a job");
     let other = it.once(2, owned("a", "k", 2)).await;
     assert!(
@@ -112,7 +112,7 @@ async fn g8_a_key_with_another_body_is_refused_and_one_of_another_owner_is_anoth
 
 #[tokio::test]
 async fn g8_a_submission_that_is_refused_leaves_no_key() {
-    let it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
+    let it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 0 }).await;
     let first = it.submit(1).await;
     let refused = it.once(2, both("k", 1)).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::QueueFull { .. }))), "{refused:?}");
@@ -124,7 +124,7 @@ async fn g8_a_submission_that_is_refused_leaves_no_key() {
 
 #[tokio::test]
 async fn g8_the_key_of_a_job_that_is_gone_says_so() {
-    let it = Shelf::of_workers(3).await;
+    let it = TestStore::of_workers(3).await;
     for leaves_a_tombstone in [false, true] {
         let text = format!("k{leaves_a_tombstone}");
         let number = 1 + u64::from(leaves_a_tombstone);
@@ -143,7 +143,7 @@ async fn g8_the_key_of_a_job_that_is_gone_says_so() {
 
 #[tokio::test]
 async fn g8_a_chosen_id_with_the_same_body_is_the_job_and_with_another_a_conflict() {
-    let mut it = Shelf::of_workers(3).await;
+    let mut it = TestStore::of_workers(3).await;
     let first = it.once(1, chosen(1)).await.expect("a job");
     it.told();
     repeats(&it.once(1, chosen(1)).await, &first);
@@ -167,7 +167,7 @@ async fn g8_a_chosen_id_with_the_same_body_is_the_job_and_with_another_a_conflic
 
 #[tokio::test]
 async fn g8_a_key_is_asked_before_an_id_and_a_repeated_id_takes_a_new_key() {
-    let it = Shelf::of_workers(3).await;
+    let it = TestStore::of_workers(3).await;
     let first = it.once(1, both("k", 1)).await.expect("a job");
     repeats(&it.once(1, both("k", 1)).await, &first);
     let other = it.once(1, both("k", 2)).await;
@@ -192,7 +192,7 @@ async fn g8_a_key_is_asked_before_an_id_and_a_repeated_id_takes_a_new_key() {
 
 #[tokio::test]
 async fn g8_what_was_written_ahead_for_a_repetition_or_a_conflict_is_deleted() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     let once = |number, identity| it.put(Submission { identity: Some(identity), ..large(number) });
     let first = once(1, both("k", 1)).await.expect("a job");
     let chunks = it.number("select count(*) from chunks").await;
@@ -215,7 +215,7 @@ async fn g8_what_was_written_ahead_for_a_repetition_or_a_conflict_is_deleted() {
 
 #[tokio::test]
 async fn a_chosen_id_that_conflicts_fails_alone_and_gives_its_slot_back() {
-    let mut it = Shelf::of_workers(3).await;
+    let mut it = TestStore::of_workers(3).await;
     let first = it.once(1, chosen(1)).await.expect("a job");
     it.told();
     let (twin, second) = tokio::join!(biased; it.once(1, chosen(2)), it.once(2, chosen(2)));
@@ -230,7 +230,7 @@ async fn a_chosen_id_that_conflicts_fails_alone_and_gives_its_slot_back() {
 
 #[tokio::test]
 async fn g8_of_two_with_the_same_id_in_one_group_the_first_is_the_job() {
-    let mut it = Shelf::of_workers(2).await;
+    let mut it = TestStore::of_workers(2).await;
     let (first, second) = tokio::join!(biased; it.once(1, chosen(1)), it.once(1, chosen(2)));
     assert_eq!(first.expect("a job").state, State::Running);
     assert!(matches!(second, Err(Error::Refused(Refusal::IdConflict))), "{second:?}");
@@ -240,7 +240,7 @@ async fn g8_of_two_with_the_same_id_in_one_group_the_first_is_the_job() {
 
 #[tokio::test]
 async fn a_chosen_id_that_conflicts_takes_no_place_in_the_queue() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 1 }).await;
     let first = it.once(1, chosen(1)).await.expect("a job");
     let twin = it.once(1, chosen(2)).await;
     assert!(matches!(twin, Err(Error::Refused(Refusal::IdConflict))), "{twin:?}");

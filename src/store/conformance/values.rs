@@ -2,7 +2,7 @@
 
 use crate::store::Filter;
 
-use super::{Job, Json, NOW, Ordinal, Outcome, Shelf, Spec, example, returned, submission};
+use super::{Job, Json, NOW, Ordinal, Outcome, Spec, TestStore, example, returned, submission};
 
 const KIB: usize = 1_024;
 /// Around each size at which a value is kept in another way.
@@ -33,7 +33,7 @@ fn spec_of(number: u64, bytes: usize) -> Spec {
 
 #[tokio::test]
 async fn arguments_and_results_of_every_size_read_back_byte_by_byte() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     for (number, bytes) in (1..).zip(SIZES) {
         let job = it.put(submission(spec_of(number, bytes))).await.expect("a job");
         assert_eq!(it.job(&job).await, job, "arguments of {bytes} bytes");
@@ -49,7 +49,7 @@ async fn arguments_and_results_of_every_size_read_back_byte_by_byte() {
 
 #[tokio::test]
 async fn large_and_small_ones_at_once_do_not_mix() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     let submit = |number, bytes| it.put(submission(spec_of(number, bytes)));
     let (a, b, c, d) = tokio::join!(
         biased;
@@ -64,20 +64,20 @@ async fn large_and_small_ones_at_once_do_not_mix() {
     }
     assert!(jobs[1].ordinal < jobs[0].ordinal, "a small one does not wait for a large one");
     let ordinals: Vec<_> = jobs.iter().map(|job| job.ordinal).collect();
-    let mut read = it.store.jobs_at(&ordinals).await.expect("they read");
+    let mut read = it.jobs_at(&ordinals).await;
     read.sort_by_key(|job| job.spec.id);
     assert!(read == jobs);
 }
 
 #[tokio::test]
 async fn a_list_leaves_out_values_above_16_kib() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     for (number, bytes) in [(1, 16 * KIB), (2, 16 * KIB + 1)] {
         let job = it.put(submission(spec_of(number, bytes))).await.expect("a job");
         let result = Outcome::Returned(Json::trusted(text_of(bytes)));
         it.settle(&job, result).await.expect("a running job");
     }
-    let page = it.store.list(&Filter::default(), None, 10).await.expect("a page");
+    let page = it.list(&Filter::default(), None, 10).await;
     let [large, small] = page.jobs.as_slice() else { panic!("{} jobs", page.jobs.len()) };
     assert!(small.spec.args.is_some() && small.result.is_some() && !small.result_omitted);
     assert!(large.spec.args.is_none() && large.spec.kwargs.is_none());
@@ -86,7 +86,7 @@ async fn a_list_leaves_out_values_above_16_kib() {
 
 #[tokio::test]
 async fn closing_writes_what_is_being_written_ahead() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     let (kept, ()) = tokio::join!(
         biased;
         it.put(submission(spec_of(1, 5 * 1_024 * KIB))),
@@ -99,9 +99,9 @@ async fn closing_writes_what_is_being_written_ahead() {
 
 #[tokio::test]
 async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_start() {
-    let it = Shelf::of_workers(100).await;
+    let it = TestStore::of_workers(100).await;
     let whole = it.put(submission(spec_of(1, 2 * 1_024 * KIB))).await.expect("a job");
-    let Shelf { closed, config, dir, store, .. } = it;
+    let TestStore { closed, config, dir, store, .. } = it;
     store.close().await;
     closed.await.expect("the writer ends");
 
@@ -112,7 +112,7 @@ async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_st
     orphan.execute_batch(left).expect("an orphan");
     orphan.close().expect("a clean end");
 
-    let it = Shelf::open(dir, config).await;
+    let it = TestStore::open(dir, config).await;
     assert_eq!(it.number("select count(distinct payload) from chunks").await, 1);
     assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
     assert!(it.job(&whole).await.spec.args == whole.spec.args);
@@ -124,7 +124,7 @@ async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_st
 /// A job is several rows, and whoever reads it while it goes finds all of them or none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_goes_while_it_is_read_is_whole_or_gone() {
-    let it = Shelf::of_workers(400).await;
+    let it = TestStore::of_workers(400).await;
     let mut jobs = Vec::new();
     for number in 1..=400 {
         let job = it.put(submission(spec_of(number, 2_000))).await.expect("a job");
@@ -139,7 +139,7 @@ async fn a_job_that_goes_while_it_is_read_is_whole_or_gone() {
     });
     let mut left = jobs.len();
     while left > 0 {
-        let page = it.store.list(&Filter::default(), None, 1_000).await.expect("a page");
+        let page = it.list(&Filter::default(), None, 1_000).await;
         assert!(page.jobs.len() <= left);
         left = page.jobs.len();
         for job in &jobs {
@@ -147,7 +147,7 @@ async fn a_job_that_goes_while_it_is_read_is_whole_or_gone() {
             assert!(read.is_none_or(|read| read.result.is_some()));
         }
         let places: Vec<Ordinal> = jobs.iter().map(|job| job.ordinal).collect();
-        it.store.jobs_at(&places).await.expect("they are whole or gone");
+        it.jobs_at(&places).await;
     }
     forgetting.await.expect("all are gone");
 }

@@ -31,6 +31,24 @@ pub struct NewBatch {
     pub calls: Vec<Submission>,
 }
 
+/// Which batch is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchKey {
+    /// That of this id.
+    Id(BatchId),
+    /// That at this place.
+    At(Ordinal),
+}
+
+/// What can be asked of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchChange {
+    /// No more calls come: it is done when its jobs are.
+    Close,
+    /// None of its jobs starts any more, and none is added; what is there is still to be cancelled.
+    Cancel,
+}
+
 /// In which order the jobs of a batch are given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
@@ -43,7 +61,7 @@ pub enum Order {
 
 /// How one job of a batch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct BatchJob {
     /// Its place among the calls.
     pub index: i64,
     /// Its name.

@@ -2,7 +2,7 @@
 
 use crate::domain::callback::DeliveryAttempt;
 use crate::domain::{
-    Callback, CallbackId, CallbackState, DeliveryState, Ordinal, Pace, Timestamp, When,
+    CallbackId, CallbackState, DeliveryState, Ordinal, ReceiverHealth, Timestamp, When,
 };
 
 /// One POST, and what becomes of its delivery.
@@ -13,7 +13,7 @@ pub struct DeliveryReport {
     /// The host and port that it went to.
     pub host: String,
     /// How that receiver answered.
-    pub pace: Pace,
+    pub health: ReceiverHealth,
     /// The number of this attempt, from 1.
     pub number: usize,
     /// When it ended, by the server's own clock; the attempt itself tells of the wall's.
@@ -24,19 +24,6 @@ pub struct DeliveryReport {
     pub state: DeliveryState,
     /// When it is tried next.
     pub next_at: Option<Timestamp>,
-}
-
-/// What came of the wish to tell a callback once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redelivery {
-    /// It is due at once.
-    Due,
-    /// There is no such callback.
-    Missing,
-    /// What it waits for has not come about, so there is nothing to tell yet.
-    NotDone,
-    /// A delivery is due already, or on its way.
-    Pending,
 }
 
 /// Which callbacks are meant; what is none leaves nothing out.
@@ -52,36 +39,45 @@ pub struct CallbackFilter {
     pub created_before: Option<Timestamp>,
 }
 
-/// A page of the callbacks of one job or batch: behind which place it begins, and how many it may have.
-pub type CallbackTurn = (Option<Ordinal>, usize);
+/// Which callbacks are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallbackQuery {
+    /// That of this id.
+    Id(CallbackId),
+    /// Those of the job at that place, in the order they were added.
+    OfJob(Ordinal),
+    /// Those of the batch at that place, in the order they were added.
+    OfBatch(Ordinal),
+    /// Those of all jobs and batches that pass, the newest first.
+    Matching(CallbackFilter),
+    /// Those that were given something in confidence.
+    Sealed,
+}
 
-/// What stands on it, and behind which place the next one begins.
-pub type CallbackTurned = (Vec<Callback>, Option<Ordinal>);
-
-/// Where the callbacks of one page stand, the newest first.
+/// Where the callbacks of one page stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackPlaces {
     /// Their places.
     pub places: Vec<Ordinal>,
-    /// The next page is below this; none behind the last.
+    /// The next page begins behind this; none behind the last.
     pub next: Option<Ordinal>,
 }
 
-/// A receiver whose turn it is.
+/// A receiver to which something is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct DueReceiver {
     /// Its host and port.
     pub host: String,
     /// How it answered last.
-    pub pace: Pace,
+    pub health: ReceiverHealth,
 }
 
-/// What a delivery tells of.
+/// What a callback, and its delivery, tell of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The job at that place, which is done.
+pub enum DeliverySubject {
+    /// The end of the job at that place.
     Job(Ordinal),
-    /// The batch at that place, of which this has come about.
+    /// That this has come about of the batch at that place.
     Batch(Ordinal, When),
 }
 
@@ -93,7 +89,7 @@ pub struct DueDelivery {
     /// Its name, the `webhook-id`.
     pub id: CallbackId,
     /// What it tells of.
-    pub of: Told,
+    pub of: DeliverySubject,
     /// Where to POST.
     pub url: String,
     /// The URL's host and port.

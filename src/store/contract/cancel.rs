@@ -1,10 +1,9 @@
 //! Cancels, of one job and of many.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::page::Filter;
-use crate::domain::{Job, Ordinal, Pool, State, Timestamp};
+use crate::domain::{Job, JobId, Ordinal, Pool, Timestamp};
 
 /// A cancel, to be decided in one transaction with the state.
 #[derive(Clone, Debug)]
@@ -34,32 +33,28 @@ pub enum Cancellation {
     Done,
 }
 
-/// Jobs that must not start any more, because they are being cancelled.
-#[derive(Clone, Debug)]
-pub enum Mark {
-    /// These.
-    Jobs(HashSet<Ordinal>),
-    /// Those that pass a filter and were there when it was marked.
-    Meant(Filter),
-    /// Those of the batch at that place. It stands until the batch is done.
+/// Which jobs a cancel of many means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelFilter {
+    /// These; those that are not there, or are done, count for nothing.
+    Jobs(Vec<JobId>),
+    /// Those that pass the filter and were there when it was asked.
+    Matching(Filter),
+    /// Those of the batch at that place, which was cancelled before: none of it starts.
     Batch(Ordinal),
 }
 
-/// Some of the jobs that are being cancelled.
+/// A cancel of many.
 #[derive(Clone, Debug)]
-pub struct CancelPortion {
-    /// Where they are.
-    pub jobs: Vec<Ordinal>,
-    /// Whether those are meant that have not started.
-    pub pending: bool,
-    /// Whether those are meant that run.
-    pub running: bool,
+pub struct CancelMany {
+    /// Which jobs are meant.
+    pub filter: CancelFilter,
     /// Whether running ones are asked to stop, or left alone.
     pub terminate: bool,
     /// How long those may take.
     pub grace_seconds: f64,
-    /// When.
-    pub now: Timestamp,
+    /// Whether they are only counted.
+    pub dry_run: bool,
 }
 
 /// What became of many.
@@ -81,6 +76,3 @@ impl CancelCounts {
         self.terminating += other.terminating;
     }
 }
-
-/// Some of the jobs that are not done, and where to look for more; none when there are no more.
-pub type Unfinished = (Vec<(Ordinal, State)>, Option<Ordinal>);

@@ -38,6 +38,8 @@ pub struct Changes {
     pub changes: Vec<JobChange>,
     /// Up to here nothing is left out but such.
     pub to: i64,
+    /// How far the feed reaches at that moment.
+    pub known: Known,
 }
 
 /// Ends that were asked for, in their order.

@@ -105,6 +105,9 @@ impl Failure {
     }
 }
 
+/// What is called when nothing comes of a write, on the thread that found out: it must not block.
+pub type Failed = Box<dyn FnOnce(Error) + Send>;
+
 /// Why a verb of the store did nothing, or may have.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {

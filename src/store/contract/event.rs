@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cancel::CancelOrder;
-use super::timer::Alarm;
+use super::timer::NextTimer;
 use crate::domain::{BatchId, Job, JobId, Json, Ordinal, QueueName, State};
 
 /// A job that is done, as it stands in the order of all changes.
@@ -78,7 +78,7 @@ pub enum Event {
     /// This running job was asked to stop.
     CancelRequested(CancelOrder),
     /// A job waits now for one of these moments.
-    Waits(Alarm),
+    Waits(NextTimer),
     /// The time of these jobs has come: they wait for a slot, if they were not claimed at once.
     MayStart(Vec<JobId>),
     /// Deliveries have become due.

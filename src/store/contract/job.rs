@@ -39,7 +39,7 @@ pub type Submitted = Vec<Result<Arc<Job>, Error>>;
 
 /// The end of an attempt, to be written.
 #[derive(Clone, Debug)]
-pub struct Settlement {
+pub struct Completion {
     /// The job as its attempt knows it. What the writer knows better, a cancel, is added to it.
     pub job: Arc<Job>,
     /// How the attempt ended.
@@ -58,7 +58,7 @@ pub struct Settlement {
 
 /// The end of a manual job, to be written if it has none yet.
 #[derive(Clone, Debug)]
-pub struct Completion {
+pub struct ManualResult {
     /// The job, as it was read.
     pub job: Arc<Job>,
     /// Its result or its exception.

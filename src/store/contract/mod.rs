@@ -7,24 +7,30 @@ mod change_feed;
 mod config;
 mod error;
 mod event;
+mod health;
 mod job;
+mod opened;
 mod page;
 mod queue;
 mod retention;
+mod slot;
 mod timer;
 
-pub use batch::{BatchPage, NewBatch, Order, Place};
+pub use batch::{BatchChange, BatchJob, BatchKey, BatchPage, NewBatch, Order};
 pub use callback::{
-    CallbackFilter, CallbackPlaces, CallbackTurn, CallbackTurned, DeliveryReport, DueDelivery,
-    Redelivery, Told, Turn,
+    CallbackFilter, CallbackPlaces, CallbackQuery, DeliveryReport, DeliverySubject, DueDelivery,
+    DueReceiver,
 };
-pub use cancel::{CancelCounts, CancelOrder, CancelPortion, Cancellation, Mark, Unfinished};
+pub use cancel::{CancelCounts, CancelFilter, CancelMany, CancelOrder, Cancellation};
 pub use change_feed::{Changes, JobChange, Known, Left, TagEnds};
 pub use config::{BUSY_TIMEOUT, Config, DatabasePath, LOCK_PATIENCE, Synchronous};
-pub use error::{Cause, Error, Failure, Refusal};
+pub use error::{Cause, Error, Failed, Failure, Refusal};
 pub use event::{Claimed, Ended, Event, Standing};
-pub use job::{Completion, Many, Settlement, Submission, Submitted};
-pub use page::{Filter, Page, Places, Portion};
+pub use health::StoreHealth;
+pub use job::{Completion, ManualResult, Many, Submission, Submitted};
+pub use opened::Opened;
+pub use page::{Filter, Places, Portion, View};
 pub use queue::{Ordered, Queue, QueueChange, QueueOrder, QueueSettings};
-pub use retention::{Cleaned, DAY_MS, Forgetting, Shrunk, Swept};
-pub use timer::{Alarm, Moment};
+pub use retention::{DAY_MS, Deletion, Removed, SweepCursor, Vacuumed};
+pub use slot::SlotChange;
+pub use timer::{NextTimer, Now};

@@ -21,15 +21,6 @@ pub struct Filter {
     pub batch: Option<BatchId>,
 }
 
-/// One page of a list, newest first.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The jobs; large arguments and results are left out.
-    pub jobs: Vec<Job>,
-    /// Where the next page begins: below this; none on the last page.
-    pub next: Option<Ordinal>,
-}
-
 /// Where the jobs of one page of a list stand, newest first.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -39,10 +30,23 @@ pub struct Places {
     pub next: Option<Ordinal>,
 }
 
+/// How much of a job is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All of it.
+    Whole,
+    /// Without large values.
+    Brief,
+    /// Without large values, but a result may have so many bytes.
+    Results(usize),
+    /// Without arguments, result and error: of whoever need not know them, and cannot be held up by damage of them.
+    Bare,
+}
+
 /// Some of the jobs that were asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Portion {
-    /// The jobs.
+    /// The jobs, in the order asked; one that is not there is left out.
     pub jobs: Vec<Job>,
     /// Of so many of the places, the first ones, are these all.
     pub places: usize,

@@ -30,6 +30,8 @@ pub struct Queue {
     pub running: usize,
     /// The one that was submitted first of those that wait for a slot.
     pub oldest: Option<Ordinal>,
+    /// Since when that one has waited: from its submission, or from when it might have started.
+    pub waits_since: Option<Timestamp>,
 }
 
 /// What is asked of a queue.

@@ -8,7 +8,7 @@ pub const DAY_MS: i64 = 86_400_000;
 
 /// How far a pass over everything that may be over has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepCursor {
     /// Jobs up to here, by expiry and then by place.
     pub jobs: (Timestamp, Ordinal),
     /// In the range of ordinals that is being looked through: jobs up to here.
@@ -18,7 +18,7 @@ pub struct Swept {
     pub keys: Timestamp,
 }
 
-impl Swept {
+impl SweepCursor {
     /// Nothing was looked at.
     pub const NOTHING: Self = Self {
         jobs: (Timestamp(i64::MIN), Ordinal(i64::MIN)),
@@ -29,14 +29,14 @@ impl Swept {
 
 /// What one portion of a pass did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cleaned {
+pub struct Removed {
     /// Jobs that were removed.
     pub removed: usize,
     /// Whether this pass has met an expired job that stays because a delivery of it is open. It goes in the
     /// commit that ends the delivery.
     pub holds: bool,
     /// Where the next portion goes on; none when the pass is over.
-    pub next: Option<Swept>,
+    pub next: Option<SweepCursor>,
     /// How far keys have been looked at, for the next pass.
     pub keys: Timestamp,
     /// When something more will be over, as far as is known now.
@@ -45,7 +45,7 @@ pub struct Cleaned {
 
 /// What was done to make the file smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shrunk {
+pub enum Vacuumed {
     /// Free pages were given back, and there are more.
     Partly,
     /// There is nothing to give back but what will soon be written again.
@@ -54,11 +54,11 @@ pub enum Shrunk {
     Busy,
 }
 
-/// What came of the wish to forget a job.
+/// What came of the wish to delete a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forgetting {
+pub enum Deletion {
     /// It is gone.
-    Forgotten,
+    Deleted,
     /// There is no such job.
     Missing,
     /// It is not done.

@@ -4,7 +4,7 @@ use crate::domain::Timestamp;
 
 /// What the clocks show, so that what is due by them happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct Now {
     /// By the server's own clock.
     pub now: Timestamp,
     /// On the wall.
@@ -13,7 +13,7 @@ pub struct Moment {
 
 /// When there is something to do next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Alarm {
+pub struct NextTimer {
     /// By the server's own clock.
     pub deadline: Option<Timestamp>,
     /// On the wall.

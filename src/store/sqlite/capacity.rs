@@ -1,111 +1,59 @@
 //! Slots that come and go beside the jobs: sizes of pools, slots that are given back, and the end of claiming.
 
-use crate::domain::{Pool, QueueName, Timestamp};
-use crate::store::contract::Error;
+use crate::domain::Timestamp;
+use crate::store::contract::{Error, SlotChange};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::slots::{Slot, Slots};
 use crate::store::sqlite::txn::Txn;
-use crate::store::sqlite::write::{IfRefused, Phase, Ran, Reply, Write, pending};
+use crate::store::sqlite::write::{IfRefused, Phase, Ran, Write};
 
 #[derive(Debug)]
-struct Release {
-    queue: QueueName,
-    pool: Pool,
+struct ChangeSlots {
+    change: SlotChange,
     now: Timestamp,
 }
 
-impl Write for Release {
+impl Write for ChangeSlots {
     type Output = ();
 
     fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
         txn.now = txn.now.max(self.now);
-        txn.slots.give_up(&self.queue, false);
-        txn.slots.release(Slot { queue: self.queue.clone(), pool: self.pool });
+        match &self.change {
+            SlotChange::Release { queue, pool } => {
+                txn.slots.give_up(queue, false);
+                txn.slots.release(Slot { queue: queue.clone(), pool: *pool });
+            }
+            SlotChange::Resize { pool, slots } => txn.slots.resize(*pool, *slots),
+            SlotChange::ClearSuspects => txn.slots.clear_suspects(),
+            SlotChange::StopClaiming => txn.slots.stop_claiming(),
+        }
         Ok(Ok(()))
     }
 
     fn phase(&self) -> Phase {
-        Phase::End
+        match self.change {
+            SlotChange::Release { .. } => Phase::End,
+            _ => Phase::Change,
+        }
     }
 
     fn if_refused(&self) -> IfRefused {
-        IfRefused::Retry
-    }
-}
-
-#[derive(Debug)]
-struct Resize {
-    pool: Pool,
-    slots: usize,
-    now: Timestamp,
-}
-
-impl Write for Resize {
-    type Output = ();
-
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
-        txn.now = txn.now.max(self.now);
-        txn.slots.resize(self.pool, self.slots);
-        Ok(Ok(()))
-    }
-
-    fn if_refused(&self) -> IfRefused {
-        IfRefused::Retry
-    }
-}
-
-#[derive(Debug)]
-struct ClearSuspects {
-    now: Timestamp,
-}
-
-impl Write for ClearSuspects {
-    type Output = ();
-
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
-        txn.now = txn.now.max(self.now);
-        txn.slots.clear_suspects();
-        Ok(Ok(()))
-    }
-
-    fn if_refused(&self) -> IfRefused {
-        IfRefused::Retry
-    }
-}
-
-#[derive(Debug)]
-pub struct StopClaiming;
-
-impl Write for StopClaiming {
-    type Output = ();
-
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
-        txn.slots.stop_claiming();
-        Ok(Ok(()))
+        match self.change {
+            SlotChange::StopClaiming => IfRefused::Answer,
+            _ => IfRefused::Retry,
+        }
     }
 
     fn run_on_slots(&mut self, slots: &mut Slots) -> Option<()> {
-        slots.stop_claiming();
-        slots.commit();
-        Some(())
+        (self.change == SlotChange::StopClaiming).then(|| {
+            slots.stop_claiming();
+            slots.commit();
+        })
     }
 }
 
 impl Sqlite {
-    pub async fn release(&self, queue: QueueName, pool: Pool, now: Timestamp) {
-        // A store that is closed has no slots to give back.
-        drop(self.send(pending(Release { queue, pool, now }, Reply::none())).await);
-    }
-
-    pub async fn resize(&self, pool: Pool, slots: usize, now: Timestamp) -> Result<(), Error> {
-        self.write(Resize { pool, slots, now }).await
-    }
-
-    pub async fn clear_suspects(&self, now: Timestamp) -> Result<(), Error> {
-        self.write(ClearSuspects { now }).await
-    }
-
-    pub async fn stop_claiming(&self) -> Result<(), Error> {
-        self.write(StopClaiming).await
+    pub async fn change_slots(&self, change: SlotChange, now: Timestamp) -> Result<(), Error> {
+        self.write(ChangeSlots { change, now }).await
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use sqlx::SqlitePool;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::store::contract::{Error, Failure};
+use crate::store::contract::{Error, Failed, Failure, StoreHealth};
 use crate::store::sqlite::durability::health::Health;
 use crate::store::sqlite::durability::space::Space;
-use crate::store::sqlite::write::{Failed, Pending, Reply, Write, pending};
+use crate::store::sqlite::write::{Pending, Reply, Write, pending};
 
 /// What the writer is sent.
 #[derive(Debug)]
@@ -32,24 +32,17 @@ impl Sqlite {
     /// Sends a write and waits for the commit that it was part of. The writer owns the write: a caller that goes away changes
     /// nothing of it (G4).
     pub async fn write<W: Write + 'static>(&self, write: W) -> Result<W::Output, Error> {
-        self.ask(write).await?.get().await
+        self.ask(write, None).await?.get().await
     }
 
-    /// Sends a write, whose answer may be asked for later.
-    pub async fn ask<W: Write + 'static>(&self, write: W) -> Result<Answer<W::Output>, Error> {
-        let (sender, receiver) = oneshot::channel();
-        self.send(pending(write, Reply::new(sender))).await?;
-        Ok(Answer(receiver))
-    }
-
-    /// The same, and calls `failed` if nothing comes of it.
-    pub async fn ask_or<W: Write + 'static>(
+    /// Sends a write, whose answer may be asked for later. `failed` is called if nothing comes of it.
+    pub async fn ask<W: Write + 'static>(
         &self,
         write: W,
-        failed: Failed,
+        failed: Option<Failed>,
     ) -> Result<Answer<W::Output>, Error> {
         let (sender, receiver) = oneshot::channel();
-        self.send(pending(write, Reply::new(sender).and_failed(failed))).await?;
+        self.send(pending(write, Reply::new(sender, failed))).await?;
         Ok(Answer(receiver))
     }
 
@@ -75,24 +68,13 @@ impl Sqlite {
         drop(self.writer.send(Message::Close).await);
     }
 
-    /// Whether there is so little room on the disk that submissions are refused (G16).
-    pub fn has_little_room(&self) -> bool {
-        self.space.is_low()
-    }
-
-    /// What is wrong though it goes on, each in a sentence.
-    pub fn troubles(&self) -> Vec<String> {
-        self.health.troubles()
-    }
-
-    /// How many outcomes were handed over, could not be recorded, and are tried again.
-    pub fn outcomes_kept(&self) -> usize {
-        self.health.outcomes_kept()
-    }
-
-    /// Whether a job runs with nothing beside it, or is to, because servers died while it ran (G9).
-    pub fn runs_alone(&self) -> bool {
-        self.health.has_lone_job()
+    pub fn health(&self) -> StoreHealth {
+        StoreHealth {
+            has_little_room: self.space.is_low(),
+            troubles: self.health.troubles(),
+            outcomes_kept: self.health.outcomes_kept(),
+            runs_alone: self.health.has_lone_job(),
+        }
     }
 }
 

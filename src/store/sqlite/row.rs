@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::{
-    BatchId, Damage, FailedAttempt, FailedAttempts, FunctionName, Job, JobId, Json, Membership,
+    BatchId, BatchSlot, Damage, FailedAttempt, FailedAttempts, FunctionName, Job, JobId, Json,
     OnInterrupt, Options, Ordinal, Priority, RunAt, Spec, State, Timestamp,
 };
 use crate::store::codec;
@@ -90,7 +90,7 @@ pub fn bare_job(row: &SqliteRow) -> Result<Job, Failure> {
     let labels: Option<&str> = row.try_get(6)?;
     let (tags, metadata) = labels.map_or_else(|| Ok(Default::default()), codec::read_labels)?;
     let batch: Option<i64> = row.try_get(29)?;
-    let batch = batch.map(|place| membership(row, Ordinal(place))).transpose()?;
+    let batch = batch.map(|place| batch_slot(row, Ordinal(place))).transpose()?;
     let spec = Spec {
         id: JobId(codec::uuid(row.try_get(1)?)?),
         function: FunctionName::new(row.try_get(2)?).map_err(codec::damaged)?,
@@ -119,7 +119,7 @@ pub fn bare_job(row: &SqliteRow) -> Result<Job, Failure> {
         interruptions: row.try_get(10)?,
         crashes: row.try_get(11)?,
         run_at: moment(25)?
-            .map(|at| if run_at_is_wall { RunAt::Wall(at) } else { RunAt::Counted(at) }),
+            .map(|at| if run_at_is_wall { RunAt::Wall(at) } else { RunAt::Monotonic(at) }),
         started_at: moment(13)?,
         finished_at: moment(14)?,
         finished_seq: row.try_get(28)?,
@@ -135,12 +135,8 @@ pub fn bare_job(row: &SqliteRow) -> Result<Job, Failure> {
     })
 }
 
-fn membership(row: &SqliteRow, place: Ordinal) -> Result<Membership, Failure> {
-    Ok(Membership {
-        batch: BatchId(codec::uuid(row.try_get(31)?)?),
-        place,
-        index: row.try_get(30)?,
-    })
+fn batch_slot(row: &SqliteRow, place: Ordinal) -> Result<BatchSlot, Failure> {
+    Ok(BatchSlot { batch: BatchId(codec::uuid(row.try_get(31)?)?), place, index: row.try_get(30)? })
 }
 
 /// The attempt of a job that had one and failed: its own row tells all of it.

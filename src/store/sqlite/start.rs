@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::domain::{Job, Ordinal, Timestamp};
-use crate::store::contract::Config;
+use crate::domain::Timestamp;
+use crate::store::contract::{Config, Opened};
 use crate::store::sqlite::callbacks::deaths;
 use crate::store::sqlite::commits::Commits;
 use crate::store::sqlite::durability::checkpoint::Checkpointer;
@@ -23,26 +23,7 @@ use crate::store::sqlite::writer::Writer;
 use crate::store::sqlite::writer::later::Later;
 use crate::store::sqlite::{connection, writer};
 
-/// An opened store and its side effects.
-#[derive(Debug)]
-pub struct Started {
-    /// The store.
-    pub store: Sqlite,
-    /// What each commit did; nobody is answered unless this is read.
-    pub commits: Commits,
-    /// Told when the writer has written everything and closed the database.
-    pub closed: oneshot::Receiver<()>,
-    /// Jobs that were running when the last server died.
-    pub recovered: usize,
-    /// Those of them that failed by it.
-    pub failed: Vec<Job>,
-    /// Jobs that run first, and each with no other beside it: the server has died during them too often (G9).
-    pub suspects: usize,
-    /// Deliveries that go first, and each with no other beside it, for the same reason.
-    pub suspect_deliveries: Vec<Ordinal>,
-}
-
-pub async fn open(config: Config, now: Timestamp) -> Result<Started, OpenError> {
+pub async fn open(config: Config, now: Timestamp) -> Result<Opened<Sqlite, Commits>, OpenError> {
     let database = config.path.file.clone();
     let space = Arc::new(Space::of(&database));
     let ended = ended::epoch(&database);
@@ -89,7 +70,7 @@ pub async fn open(config: Config, now: Timestamp) -> Result<Started, OpenError> 
     let closed = writer::start(writer, connection)?;
     let turns = Arc::new(Semaphore::new(connection::READERS_MAX as usize));
     let store = Sqlite { writer: sender, readers, turns, space, health };
-    Ok(Started {
+    Ok(Opened {
         store,
         commits,
         closed,
@@ -97,6 +78,7 @@ pub async fn open(config: Config, now: Timestamp) -> Result<Started, OpenError> 
         failed: found.failed,
         suspects,
         suspect_deliveries,
+        cancelling: found.cancelling,
     })
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use tokio::sync::oneshot;
 
 use crate::domain::JobId;
-use crate::store::contract::{Error, Failure, Refusal};
+use crate::store::contract::{Error, Failed, Failure, Refusal};
 use crate::store::sqlite::slots::Slots;
 use crate::store::sqlite::txn::Txn;
 
@@ -78,9 +78,6 @@ pub trait Write: Debug + Send {
     }
 }
 
-/// What is called when nothing comes of a write, on the thread that found out: it must not block.
-pub type Failed = Box<dyn FnOnce(Error) + Send>;
-
 /// The way back to whoever asked. The effect is decided while the group is assembled, and told only after its commit.
 pub struct Reply<T> {
     sender: Option<oneshot::Sender<Result<T, Error>>>,
@@ -89,8 +86,9 @@ pub struct Reply<T> {
 }
 
 impl<T> Reply<T> {
-    pub fn new(sender: oneshot::Sender<Result<T, Error>>) -> Self {
-        Self { sender: Some(sender), failed: None, effect: None }
+    /// Calls `failed` too if nothing comes of it, after the answer.
+    pub fn new(sender: oneshot::Sender<Result<T, Error>>, failed: Option<Failed>) -> Self {
+        Self { sender: Some(sender), failed, effect: None }
     }
 
     /// To nobody.
@@ -101,11 +99,6 @@ impl<T> Reply<T> {
     /// To whoever waits for something else, and hears only of a failure.
     pub fn of_failure(failed: Failed) -> Self {
         Self { failed: Some(failed), ..Self::none() }
-    }
-
-    /// Calls `failed` too, after the answer.
-    pub fn and_failed(self, failed: Failed) -> Self {
-        Self { failed: Some(failed), ..self }
     }
 
     fn set(&mut self, effect: Result<T, Refusal>) {

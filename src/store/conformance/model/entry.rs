@@ -24,7 +24,7 @@ pub(super) struct View {
 
 /// A moment for which a job waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Moment {
+pub(super) enum StartAt {
     Counted(i64),
     Wall(i64),
 }
@@ -33,7 +33,7 @@ pub(super) enum Moment {
 pub(super) struct Entry {
     pub(super) asked: Asked,
     pub(super) created_at: i64,
-    pub(super) run_at: Option<Moment>,
+    pub(super) run_at: Option<StartAt>,
     /// From when on it could have started.
     pub(super) waits_since: i64,
     /// Of the attempt that runs or ran last, unless another is to follow.
@@ -51,8 +51,8 @@ impl Entry {
     /// When the server's clock next changes something about it. What has started once may start again at any time.
     pub(super) fn deadline(&self) -> Option<i64> {
         let start = match self.run_at {
-            Some(Moment::Counted(at)) => Some(at),
-            Some(Moment::Wall(_)) => None,
+            Some(StartAt::Counted(at)) => Some(at),
+            Some(StartAt::Wall(_)) => None,
             None => self
                 .asked
                 .limits
@@ -65,8 +65,8 @@ impl Entry {
 
     pub(super) fn on_the_wall(&self) -> Option<i64> {
         match self.run_at {
-            Some(Moment::Wall(at)) => Some(at),
-            Some(Moment::Counted(_)) | None => None,
+            Some(StartAt::Wall(at)) => Some(at),
+            Some(StartAt::Counted(_)) | None => None,
         }
     }
 
@@ -76,7 +76,7 @@ impl Entry {
             return self.fail("ValueError", now);
         }
         let failures = usize::try_from(self.view.failures).expect("few");
-        self.run_at = Some(Moment::Counted(now + WAITS[failures - 1]));
+        self.run_at = Some(StartAt::Counted(now + WAITS[failures - 1]));
         self.view.scheduled = true;
         self.wait_again();
     }

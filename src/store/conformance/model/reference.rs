@@ -3,7 +3,7 @@
 use crate::domain::State;
 use crate::store::Cancellation;
 
-use super::entry::{Entry, Moment, View};
+use super::entry::{Entry, StartAt, View};
 use super::steps::{Asked, End, Lane, Start};
 
 /// Jobs of each queue that run at once, until somebody says otherwise.
@@ -69,8 +69,8 @@ impl Reference {
     pub(super) fn submit(&mut self, asked: Asked) {
         let run_at = match asked.start {
             Start::AtOnce => None,
-            Start::After(wait) => Some(Moment::Counted(self.now + wait)),
-            Start::At(wait) => Some(Moment::Wall(self.wall + wait)),
+            Start::After(wait) => Some(StartAt::Counted(self.now + wait)),
+            Start::At(wait) => Some(StartAt::Wall(self.wall + wait)),
         };
         let view = View {
             state: State::Pending,
@@ -195,8 +195,8 @@ impl Reference {
             return entry.time_is_over("total_timeout", now);
         }
         let may_start = match entry.run_at {
-            Some(Moment::Counted(at)) => at <= now,
-            Some(Moment::Wall(at)) => at <= wall,
+            Some(StartAt::Counted(at)) => at <= now,
+            Some(StartAt::Wall(at)) => at <= wall,
             None => return entry.time_is_over("start_timeout", now),
         };
         if may_start {

@@ -3,7 +3,7 @@
 use crate::store::{Cancellation, QueueChange, Refusal};
 
 use super::{
-    Error, NOW, Ordinal, Outcome, QueueSettings, SHUT_DOWN, Shelf, State, cancel, example, of,
+    Error, NOW, Ordinal, Outcome, QueueSettings, SHUT_DOWN, State, TestStore, cancel, example, of,
     returned, submission, urgent, workers,
 };
 
@@ -16,7 +16,7 @@ const GROUPS_MAX: usize = 64;
 
 const CANCEL: QueueChange = QueueChange::ShutDown { cancel_futures: true };
 
-impl Shelf {
+impl TestStore {
     /// Listens until a commit tells that the queue is drained; gives all that was told.
     async fn told_until_drained(&mut self) -> Vec<String> {
         let mut told = Vec::new();
@@ -49,7 +49,7 @@ fn portions(told: &[String]) -> Vec<usize> {
 
 #[tokio::test]
 async fn e3_a_queue_that_is_shut_down_takes_nothing_and_another_does() {
-    let it = Shelf::of_workers(2).await;
+    let it = TestStore::of_workers(2).await;
     it.submit(1).await;
     let shut = it.ask(SHUT_DOWN).await;
     assert_eq!((shut.queue.shutdown, shut.cancelled, shut.queue.running), (true, 0, 1));
@@ -64,7 +64,7 @@ async fn e3_a_queue_that_is_shut_down_takes_nothing_and_another_does() {
 
 #[tokio::test]
 async fn e12_what_waits_in_a_queue_that_is_shut_down_still_runs_and_its_end_is_told() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.ask(SHUT_DOWN).await;
     it.ask(SHUT_DOWN).await;
@@ -78,7 +78,7 @@ async fn e12_what_waits_in_a_queue_that_is_shut_down_still_runs_and_its_end_is_t
 
 #[tokio::test]
 async fn e14_what_has_not_started_is_cancelled_in_one_commit_and_what_runs_goes_on() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let jobs = it.submit_many(4).await;
     it.told();
     let shut = it.ask(CANCEL).await;
@@ -97,7 +97,7 @@ async fn e14_what_has_not_started_is_cancelled_in_one_commit_and_what_runs_goes_
 
 #[tokio::test]
 async fn e14_thousands_are_cancelled_in_portions_and_nobody_else_is_held_up() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     let jobs = it.submit_many(MANY).await;
     it.asks("other", workers(1)).await.expect("a new queue");
     it.told();
@@ -134,7 +134,7 @@ async fn e14_thousands_are_cancelled_in_portions_and_nobody_else_is_held_up() {
 
 #[tokio::test]
 async fn e15_a_second_shutdown_does_not_take_the_cancelling_back() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     it.ask(QueueChange::Pause).await;
     it.submit_many(MANY).await;
     let (first, second) =
@@ -150,7 +150,7 @@ async fn e15_a_second_shutdown_does_not_take_the_cancelling_back() {
 
 #[tokio::test]
 async fn e14_a_queue_that_is_opened_again_runs_what_comes_later_and_cancels_what_was_there() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     it.ask(QueueChange::Pause).await;
     it.submit_many(MANY).await;
     let (shut, open, resumed, new) = tokio::join!(
@@ -174,7 +174,7 @@ async fn e14_a_queue_that_is_opened_again_runs_what_comes_later_and_cancels_what
 
 #[tokio::test]
 async fn e14_a_job_that_ran_at_the_shutdown_runs_again_after_an_interruption() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     let jobs = it.submit_many(MANY).await;
     let running = jobs.iter().find(|job| job.state == State::Running).expect("the first");
     let (shut, settled) =
@@ -190,7 +190,7 @@ async fn e14_a_job_that_ran_at_the_shutdown_runs_again_after_an_interruption() {
 
 #[tokio::test]
 async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_meant() {
-    let mut it = Shelf::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
+    let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     it.ask(QueueChange::Pause).await;
     it.submit_many(MANY).await;
     // Behind all others in the order of submission, so that a portion comes to it last.
@@ -198,7 +198,7 @@ async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_mea
     it.ask(QueueChange::Resume).await;
     it.ask(QueueChange::Pause).await;
     let last = Ordinal(i64::try_from(MANY + 1).expect("a place"));
-    let running = it.store.jobs_at(&[last]).await.expect("it reads").remove(0);
+    let running = it.jobs_at(&[last]).await.remove(0);
     assert_eq!(running.state, State::Running);
     let (shut, settled) =
         tokio::join!(biased; it.asks("default", CANCEL), it.settle(&running, Outcome::Stopped));
@@ -212,7 +212,7 @@ async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_mea
 
 #[tokio::test]
 async fn e14_a_mark_is_honoured_at_the_next_start() {
-    let it = Shelf::of_workers(0).await;
+    let it = TestStore::of_workers(0).await;
     it.submit_many(3).await;
     let seq = it.number("select max(seq) from jobs").await;
     // As a server leaves it that died right after the commit of the mark.
@@ -222,7 +222,7 @@ async fn e14_a_mark_is_honoured_at_the_next_start() {
     let shown = it.queue("default").await;
     assert!(shown.shutdown);
     it.until_nothing_waits().await;
-    let jobs = it.store.jobs_at(&[1, 2, 3].map(Ordinal)).await.expect("they read");
+    let jobs = it.jobs_at(&[1, 2, 3].map(Ordinal)).await;
     let states: Vec<&str> = jobs.iter().map(|job| job.state.as_str()).collect();
     assert_eq!(states, ["cancelled", "running", "cancelled"], "2 has changed since the mark");
     assert_eq!((jobs[0].attempt, jobs[2].attempt), (0, 0), "they never started");
@@ -233,7 +233,7 @@ async fn e14_a_mark_is_honoured_at_the_next_start() {
 
 #[tokio::test]
 async fn a_group_that_is_rolled_back_restores_queues_and_lanes() {
-    let mut it = Shelf::of_workers(1).await;
+    let mut it = TestStore::of_workers(1).await;
     let jobs = it.submit_many(3).await;
     it.execute(
         "create trigger no before update on calls when old.ordinal = 3 and new.state = 'done'

@@ -3,12 +3,11 @@
 use rusqlite::OptionalExtension as _;
 
 use crate::domain::{Ordinal, Timestamp};
-use crate::store::contract::{Error, Event, Failure, Mark};
+use crate::store::contract::{Event, Failure};
 use crate::store::sqlite::batches::close;
-use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::slots::CancelRule;
 use crate::store::sqlite::statements::Statements;
 use crate::store::sqlite::txn::Txn;
-use crate::store::sqlite::write::{Ran, Write};
 
 const CANCEL: &str = "update batches set cancel_requested_at = ?2
 where ordinal = ?1 and finished_at is null and cancel_requested_at is null";
@@ -21,33 +20,13 @@ const SELECT_CANCELS_REST: &str =
 
 const SELECT_IS_OF: &str = "select exists (select 1 from calls where ordinal = ? and batch = ?)";
 
-#[derive(Debug)]
-struct CancelBatch {
-    batch: Ordinal,
-    now: Timestamp,
-}
-
-impl Write for CancelBatch {
-    type Output = bool;
-
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<bool> {
-        txn.now = txn.now.max(self.now);
-        Ok(Ok(cancel_batch(txn, self.batch)?))
+/// The batches of which an earlier server did not cancel the rest: no job of them starts.
+pub fn keep_cancelling(txn: &mut Txn<'_>) -> Result<Vec<Ordinal>, Failure> {
+    let found = cancelling(txn.sql)?;
+    for batch in &found {
+        txn.slots.add_cancel_rule(CancelRule::Batch(*batch), Ordinal(txn.counters.ordinal));
     }
-}
-
-impl Sqlite {
-    pub async fn cancel_batch(&self, batch: Ordinal, now: Timestamp) -> Result<bool, Error> {
-        self.write(CancelBatch { batch, now }).await
-    }
-}
-
-/// Goes on with the cancels that an earlier server did not come to: no job of those batches starts.
-pub fn mark_cancelling(txn: &mut Txn<'_>) -> Result<(), Failure> {
-    for batch in cancelling(txn.sql)? {
-        txn.slots.mark_cancelled(Mark::Batch(batch), Ordinal(txn.counters.ordinal));
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// No job of the batch starts from here on; false if that was so before, or it is done.
@@ -55,7 +34,7 @@ pub fn cancel_batch(txn: &mut Txn<'_>, batch: Ordinal) -> Result<bool, Failure> 
     if !note_cancel(txn.sql, batch, txn.now)? {
         return Ok(false);
     }
-    txn.slots.mark_cancelled(Mark::Batch(batch), Ordinal(txn.counters.ordinal));
+    txn.slots.add_cancel_rule(CancelRule::Batch(batch), Ordinal(txn.counters.ordinal));
     txn.events.push(Event::BatchCancelling(batch));
     // Whoever brings calls to it brings no more.
     close::write_closed(txn.sql, batch)?;

@@ -1,11 +1,9 @@
 //! A batch takes no more calls.
 
-use crate::domain::{Ordinal, Timestamp};
-use crate::store::contract::{Error, Failure};
-use crate::store::sqlite::handle::Sqlite;
+use crate::domain::Ordinal;
+use crate::store::contract::Failure;
 use crate::store::sqlite::statements::Statements;
 use crate::store::sqlite::txn::Txn;
-use crate::store::sqlite::write::{IfRefused, Ran, Write};
 
 /// Batches that a start closes in one transaction.
 const LEFT_OPEN_MAX: usize = 500;
@@ -14,32 +12,6 @@ const CLOSE: &str = "update batches set closed = 1 where ordinal = ? and closed 
 
 const SELECT_LEFT_OPEN: &str =
     "select ordinal from batches where finished_at is null and closed = 0 and epoch < ? limit ?";
-
-#[derive(Debug)]
-struct CloseBatch {
-    batch: Ordinal,
-    now: Timestamp,
-}
-
-impl Write for CloseBatch {
-    type Output = ();
-
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
-        txn.now = txn.now.max(self.now);
-        close_batch(txn, self.batch)?;
-        Ok(Ok(()))
-    }
-
-    fn if_refused(&self) -> IfRefused {
-        IfRefused::RetryIfItPasses
-    }
-}
-
-impl Sqlite {
-    pub async fn close_batch(&self, batch: Ordinal, now: Timestamp) -> Result<(), Error> {
-        self.write(CloseBatch { batch, now }).await
-    }
-}
 
 /// Closes what an earlier server left open: whoever brought the calls is gone with it.
 pub fn close_left_open(txn: &mut Txn<'_>) -> Result<usize, Failure> {
@@ -50,11 +22,13 @@ pub fn close_left_open(txn: &mut Txn<'_>) -> Result<usize, Failure> {
     Ok(open.len())
 }
 
-pub fn close_batch(txn: &mut Txn<'_>, batch: Ordinal) -> Result<(), Failure> {
-    if write_closed(txn.sql, batch)? {
+/// No more calls come; false if none could before.
+pub fn close_batch(txn: &mut Txn<'_>, batch: Ordinal) -> Result<bool, Failure> {
+    let closes = write_closed(txn.sql, batch)?;
+    if closes {
         txn.tallies.entry(batch).or_default();
     }
-    Ok(())
+    Ok(closes)
 }
 
 /// No more calls come; false if none could before.

@@ -37,14 +37,14 @@ pub struct CountedRow {
 }
 
 /// Notes that a job of `batch` stands elsewhere since the change at `seq`. A failure may cancel the rest (E8).
-pub fn moved(
+pub fn move_between(
     txn: &mut Txn<'_>,
     batch: Option<Ordinal>,
     (job, seq): (Ordinal, i64),
     (from, to): (State, State),
 ) -> Result<(), Failure> {
     let Some(batch) = batch else { return Ok(()) };
-    txn.tallies.entry(batch).or_default().moved(from, to);
+    txn.tallies.entry(batch).or_default().move_between(from, to);
     if to.is_done() {
         ends::has_ended_of(txn, batch, (job, seq))?;
     }
@@ -80,7 +80,7 @@ pub fn finish_batch(txn: &mut Txn<'_>, batch: Ordinal, retention_ms: i64) -> Res
     if !write_end(txn.sql, batch, txn.now, expires_at)? {
         return Err(disagree(format!("batch {} is done already", batch.0)));
     }
-    txn.slots.unmark_batch(batch);
+    txn.slots.drop_cancel_rule_of(batch);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::params;
 
-use crate::domain::{Batch, Counts, Membership, Ordinal, Spec, Timestamp, When};
+use crate::domain::{Batch, BatchSlot, Counts, Ordinal, Spec, Timestamp, When};
 use crate::store::contract::{Error, Failure, NewBatch, Refusal, Submission};
 use crate::store::sqlite::batches::{add_callback, counts};
 use crate::store::sqlite::handle::Sqlite;
@@ -60,8 +60,8 @@ impl Write for NewBatch {
         }
         let mut counts = Counts::default();
         for (index, (call, starts)) in (0..).zip(self.calls.iter_mut().zip(places)) {
-            stand(call, Membership { batch: self.id, place, index });
-            counts.came(submit::bring(txn, call, starts)?.state);
+            stand(call, BatchSlot { batch: self.id, place, index });
+            counts.add(submit::bring(txn, call, starts)?.state);
         }
         if counts.total > 0 {
             let run = Run { index_from: 0, ordinal_from: first, count: counts.total };
@@ -102,9 +102,9 @@ pub fn look_up_batch(txn: &mut Txn<'_>, it: &NewBatch) -> Result<Option<Refusal>
 }
 
 /// Tells a job where its batch stands, and where it stands in it.
-fn stand(call: &mut Submission, membership: Membership) {
+fn stand(call: &mut Submission, slot: BatchSlot) {
     let spec: &mut Spec = Arc::make_mut(&mut call.spec);
-    spec.batch = Some(membership);
+    spec.batch = Some(slot);
 }
 
 fn batch(it: &NewBatch, ordinal: Ordinal, counts: Counts, finished_at: Option<Timestamp>) -> Batch {

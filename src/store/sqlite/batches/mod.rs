@@ -2,6 +2,7 @@
 
 pub mod add_callback;
 pub mod cancel_rest;
+pub mod change;
 pub mod close;
 pub mod counts;
 pub mod create;

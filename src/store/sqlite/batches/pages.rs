@@ -5,10 +5,10 @@ use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::{
-    Batch, BatchId, Counts, FunctionName, Identity, JobId, OnError, Ordinal, State, Timestamp,
+    Batch, BatchId, Counts, FunctionName, JobId, OnError, Ordinal, State, Timestamp,
 };
 use crate::store::codec;
-use crate::store::contract::{BatchPage, Ended, Failure, Order, Place};
+use crate::store::contract::{BatchJob, BatchKey, BatchPage, Ended, Failure, Order};
 use crate::store::sqlite::handle::Sqlite;
 
 macro_rules! batch_columns {
@@ -24,12 +24,6 @@ const SELECT_BATCH_AT: &str = concat!(batch_columns!(), "where ordinal = ?");
 
 const SELECT_PAGE: &str =
     concat!(batch_columns!(), "where ordinal < ? and going = 0 order by ordinal desc limit ?");
-
-const SELECT_BY_KEY: &str =
-    "select b.id from idempotency_keys as k join batches as b on b.id = k.job
-where k.owner = ? and k.idempotency_key = ? and k.fingerprint = ? and b.going = 0";
-
-const SELECT_CANCELLING: &str = "select b.ordinal from batches as b where b.finished_at is null and b.cancel_requested_at is not null";
 
 /// From the first job to behind the last.
 const SELECT_EXTENT: &str = "select b.ordinal, min(r.ordinal_from), max(r.ordinal_from + r.count)
@@ -53,10 +47,6 @@ where j.ordinal = o.value and e.batch = ?1 and e.seq >= coalesce((select max(f.s
     and j.finished_seq > ?2 and j.batch = ?1
 order by e.seq limit ?3";
 
-const SELECT_IDS: &str = "select j.id from batch_runs as r cross join calls as j
-    on j.ordinal >= r.ordinal_from and j.ordinal < r.ordinal_from + r.count
-where r.batch = ?1 order by r.index_from, j.ordinal limit ?2";
-
 /// The part of the table of jobs in which those of a batch stand.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
@@ -70,13 +60,11 @@ impl Extent {
 }
 
 impl Sqlite {
-    pub async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Failure> {
-        let query = sqlx::query(SELECT_BATCH).bind(id.0.as_bytes().to_vec());
-        query.fetch_optional(&self.readers).await?.as_ref().map(batch).transpose()
-    }
-
-    pub async fn batch_at(&self, place: Ordinal) -> Result<Option<Batch>, Failure> {
-        let query = sqlx::query(SELECT_BATCH_AT).bind(place.0);
+    pub async fn batch(&self, key: BatchKey) -> Result<Option<Batch>, Failure> {
+        let query = match key {
+            BatchKey::Id(id) => sqlx::query(SELECT_BATCH).bind(id.0.as_bytes().to_vec()),
+            BatchKey::At(place) => sqlx::query(SELECT_BATCH_AT).bind(place.0),
+        };
         query.fetch_optional(&self.readers).await?.as_ref().map(batch).transpose()
     }
 
@@ -95,47 +83,20 @@ impl Sqlite {
         Ok(BatchPage { batches, next: next.flatten() })
     }
 
-    pub async fn repeated_batch(&self, identity: &Identity) -> Result<Option<BatchId>, Failure> {
-        let Some(it) = &identity.key else { return Ok(None) };
-        let query = sqlx::query_scalar(SELECT_BY_KEY).bind(&it.owner).bind(it.key.as_str());
-        let query = query.bind(identity.fingerprint.0.to_vec());
-        let found: Option<Vec<u8>> = query.fetch_optional(&self.readers).await?;
-        found.map(|id| codec::uuid(&id).map(BatchId)).transpose()
-    }
-
-    pub async fn batches_cancelling(&self) -> Result<Vec<Ordinal>, Failure> {
-        let found: Vec<i64> =
-            sqlx::query_scalar(SELECT_CANCELLING).fetch_all(&self.readers).await?;
-        Ok(found.into_iter().map(Ordinal).collect())
-    }
-
-    pub async fn places(
+    pub async fn batch_jobs(
         &self,
         batch: Ordinal,
         order: Order,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<Place>, Failure> {
+    ) -> Result<Vec<BatchJob>, Failure> {
         let select = match order {
             Order::Input => SELECT_IN_ORDER,
             Order::Completed => SELECT_AS_COMPLETED,
         };
         let query = sqlx::query(select).bind(batch.0).bind(after);
         let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        query.fetch_all(&self.readers).await?.iter().map(place).collect()
-    }
-
-    pub async fn ids_of_batch(&self, batch: Ordinal, limit: usize) -> Result<Vec<JobId>, Failure> {
-        let query = sqlx::query_scalar(SELECT_IDS).bind(batch.0);
-        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let found: Vec<Vec<u8>> = query.fetch_all(&self.readers).await?;
-        found.iter().map(|id| codec::uuid(id).map(JobId)).collect()
-    }
-
-    pub async fn extent_of_batch(&self, id: BatchId) -> Result<(Ordinal, Ordinal), Failure> {
-        let mut connection = self.readers.acquire().await?;
-        let Extent { from, below, .. } = extent(&mut connection, id).await?;
-        Ok((from, below))
+        query.fetch_all(&self.readers).await?.iter().map(batch_job).collect()
     }
 }
 
@@ -153,12 +114,12 @@ pub async fn extent(connection: &mut SqliteConnection, id: BatchId) -> Result<Ex
     })
 }
 
-fn place(row: &SqliteRow) -> Result<Place, Failure> {
+fn batch_job(row: &SqliteRow) -> Result<BatchJob, Failure> {
     let (id, ordinal) = (JobId(id(row, 0)?), Ordinal(row.try_get(1)?));
     let state = codec::known(State::parse, row.try_get(2)?)?;
     let seq: Option<i64> = row.try_get(3)?;
     let ended = seq.map(|seq| Ended { id, ordinal, state, seq });
-    Ok(Place { index: row.try_get(4)?, id, ordinal, ended })
+    Ok(BatchJob { index: row.try_get(4)?, id, ordinal, ended })
 }
 
 fn id(row: &SqliteRow, place: usize) -> Result<Uuid, Failure> {

@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension as _;
 
-use crate::domain::{Membership, Ordinal};
+use crate::domain::{BatchSlot, Ordinal};
 use crate::store::contract::{Error, Many, Refusal, Submitted};
 use crate::store::sqlite::batches::create;
 use crate::store::sqlite::batches::create::Run;
@@ -30,7 +30,7 @@ impl Write for Many {
         for call in &mut self.calls {
             let job = submit::submit(txn, call)?.map_err(Error::Refused);
             if let Ok(job) = &job
-                && let Some(Membership { place, index, .. }) = job.spec.batch
+                && let Some(BatchSlot { place, index, .. }) = job.spec.batch
             {
                 run = match run {
                     Some(run) if run.index_from + run.count == index => {
@@ -60,12 +60,8 @@ impl Write for Many {
 }
 
 impl Sqlite {
-    pub async fn submit_many(&self, many: Many) -> Result<Submitted, Error> {
-        self.write(many).await
-    }
-
-    pub async fn send_many(&self, many: Many) -> Result<Answer<Submitted>, Error> {
-        self.ask(many).await
+    pub async fn submit_many(&self, many: Many) -> Result<Answer<Submitted>, Error> {
+        self.ask(many, None).await
     }
 }
 

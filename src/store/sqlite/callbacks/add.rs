@@ -1,10 +1,11 @@
-//! A callback is added to a job.
+//! A callback is added to a job, or to a batch.
 
 use rusqlite::params;
 
 use crate::domain::{NewCallback, Ordinal};
-use crate::store::contract::{Error, Refusal};
-use crate::store::sqlite::callbacks::due;
+use crate::store::contract::{DeliverySubject, Error, Refusal};
+use crate::store::sqlite::batches::add_callback;
+use crate::store::sqlite::callbacks::{due, find};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::slots::Running;
 use crate::store::sqlite::statements::Statements;
@@ -18,12 +19,9 @@ select ?2, j.ordinal, ?3, ?4, ?5, ?6 from calls as j where j.ordinal = ?1";
 const HAS_ALL_CALLBACKS: &str =
     "select count(*) >= ?2 from (select 1 from callbacks where job = ?1 limit ?2)";
 
-/// As SQLite counts them.
-pub const CALLBACKS_MAX: i64 = NewCallback::COUNT_MAX as i64;
-
 #[derive(Debug)]
 struct AddCallback {
-    job: Ordinal,
+    subject: DeliverySubject,
     callback: NewCallback,
 }
 
@@ -31,24 +29,36 @@ impl Write for AddCallback {
     type Output = ();
 
     fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
-        let Self { job, callback } = self;
-        if has_all_callbacks(txn.sql, *job)? {
-            return Ok(Err(Refusal::TooManyCallbacks(NewCallback::COUNT_MAX)));
+        match self.subject {
+            DeliverySubject::Job(job) => add_to_job(txn, job, &self.callback),
+            DeliverySubject::Batch(batch, when) => {
+                add_callback::add_to_batch(txn, (batch, when), &self.callback)
+            }
         }
-        insert_callback(txn.sql, *job, callback)?;
-        due::make_due_of(txn, *job, callback.due_at)?;
-        if let Some(running) = txn.slots.running(*job) {
-            let running = Running { may_have_callbacks: true, ..running };
-            txn.slots.set_running(*job, Some(running));
-        }
-        Ok(Ok(()))
     }
 }
 
 impl Sqlite {
-    pub async fn add_callback(&self, job: Ordinal, callback: NewCallback) -> Result<(), Error> {
-        self.write(AddCallback { job, callback }).await
+    pub async fn add_callback(
+        &self,
+        subject: DeliverySubject,
+        callback: NewCallback,
+    ) -> Result<(), Error> {
+        self.write(AddCallback { subject, callback }).await
     }
+}
+
+/// Adds a callback to a job. If that is done, its delivery is due.
+pub fn add_to_job(txn: &mut Txn<'_>, job: Ordinal, callback: &NewCallback) -> Ran<()> {
+    if has_all_callbacks(txn.sql, job)? {
+        return Ok(Err(Refusal::TooManyCallbacks(NewCallback::COUNT_MAX)));
+    }
+    insert_callback(txn.sql, job, callback)?;
+    due::make_due_of(txn, job, callback.due_at)?;
+    if let Some(running) = txn.slots.running(job) {
+        txn.slots.set_running(job, Some(Running { may_have_callbacks: true, ..running }));
+    }
+    Ok(Ok(()))
 }
 
 pub fn insert_callback(
@@ -63,5 +73,6 @@ pub fn insert_callback(
 
 /// Whether a job has as many callbacks as it may have.
 pub fn has_all_callbacks(sql: Statements<'_>, job: Ordinal) -> rusqlite::Result<bool> {
-    sql.prepared(HAS_ALL_CALLBACKS)?.query_row(params![job.0, CALLBACKS_MAX], |row| row.get(0))
+    sql.prepared(HAS_ALL_CALLBACKS)?
+        .query_row(params![job.0, find::CALLBACKS_MAX], |row| row.get(0))
 }

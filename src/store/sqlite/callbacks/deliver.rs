@@ -31,7 +31,7 @@ const SET_DELIVERY: &str =
 where callback = ?1 and state = 'pending' and attempts = ?2 - 1";
 
 /// A receiver that has more to get stands behind those that have waited while it was served.
-const SET_PACE: &str =
+const SET_HEALTH: &str =
     "update receivers set pace = ?2, used_at = ?3, turn_at = max(turn_at, ?3) where host = ?1";
 
 #[derive(Debug)]
@@ -123,8 +123,8 @@ pub fn record_delivery(
     if sql.run(SET_DELIVERY, next)? == 1 {
         insert_attempt(sql, report.callback, report.number, &report.attempt)?;
     }
-    let pace = params![report.host, report.pace.as_str(), now.0];
-    sql.run(SET_PACE, pace).map(drop)
+    let health = params![report.host, report.health.as_str(), now.0];
+    sql.run(SET_HEALTH, health).map(drop)
 }
 
 pub fn insert_attempt(

@@ -2,8 +2,11 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 
-use crate::domain::{CallbackId, Ordinal};
+use crate::domain::{CallbackId, NewCallback, Ordinal};
 use crate::store::sqlite::statements::Statements;
+
+/// As SQLite counts them.
+pub const CALLBACKS_MAX: i64 = NewCallback::COUNT_MAX as i64;
 
 const SELECT_CALLBACK: &str = "select ordinal, job from callbacks where id = ?";
 

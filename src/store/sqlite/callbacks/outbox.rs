@@ -3,12 +3,12 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Transaction};
 
-use crate::domain::{CallbackId, Ordinal, Pace, Share, Timestamp, When};
+use crate::domain::{CallbackId, Ordinal, ReceiverHealth, Tier, Timestamp, When};
 use crate::store::codec;
-use crate::store::contract::{DueDelivery, Failure, Told, Turn};
+use crate::store::contract::{DeliverySubject, DueDelivery, DueReceiver, Failure};
 use crate::store::sqlite::handle::Sqlite;
 
-/// The longest waiting first. Each share is asked for apart, so that no number of others hides it.
+/// The longest waiting first. Each tier is asked for apart, so that no number of others hides it.
 const SELECT_TURNS: &str = "select host, pace from receivers
 where share = ?1 and turn_at <= ?2 order by turn_at limit ?3";
 
@@ -49,19 +49,18 @@ impl Sqlite {
     pub async fn outbox(&self, now: Timestamp) -> Result<Outbox, Failure> {
         Ok(Outbox { snapshot: self.readers.begin().await?, now })
     }
-
-    pub async fn due_at(&self, callback: Ordinal) -> Result<Option<DueDelivery>, Failure> {
-        let query = sqlx::query(SELECT_DUE_AT).bind(callback.0);
-        query.fetch_optional(&self.readers).await?.as_ref().map(due).transpose()
-    }
 }
 
 impl Outbox {
-    /// Receivers of a share whose turn it is, the longest waiting first.
-    pub async fn turns(&mut self, share: Share, limit: usize) -> Result<Vec<Turn>, Failure> {
-        let query = sqlx::query(SELECT_TURNS).bind(share.as_str()).bind(self.now.0);
+    /// Receivers of a tier whose turn it is, the longest waiting first.
+    pub async fn receivers(
+        &mut self,
+        tier: Tier,
+        limit: usize,
+    ) -> Result<Vec<DueReceiver>, Failure> {
+        let query = sqlx::query(SELECT_TURNS).bind(tier.as_str()).bind(self.now.0);
         let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        query.fetch_all(&mut *self.snapshot).await?.iter().map(turn).collect()
+        query.fetch_all(&mut *self.snapshot).await?.iter().map(receiver).collect()
     }
 
     /// Deliveries to `host` that are due, the longest due first. Callbacks to other receivers that have been
@@ -77,6 +76,12 @@ impl Outbox {
         query.fetch_all(&mut *self.snapshot).await?.iter().map(due).collect()
     }
 
+    /// The delivery at that place, if it is to be made at any time.
+    pub async fn due_at(&mut self, callback: Ordinal) -> Result<Option<DueDelivery>, Failure> {
+        let query = sqlx::query(SELECT_DUE_AT).bind(callback.0);
+        query.fetch_optional(&mut *self.snapshot).await?.as_ref().map(due).transpose()
+    }
+
     /// When the next receiver's turn is.
     pub async fn next_turn_at(&mut self) -> Result<Option<Timestamp>, Failure> {
         let query = sqlx::query_scalar(SELECT_NEXT_TURN).bind(self.now.0);
@@ -85,16 +90,19 @@ impl Outbox {
     }
 }
 
-fn turn(row: &SqliteRow) -> Result<Turn, Failure> {
-    Ok(Turn { host: row.try_get(0)?, pace: codec::known(Pace::parse, row.try_get(1)?)? })
+fn receiver(row: &SqliteRow) -> Result<DueReceiver, Failure> {
+    Ok(DueReceiver {
+        host: row.try_get(0)?,
+        health: codec::known(ReceiverHealth::parse, row.try_get(1)?)?,
+    })
 }
 
-fn told(row: &SqliteRow) -> Result<Told, Failure> {
+fn subject(row: &SqliteRow) -> Result<DeliverySubject, Failure> {
     let (job, batch): (Option<i64>, Option<i64>) = (row.try_get(2)?, row.try_get(9)?);
     match (job, batch) {
-        (Some(job), _) => Ok(Told::Job(Ordinal(job))),
+        (Some(job), _) => Ok(DeliverySubject::Job(Ordinal(job))),
         (None, Some(batch)) => {
-            Ok(Told::Batch(Ordinal(batch), codec::known(When::parse, row.try_get(10)?)?))
+            Ok(DeliverySubject::Batch(Ordinal(batch), codec::known(When::parse, row.try_get(10)?)?))
         }
         (None, None) => Err(Failure::Damaged("a delivery tells of nothing".to_owned())),
     }
@@ -104,7 +112,7 @@ fn due(row: &SqliteRow) -> Result<DueDelivery, Failure> {
     Ok(DueDelivery {
         callback: Ordinal(row.try_get(0)?),
         id: CallbackId(codec::uuid(row.try_get(1)?)?),
-        of: told(row)?,
+        of: subject(row)?,
         url: row.try_get(3)?,
         host: row.try_get(4)?,
         sealed: row.try_get(5)?,

@@ -9,9 +9,7 @@ use crate::domain::{
     Ordinal, Owner, StateCounts, Timestamp, When, text,
 };
 use crate::store::codec;
-use crate::store::contract::{
-    CallbackFilter, CallbackPlaces, CallbackTurn, CallbackTurned, Failure,
-};
+use crate::store::contract::{CallbackFilter, CallbackPlaces, CallbackQuery, Failure};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::read::EXAMINED_MAX;
 
@@ -21,7 +19,7 @@ const SELECT_OF_JOB: &str =
 const SELECT_OF_BATCH: &str =
     "select ordinal from callbacks where batch = ?1 and ordinal > ?2 order by ordinal limit ?3";
 
-const SELECT_BY_ID: &str = "select ordinal from callbacks where id = ?";
+const SELECT_BY_ID: &str = "select ordinal from callbacks where id = ?1 and ordinal > ?2 limit ?3";
 
 const SELECT_CALLBACKS: &str =
     "select c.ordinal, c.id, c.url, c.created_at, d.state, d.next_at, c.at_event,
@@ -63,54 +61,41 @@ where c.job = ? group by 1";
 const SELECT_COUNTS: &str = "select state, count from delivery_counts";
 
 /// Looks through all of them if there is none: it is asked for only where the key that sealed them is lost.
-const HAS_SEALED: &str = "select exists (select 1 from callbacks where sealed is not null)";
+const SELECT_SEALED: &str = "select ordinal from callbacks where sealed is not null and ordinal > max(?1, ?2) order by ordinal limit ?3";
 
 impl Sqlite {
-    pub async fn callbacks(
-        &self,
-        job: Ordinal,
-        page: CallbackTurn,
-    ) -> Result<CallbackTurned, Failure> {
-        self.callbacks_of((SELECT_OF_JOB, job), page).await
-    }
-
-    pub async fn batch_callbacks(
-        &self,
-        batch: Ordinal,
-        page: CallbackTurn,
-    ) -> Result<CallbackTurned, Failure> {
-        self.callbacks_of((SELECT_OF_BATCH, batch), page).await
-    }
-
-    async fn callbacks_of(
-        &self,
-        (select, owner): (&'static str, Ordinal),
-        (after, limit): CallbackTurn,
-    ) -> Result<CallbackTurned, Failure> {
-        // One snapshot of all: a delivery that has ended shows the attempt that ended it.
-        let mut snapshot = self.readers.begin().await?;
-        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let query = sqlx::query_scalar(select).bind(owner.0).bind(after.map_or(0, |it| it.0));
-        let mut places: Vec<i64> = query.bind(one_more).fetch_all(&mut *snapshot).await?;
-        let is_last = places.len() <= limit;
-        places.truncate(limit);
-        let next = places.last().filter(|_| !is_last).copied().map(Ordinal);
-        Ok((shown(&mut snapshot, &places).await?, next))
-    }
-
-    pub async fn callback(&self, id: CallbackId) -> Result<Option<Callback>, Failure> {
-        let mut snapshot = self.readers.begin().await?;
-        let query = sqlx::query_scalar(SELECT_BY_ID).bind(id.0.as_bytes().as_slice());
-        let places: Vec<i64> = query.fetch_all(&mut *snapshot).await?;
-        Ok(shown(&mut snapshot, &places).await?.pop())
-    }
-
     pub async fn callbacks_at(&self, places: &[Ordinal]) -> Result<Vec<Callback>, Failure> {
         let places: Vec<i64> = places.iter().map(|place| place.0).collect();
         shown(&mut *self.readers.begin().await?, &places).await
     }
 
     pub async fn callback_places(
+        &self,
+        query: &CallbackQuery,
+        from: Option<Ordinal>,
+        limit: usize,
+    ) -> Result<CallbackPlaces, Failure> {
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let after = from.map_or(0, |it| it.0);
+        let query = match query {
+            CallbackQuery::Id(id) => {
+                sqlx::query_scalar(SELECT_BY_ID).bind(id.0.as_bytes().to_vec())
+            }
+            CallbackQuery::OfJob(job) => sqlx::query_scalar(SELECT_OF_JOB).bind(job.0),
+            CallbackQuery::OfBatch(batch) => sqlx::query_scalar(SELECT_OF_BATCH).bind(batch.0),
+            CallbackQuery::Sealed => sqlx::query_scalar(SELECT_SEALED).bind(0),
+            CallbackQuery::Matching(filter) => return self.matching(filter, from, limit).await,
+        };
+        let mut places: Vec<i64> =
+            query.bind(after).bind(one_more).fetch_all(&self.readers).await?;
+        let is_last = places.len() <= limit;
+        places.truncate(limit);
+        let places: Vec<Ordinal> = places.into_iter().map(Ordinal).collect();
+        Ok(CallbackPlaces { next: places.last().filter(|_| !is_last).copied(), places })
+    }
+
+    /// The newest first. It looks through 10,000 at most, so it may give fewer.
+    async fn matching(
         &self,
         filter: &CallbackFilter,
         below: Option<Ordinal>,
@@ -142,17 +127,12 @@ impl Sqlite {
         Ok(CallbackPlaces { places, next })
     }
 
-    pub async fn callback_states(&self, job: Ordinal) -> Result<StateCounts, Failure> {
-        let found = sqlx::query(SELECT_STATES).bind(job.0).fetch_all(&self.readers).await?;
-        counted(&found)
-    }
-
-    pub async fn delivery_counts(&self) -> Result<StateCounts, Failure> {
-        counted(&sqlx::query(SELECT_COUNTS).fetch_all(&self.readers).await?)
-    }
-
-    pub async fn has_sealed(&self) -> Result<bool, Failure> {
-        Ok(sqlx::query(HAS_SEALED).fetch_one(&self.readers).await?.try_get(0)?)
+    pub async fn callback_states(&self, job: Option<Ordinal>) -> Result<StateCounts, Failure> {
+        let query = match job {
+            Some(job) => sqlx::query(SELECT_STATES).bind(job.0),
+            None => sqlx::query(SELECT_COUNTS),
+        };
+        counted(&query.fetch_all(&self.readers).await?)
     }
 }
 

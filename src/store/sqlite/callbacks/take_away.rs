@@ -16,12 +16,12 @@ const DELETE_DELIVERY: &str = "delete from deliveries where callback = ?";
 const DELETE_CALLBACK: &str = "delete from callbacks where ordinal = ?";
 
 #[derive(Debug)]
-struct DropCallback {
+struct RemoveCallback {
     id: CallbackId,
     now: Timestamp,
 }
 
-impl Write for DropCallback {
+impl Write for RemoveCallback {
     type Output = bool;
 
     fn run(&mut self, txn: &mut Txn<'_>) -> Ran<bool> {
@@ -38,8 +38,8 @@ impl Write for DropCallback {
 }
 
 impl Sqlite {
-    pub async fn drop_callback(&self, id: CallbackId, now: Timestamp) -> Result<bool, Error> {
-        self.write(DropCallback { id, now }).await
+    pub async fn remove_callback(&self, id: CallbackId, now: Timestamp) -> Result<bool, Error> {
+        self.write(RemoveCallback { id, now }).await
     }
 }
 

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use crate::domain::{Job, JobId, Ordinal};
 use crate::store::codec;
 use crate::store::codec::feed_entry;
-use crate::store::contract::{Changes, Failure, JobChange, Known, Left};
+use crate::store::contract::{Changes, Failure, JobChange, Known, Left, View};
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::jobs::read::{self, View, job_columns};
+use crate::store::sqlite::jobs::read::{self, job_columns};
 
 /// Groups that are read at once.
 const GROUPS_MAX: i64 = 256;
@@ -46,13 +46,13 @@ impl Sqlite {
         Ok(Some((row.try_get("seq")?, read::filled(&mut snapshot, &row, View::Brief).await?)))
     }
 
-    pub async fn known_changes(&self) -> Result<Known, Failure> {
-        known(&mut *self.readers.acquire().await?).await
-    }
-
     pub async fn changes(&self, after: i64, limit: usize) -> Result<Changes, Failure> {
         let mut connection = self.readers.acquire().await?;
         let mut snapshot = connection.begin().await?;
+        let known = known(&mut snapshot).await?;
+        if limit == 0 {
+            return Ok(Changes { changes: Vec::new(), to: after, known });
+        }
         let (entries, to) = entries(&mut snapshot, after, limit).await?;
         let places: Vec<i64> = entries.iter().filter_map(|(_, entry)| place(entry)).collect();
         let places = serde_json::to_string(&places).map_err(codec::damaged)?;
@@ -68,7 +68,7 @@ impl Sqlite {
             };
             Some(JobChange { seq, left })
         };
-        Ok(Changes { changes: entries.into_iter().filter_map(left).collect(), to })
+        Ok(Changes { changes: entries.into_iter().filter_map(left).collect(), to, known })
     }
 }
 

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::store::codec;
-use crate::store::contract::{Config, DatabasePath, QueueSettings};
+use crate::store::contract::{Config, DatabasePath, QueueSettings, View};
 use crate::store::sqlite::durability::{high_water, recovery};
 use crate::store::sqlite::error::OpenError;
-use crate::store::sqlite::jobs::read;
-use crate::store::sqlite::jobs::read::View;
+use crate::store::sqlite::jobs::standings;
 use crate::store::sqlite::slots::Slots;
 use crate::store::sqlite::{connection, schema};
 
@@ -240,7 +239,7 @@ async fn unreadable(pool: &SqlitePool, findings: &mut Vec<String>) -> Result<(),
         let Some(last) = page.last() else { return Ok(()) };
         after = *last;
         let places: Vec<Ordinal> = page.into_iter().map(Ordinal).collect();
-        let jobs = read::at(pool, &places, View::Whole).await?;
+        let jobs = standings::jobs_at(pool, &places, View::Whole, usize::MAX).await?.jobs;
         for job in jobs {
             let Damage { arguments, outcome } = job.damage;
             let parts = [(arguments, "arguments"), (outcome, "result or error")];

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use sqlx::SqlitePool;
 
 use crate::domain::{State, settle};
-use crate::store::contract::{Config, Failure, QueueSettings};
+use crate::store::contract::{Config, Failure, QueueSettings, View};
 use crate::store::sqlite::batches::{cancel_rest, close};
 use crate::store::sqlite::callbacks::{deaths, due};
 use crate::store::sqlite::counters::Counters;
@@ -16,7 +16,7 @@ use crate::store::sqlite::error::OpenError;
 use crate::store::sqlite::group;
 use crate::store::sqlite::hot::statements::HotStatements;
 use crate::store::sqlite::jobs::end::Guard;
-use crate::store::sqlite::jobs::{end, indexing, read};
+use crate::store::sqlite::jobs::{end, indexing, standings};
 use crate::store::sqlite::slots::{QueueRow, Slot, Slots};
 use crate::store::sqlite::statements::Statements;
 use crate::store::sqlite::txn::Txn;
@@ -52,6 +52,8 @@ pub struct Found {
     pub has_culprit: bool,
     /// Deliveries that are suspected, as long as the cause is not known.
     pub suspect_deliveries: Vec<Ordinal>,
+    /// Batches whose jobs are still to be cancelled.
+    pub cancelling: Vec<Ordinal>,
 }
 
 /// Begins a new epoch and settles what ran in an older one: it runs again, or fails with a name.
@@ -72,6 +74,7 @@ pub async fn recover(
         failed: Vec::new(),
         has_culprit: false,
         suspect_deliveries: Vec::new(),
+        cancelling: Vec::new(),
     };
     found.commit(connection, (slots, now), indexing::index_what_is_left)?;
     while found.commit(connection, (slots, now), close::close_left_open)? > 0 {}
@@ -85,9 +88,10 @@ pub async fn recover(
     for (ran, outcome) in [(blamed, blame), (interrupted, Outcome::Stopped)] {
         let ran: Vec<Ordinal> = ran.into_iter().map(|(job, _)| job).collect();
         for portion in ran.chunks(PORTION) {
-            let jobs = read::at(readers, portion, read::View::Bare).await?;
+            let ran = standings::jobs_at(readers, portion, View::Bare, usize::MAX).await?;
             let settle = |txn: &mut Txn<'_>| {
-                jobs.iter()
+                ran.jobs
+                    .iter()
                     .map(|job| settle_lost(txn, job, &outcome))
                     .collect::<Result<Vec<_>, _>>()
             };
@@ -101,7 +105,7 @@ pub async fn recover(
     if !found.has_culprit {
         found.suspect_deliveries = begun.suspects;
     }
-    found.commit(connection, (slots, now), cancel_rest::mark_cancelling)?;
+    found.cancelling = found.commit(connection, (slots, now), cancel_rest::keep_cancelling)?;
     Ok(found)
 }
 

@@ -1,6 +1,6 @@
 //! Free pages are given back to the file system.
 
-use crate::store::contract::{Error, Shrunk};
+use crate::store::contract::{Error, Vacuumed};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::statements::Statements;
 use crate::store::sqlite::txn::Txn;
@@ -16,22 +16,22 @@ const GIVE_BACK_PAGES: &str = "pragma incremental_vacuum(64)";
 
 /// Gives free pages back, if nobody else is in this group or it must be.
 #[derive(Debug)]
-pub struct Shrink {
+pub struct Vacuum {
     pub forced: bool,
 }
 
-impl Write for Shrink {
-    type Output = Shrunk;
+impl Write for Vacuum {
+    type Output = Vacuumed;
 
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Shrunk> {
+    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Vacuumed> {
         if free_pages(txn.sql)? <= FREE_PAGES_KEPT {
-            return Ok(Ok(Shrunk::Wholly));
+            return Ok(Ok(Vacuumed::Wholly));
         }
         if !txn.is_alone && !self.forced {
-            return Ok(Ok(Shrunk::Busy));
+            return Ok(Ok(Vacuumed::Busy));
         }
         give_back_pages(txn.sql)?;
-        Ok(Ok(Shrunk::Partly))
+        Ok(Ok(Vacuumed::Partly))
     }
 
     fn phase(&self) -> Phase {
@@ -40,8 +40,8 @@ impl Write for Shrink {
 }
 
 impl Sqlite {
-    pub async fn shrink(&self, forced: bool) -> Result<Shrunk, Error> {
-        self.write(Shrink { forced }).await
+    pub async fn vacuum(&self, forced: bool) -> Result<Vacuumed, Error> {
+        self.write(Vacuum { forced }).await
     }
 }
 

@@ -43,12 +43,12 @@ pub struct Piece {
 }
 
 #[derive(Debug)]
-struct KeepLog {
+struct AppendLog {
     job: Ordinal,
     lines: Vec<LogLine>,
 }
 
-impl Write for KeepLog {
+impl Write for AppendLog {
     type Output = ();
 
     fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
@@ -62,8 +62,8 @@ impl Write for KeepLog {
 }
 
 impl Sqlite {
-    pub async fn keep_log(&self, job: Ordinal, lines: Vec<LogLine>) -> Result<(), Error> {
-        self.write(KeepLog { job, lines }).await
+    pub async fn append_log(&self, job: Ordinal, lines: Vec<LogLine>) -> Result<(), Error> {
+        self.write(AppendLog { job, lines }).await
     }
 }
 

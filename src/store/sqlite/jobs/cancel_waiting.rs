@@ -72,7 +72,7 @@ pub fn write_cancel(txn: &mut Txn<'_>, job: Ordinal) -> Result<Option<UnstartedR
         due::make_due_of(txn, job, txn.now)?;
     }
     txn.cancelled.push(Ended { id: row.id, ordinal: job, state: State::Cancelled, seq });
-    counts::moved(txn, row.batch, (job, seq), (State::Pending, State::Cancelled))?;
+    counts::move_between(txn, row.batch, (job, seq), (State::Pending, State::Cancelled))?;
     Ok(Some(row))
 }
 

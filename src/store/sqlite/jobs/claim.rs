@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rusqlite::OptionalExtension as _;
 
 use crate::domain::{Job, Ordinal, State, Timestamp};
-use crate::store::contract::{Claimed, Failure, Mark};
+use crate::store::contract::{Claimed, Failure};
 use crate::store::sqlite::batches::{cancel_rest, counts};
 use crate::store::sqlite::error::disagree;
 use crate::store::sqlite::jobs::{cancel_many, cancel_waiting};
-use crate::store::sqlite::slots::Running;
+use crate::store::sqlite::slots::{CancelRule, Running};
 use crate::store::sqlite::statements::Statements;
 use crate::store::sqlite::txn::Txn;
 
@@ -25,7 +25,7 @@ returning attempt, batch, version";
 /// Starts what waits and has a slot now.
 pub fn claim(txn: &mut Txn<'_>) -> Result<(), Failure> {
     while let Some(ordinal) = next_claim(txn) {
-        if txn.slots.has_marks() && is_cancelled_at_claim(txn, ordinal)? {
+        if txn.slots.has_cancel_rules() && is_cancelled_at_claim(txn, ordinal)? {
             continue;
         }
         let seq = txn.change_of(ordinal);
@@ -34,7 +34,7 @@ pub fn claim(txn: &mut Txn<'_>) -> Result<(), Failure> {
         let Some((attempt, batch, version)) = claim else {
             return Err(disagree(format!("job {} does not wait", ordinal.0)));
         };
-        counts::moved(txn, batch, (ordinal, seq), (State::Pending, State::Running))?;
+        counts::move_between(txn, batch, (ordinal, seq), (State::Pending, State::Running))?;
         let running = Running { attempt, ..Running::default() };
         txn.slots.set_running(ordinal, Some(running));
         let known = fresh.filter(|it| it.job.version + 1 == version);
@@ -51,12 +51,12 @@ pub fn next_claim(txn: &mut Txn<'_>) -> Option<Ordinal> {
 
 /// Whether a job that was just claimed is cancelled instead of being started.
 pub fn is_cancelled_at_claim(txn: &mut Txn<'_>, job: Ordinal) -> Result<bool, Failure> {
-    let marks = txn.slots.marks_up_to(job);
-    for (number, mark) in marks {
-        let is_meant = match &*mark {
-            Mark::Jobs(jobs) => jobs.contains(&job),
-            Mark::Meant(filter) => cancel_many::is_meant(txn.sql, job, filter)?,
-            Mark::Batch(batch) => cancel_rest::is_of_batch(txn.sql, job, *batch)?,
+    let rules = txn.slots.cancel_rules_for(job);
+    for (number, rule) in rules {
+        let is_meant = match &*rule {
+            CancelRule::Jobs(jobs) => jobs.contains(&job),
+            CancelRule::Matching(filter) => cancel_many::is_meant(txn.sql, job, filter)?,
+            CancelRule::Batch(batch) => cancel_rest::is_of_batch(txn.sql, job, *batch)?,
         };
         if is_meant {
             txn.slots.drop_claim(job);
@@ -72,7 +72,7 @@ pub fn is_cancelled_at_claim(txn: &mut Txn<'_>, job: Ordinal) -> Result<bool, Fa
 
 /// Whether this group has cancelled so many where it would have claimed them that the next one goes on.
 pub fn has_cancelled_enough(txn: &Txn<'_>) -> bool {
-    txn.slots.has_marks() && txn.cancelled.len() >= AT_CLAIMS_MAX
+    txn.slots.has_cancel_rules() && txn.cancelled.len() >= AT_CLAIMS_MAX
 }
 
 /// The attempt that the claim begins, the job's batch and its version; none if the job does not wait.

@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use crate::domain::{FailedAttempt, Job, JobId, Ordinal, Outcome, State, settle};
 use crate::store::codec;
-use crate::store::contract::{Error, Event, Failure, Refusal, Settlement};
+use crate::store::contract::{Completion, Error, Event, Failed, Failure, Refusal};
 use crate::store::sqlite::callbacks::due;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::job_log::keep;
@@ -24,7 +24,7 @@ const KEEP_ATTEMPT: &str = "insert into attempts (job, attempt, started_at, fini
 values (?, ?, ?, ?, ?)
 on conflict (job, attempt) do update set error = excluded.error";
 
-impl Write for Arc<Settlement> {
+impl Write for Arc<Completion> {
     type Output = ();
 
     fn run(&mut self, txn: &mut Txn<'_>) -> Ran<()> {
@@ -88,21 +88,21 @@ impl Write for Arc<Settlement> {
 }
 
 impl Sqlite {
-    pub async fn settle(&self, settlement: Arc<Settlement>) -> Result<(), Error> {
-        self.write(settlement).await
-    }
-
-    pub async fn send_settlement(
+    pub async fn complete(
         &self,
-        settlement: Arc<Settlement>,
-        failed: impl FnOnce(Error) + Send + 'static,
-    ) {
-        if is_large(&settlement.outcome) {
-            let settled = Box::pin(self.settle(settlement)).await;
-            return settled.unwrap_or_else(failed);
+        completion: Arc<Completion>,
+        failed: Option<Failed>,
+    ) -> Result<(), Error> {
+        match failed {
+            None => Box::pin(self.write(completion)).await,
+            Some(failed) if is_large(&completion.outcome) => {
+                Box::pin(self.write(completion)).await.or_else(|error| Ok(failed(error)))
+            }
+            Some(failed) => {
+                self.send_or_answer(pending(completion, Reply::of_failure(failed))).await;
+                Ok(())
+            }
         }
-        let reply = Reply::of_failure(Box::new(failed));
-        self.send_or_answer(pending(settlement, reply)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use crate::domain::{Job, Ordinal, RunAt, State, Timestamp};
-use crate::store::contract::{Alarm, Event, Failure};
+use crate::store::contract::{Event, Failure, NextTimer};
 use crate::store::sqlite::batches::counts;
 use crate::store::sqlite::error::disagree;
 use crate::store::sqlite::hot::multi_row_insert::ROWS_PER_INSERT;
@@ -59,7 +59,7 @@ pub fn end(
     }
     waits_for(txn, next, deadline);
     let batch = next.spec.batch.map(|of| of.place);
-    counts::moved(txn, batch, (next.ordinal, seq), (from, to))
+    counts::move_between(txn, batch, (next.ordinal, seq), (from, to))
 }
 
 /// A job that was kept among those that are not done has an end.
@@ -115,10 +115,10 @@ pub fn insert_results(txn: &mut Txn<'_>) -> Result<(), Failure> {
 pub fn waits_for(txn: &mut Txn<'_>, job: &Job, deadline: Option<Timestamp>) {
     let wall = match job.run_at {
         Some(RunAt::Wall(at)) => Some(at),
-        Some(RunAt::Counted(_)) | None => None,
+        Some(RunAt::Monotonic(_)) | None => None,
     };
     if deadline.is_some() || wall.is_some() {
-        txn.events.push(Event::Waits(Alarm { deadline, wall }));
+        txn.events.push(Event::Waits(NextTimer { deadline, wall }));
     }
 }
 

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::domain::{Job, JobError, Json, Ordinal, State, cancel_pending, complete};
-use crate::store::contract::{CancelOrder, Cancellation, Completion, Ended, Error, Event, Failure};
+use crate::store::contract::{
+    CancelOrder, Cancellation, Ended, Error, Event, Failure, ManualResult,
+};
 use crate::store::sqlite::callbacks::due;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::end;
@@ -21,7 +23,7 @@ where j.ordinal = ? and j.state = 'pending' and j.queue = '')";
 /// What waits has made no attempt yet.
 const WAITS: Guard = Guard { from: State::Pending, attempt: None };
 
-impl Write for Completion {
+impl Write for ManualResult {
     type Output = Option<Arc<Job>>;
 
     fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Option<Arc<Job>>> {
@@ -51,8 +53,8 @@ impl Write for Completion {
 }
 
 impl Sqlite {
-    pub async fn complete(&self, completion: Completion) -> Result<Option<Arc<Job>>, Error> {
-        self.write(completion).await
+    pub async fn complete_manual(&self, result: ManualResult) -> Result<Option<Arc<Job>>, Error> {
+        self.write(result).await
     }
 }
 

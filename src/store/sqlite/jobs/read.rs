@@ -2,12 +2,12 @@
 
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use crate::domain::{
     BRIEF_BYTES_MAX, FailedAttempts, FunctionName, Job, JobId, Ordinal, QueueName, State,
 };
-use crate::store::contract::{Failure, Filter, Page, Places};
+use crate::store::contract::{Failure, Filter, Places, View};
 use crate::store::sqlite::batches::pages;
 use crate::store::sqlite::batches::pages::Extent;
 use crate::store::sqlite::handle::Sqlite;
@@ -25,19 +25,6 @@ macro_rules! job_columns {
 }
 pub(in crate::store::sqlite) use job_columns;
 
-/// The rows of a page, whatever is shown of them.
-macro_rules! list_rows {
-    () => {
-        " from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2) as jobs
-where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
-    and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
-    and (?7 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) > ?7)
-    and (?8 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) < ?8)
-    and (?10 is null or batch = ?10)
-order by ordinal desc limit ?9"
-    };
-}
-
 /// Rows that one page of a filtered list examines.
 pub const EXAMINED_MAX: i64 = 10_000;
 
@@ -49,9 +36,14 @@ pub const SELECT_AT: &str = concat!(
     " from jobs where ordinal in (select e.value from json_each(?) as e) order by ordinal"
 );
 
-const SELECT_PAGE: &str = concat!("select ", job_columns!(), list_rows!());
-
-const SELECT_PLACES: &str = concat!("select jobs.ordinal", list_rows!());
+const SELECT_PAGE: &str = "select jobs.ordinal
+from (select * from jobs where ordinal < ?1 and ordinal >= ?11 order by ordinal desc limit ?2) as jobs
+where (?3 is null or state = ?3) and (?4 is null or function = ?4) and (?5 is null or queue = ?5)
+    and (?6 is null or exists (select 1 from json_each(labels, '$[0]') as t where t.value = ?6))
+    and (?7 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) > ?7)
+    and (?8 is null or created_at + coalesce(options ->> '$.wall_ahead_ms', 0) < ?8)
+    and (?10 is null or batch = ?10)
+order by ordinal desc limit ?9";
 
 const SELECT_EXAMINED: &str = "select count(*), min(ordinal)
 from (select ordinal from calls where ordinal < ? and ordinal >= ? order by ordinal desc limit ?)";
@@ -61,24 +53,12 @@ const SELECT_CHUNKS: &str = "select bytes from chunks where payload = ? order by
 const SELECT_FAILED: &str =
     "select started_at, finished_at, error from attempts where job = ? order by attempt";
 
-/// How much of a job is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    Whole,
-    Brief,
-    /// The same where a result may have so many bytes.
-    Results(usize),
-    /// Without arguments, result and error: of whoever need not know them, and cannot be held up by damage of them.
-    Bare,
-}
-
-impl View {
-    fn result_bytes_max(self) -> usize {
-        match self {
-            Self::Whole | Self::Bare => usize::MAX,
-            Self::Brief => BRIEF_BYTES_MAX,
-            Self::Results(most) => most,
-        }
+/// So many bytes may the result of a job have that is read so.
+fn result_bytes_max(view: View) -> usize {
+    match view {
+        View::Whole | View::Bare => usize::MAX,
+        View::Brief => BRIEF_BYTES_MAX,
+        View::Results(most) => most,
     }
 }
 
@@ -104,46 +84,24 @@ impl Sqlite {
         }
     }
 
-    pub async fn jobs_at(&self, ordinals: &[Ordinal]) -> Result<Vec<Job>, Failure> {
-        at(&self.readers, ordinals, View::Whole).await
-    }
-
     pub async fn list(
-        &self,
-        filter: &Filter,
-        below: Option<Ordinal>,
-        page_size: usize,
-    ) -> Result<Page, Failure> {
-        let mut snapshot = self.readers.begin().await?;
-        let (found, next) = page(&mut snapshot, SELECT_PAGE, filter, below, page_size).await?;
-        let mut jobs = Vec::with_capacity(found.len());
-        for row in &found {
-            jobs.push(filled(&mut snapshot, row, View::Brief).await?);
-        }
-        Ok(Page { jobs, next })
-    }
-
-    pub async fn list_places(
         &self,
         filter: &Filter,
         below: Option<Ordinal>,
         page_size: usize,
     ) -> Result<Places, Failure> {
         let mut snapshot = self.readers.begin().await?;
-        let (found, next) = page(&mut snapshot, SELECT_PLACES, filter, below, page_size).await?;
-        let places = found.iter().map(|row| row.try_get(0).map(Ordinal));
-        Ok(Places { places: places.collect::<Result<_, _>>()?, next })
+        page(&mut snapshot, filter, below, page_size).await
     }
 }
 
-/// The rows of a page, and where the next one begins.
+/// Where the jobs of a page stand.
 async fn page(
     snapshot: &mut SqliteConnection,
-    select: &'static str,
     filter: &Filter,
     below: Option<Ordinal>,
     page_size: usize,
-) -> Result<(Vec<SqliteRow>, Option<Ordinal>), Failure> {
+) -> Result<Places, Failure> {
     let within = match filter.batch {
         Some(batch) => pages::extent(snapshot, batch).await?,
         None => Extent::ALL,
@@ -151,7 +109,7 @@ async fn page(
     let below = below.map_or(i64::MAX, |ordinal| ordinal.0).min(within.below.0);
     // One more than asked for tells whether another page follows.
     let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
-    let mut found = sqlx::query(select)
+    let found: Vec<i64> = sqlx::query_scalar(SELECT_PAGE)
         .bind(below)
         .bind(EXAMINED_MAX)
         .bind(filter.state.map(State::as_str))
@@ -165,31 +123,12 @@ async fn page(
         .bind(within.from.0)
         .fetch_all(&mut *snapshot)
         .await?;
-    if found.len() <= page_size {
-        let next = examined_to(snapshot, (within.from.0, below)).await?;
-        return Ok((found, next));
-    }
-    found.truncate(page_size);
-    let last = found.last().map(|row| row.try_get(0).map(Ordinal)).transpose()?;
-    Ok((found, last))
-}
-
-/// The jobs at those places, in the order of submission.
-pub async fn at(
-    readers: &SqlitePool,
-    ordinals: &[Ordinal],
-    view: View,
-) -> Result<Vec<Job>, Failure> {
-    let places: Vec<i64> = ordinals.iter().map(|ordinal| ordinal.0).collect();
-    let places =
-        serde_json::to_string(&places).map_err(|error| Failure::Damaged(error.to_string()))?;
-    let mut snapshot = readers.begin().await?;
-    let found = sqlx::query(SELECT_AT).bind(places).fetch_all(&mut *snapshot).await?;
-    let mut jobs = Vec::with_capacity(found.len());
-    for row in &found {
-        jobs.push(filled(&mut snapshot, row, view).await?);
-    }
-    Ok(jobs)
+    let places: Vec<Ordinal> = found.iter().take(page_size).copied().map(Ordinal).collect();
+    let next = match found.len() > page_size {
+        true => places.last().copied(),
+        false => examined_to(snapshot, (within.from.0, below)).await?,
+    };
+    Ok(Places { places, next })
 }
 
 /// Whether something of a job is kept beside its row. Then both are read in one snapshot: between two
@@ -224,14 +163,14 @@ pub async fn filled(
     }
     let (payload, bytes): (Option<i64>, Option<i64>) = (row.try_get(21)?, row.try_get(22)?);
     if let Some(payload) = payload {
-        job.result_omitted = bytes.is_some_and(|bytes| is_more(bytes, view.result_bytes_max()));
+        job.result_omitted = bytes.is_some_and(|bytes| is_more(bytes, result_bytes_max(view)));
         if !job.result_omitted {
             row::add_result(&mut job, row, whole(connection, payload).await?)?;
         }
     }
     Ok(match view {
         View::Whole | View::Bare => job,
-        View::Brief | View::Results(_) => job.brief(view.result_bytes_max()).unwrap_or(job),
+        View::Brief | View::Results(_) => job.brief(result_bytes_max(view)).unwrap_or(job),
     })
 }
 

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use crate::domain::{JobId, Ordinal, Timestamp};
-use crate::store::contract::{DAY_MS, Error, Event, Failure, Forgetting};
+use crate::store::contract::{DAY_MS, Deletion, Error, Event, Failure};
 use crate::store::sqlite::error::disagree;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::statements::Statements;
@@ -85,39 +85,39 @@ impl RemovalPortion {
     }
 }
 
-/// Forgets a job because it is asked for: nothing is left to tell of it.
+/// Deletes a job because it is asked for: nothing is left to tell of it.
 #[derive(Debug)]
-struct Forget {
+struct Delete {
     id: JobId,
     now: Timestamp,
 }
 
-impl Write for Forget {
-    type Output = Forgetting;
+impl Write for Delete {
+    type Output = Deletion;
 
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Forgetting> {
+    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Deletion> {
         txn.now = txn.now.max(self.now);
         let Some(row) = job_to_remove(txn.sql, self.id)? else {
-            return Ok(Ok(Forgetting::Missing));
+            return Ok(Ok(Deletion::Missing));
         };
         if !row.is_done {
-            return Ok(Ok(Forgetting::NotDone));
+            return Ok(Ok(Deletion::NotDone));
         }
         if row.is_of_batch {
-            return Ok(Ok(Forgetting::OfBatch));
+            return Ok(Ok(Deletion::OfBatch));
         }
         if row.has_open_delivery {
-            return Ok(Ok(Forgetting::DeliveryOpen));
+            return Ok(Ok(Deletion::DeliveryOpen));
         }
         remove(txn, &row)?;
         txn.events.push(Event::Gone(vec![self.id]));
-        Ok(Ok(Forgetting::Forgotten))
+        Ok(Ok(Deletion::Deleted))
     }
 }
 
 impl Sqlite {
-    pub async fn forget(&self, id: JobId, now: Timestamp) -> Result<Forgetting, Error> {
-        self.write(Forget { id, now }).await
+    pub async fn delete(&self, id: JobId, now: Timestamp) -> Result<Deletion, Error> {
+        self.write(Delete { id, now }).await
     }
 }
 

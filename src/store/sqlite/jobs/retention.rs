@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use crate::domain::{Ordinal, Timestamp};
-use crate::store::contract::{Cleaned, DAY_MS, Error, Event, Failure, Swept};
+use crate::store::contract::{DAY_MS, Error, Event, Failure, Removed, SweepCursor};
 use crate::store::sqlite::batches::retention;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::indexing::Range;
@@ -57,20 +57,20 @@ const FORGET_RECEIVERS: &str = "delete from receivers where host in
 
 /// Removes a portion of what is over; a small one, unless nobody else is in this group.
 #[derive(Debug)]
-struct Clean {
+struct Sweep {
     now: Timestamp,
-    from: Swept,
+    from: SweepCursor,
 }
 
-impl Write for Clean {
-    type Output = Cleaned;
+impl Write for Sweep {
+    type Output = Removed;
 
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Cleaned> {
+    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Removed> {
         let Self { now, from } = *self;
         txn.now = txn.now.max(now);
         let limit = if txn.is_alone { PORTION } else { PORTION_AMONG_OTHERS };
         let mut next = from;
-        if from.jobs == Swept::NOTHING.jobs {
+        if from.jobs == SweepCursor::NOTHING.jobs {
             indexing::index_what_is_over(txn, now)?;
         }
         let mut portion = RemovalPortion { rows_left: limit, ..RemovalPortion::default() };
@@ -99,7 +99,7 @@ impl Write for Clean {
         let expiry = expiry.into_iter().flatten().min();
         let later = [oldest_tombstone(txn.sql)?, oldest_key(txn.sql, next.keys)?];
         let later = later.into_iter().flatten().map(|at| at.plus_millis(DAY_MS));
-        Ok(Ok(Cleaned {
+        Ok(Ok(Removed {
             removed,
             holds,
             next: goes_on.then_some(next),
@@ -114,8 +114,8 @@ impl Write for Clean {
 }
 
 impl Sqlite {
-    pub async fn clean(&self, now: Timestamp, from: Swept) -> Result<Cleaned, Error> {
-        self.write(Clean { now, from }).await
+    pub async fn sweep(&self, now: Timestamp, from: SweepCursor) -> Result<Removed, Error> {
+        self.write(Sweep { now, from }).await
     }
 }
 
@@ -123,7 +123,7 @@ impl Sqlite {
 pub fn clean_jobs(
     txn: &mut Txn<'_>,
     now: Timestamp,
-    at: &mut Swept,
+    at: &mut SweepCursor,
     portion: &mut RemovalPortion,
 ) -> Result<bool, Failure> {
     let rows = expired(txn.sql, at.jobs, now, portion.rows_left)?;
@@ -138,7 +138,7 @@ pub fn clean_jobs(
     let is_full = remove::expire_some(txn, &rows, portion, |row| at.in_range = row.ordinal)?;
     if !is_full {
         indexing::looked_through(txn, range, now)?;
-        at.in_range = Swept::NOTHING.in_range;
+        at.in_range = SweepCursor::NOTHING.in_range;
     }
     Ok(true)
 }

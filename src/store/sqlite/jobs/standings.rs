@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqlitePool};
 
 use crate::domain::{Job, JobError, JobId, Json, Ordinal, State};
 use crate::store::codec;
-use crate::store::contract::{Ended, Failure, Portion, Standing};
+use crate::store::contract::{Ended, Failure, Portion, Standing, View};
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::jobs::read::{self, SELECT_AT, View};
+use crate::store::sqlite::jobs::read::{self, SELECT_AT};
 
 const SELECT_ENDS: &str = "select j.id, j.ordinal, j.state, j.finished_seq
 from json_each(?) as e cross join jobs as j where j.id = unhex(e.value)";
@@ -23,40 +23,45 @@ impl Sqlite {
         found.iter().map(standing).collect()
     }
 
-    pub async fn brief_at(&self, ordinals: &[Ordinal]) -> Result<Vec<Job>, Failure> {
-        read::at(&self.readers, ordinals, View::Brief).await
-    }
-
-    pub async fn portion_at(
+    pub async fn jobs_at(
         &self,
         places: &[Ordinal],
-        result_bytes_max: usize,
+        view: View,
         bytes_max: usize,
     ) -> Result<Portion, Failure> {
-        let ordinals: Vec<i64> = places.iter().map(|place| place.0).collect();
-        let mut snapshot = self.readers.begin().await?;
-        let listed = serde_json::to_string(&ordinals).map_err(codec::damaged)?;
-        let query = sqlx::query(SELECT_AT).bind(listed);
-        let mut rows = HashMap::with_capacity(places.len());
-        for row in query.fetch_all(&mut *snapshot).await? {
-            rows.insert(row.try_get::<i64, _>(0)?, row);
-        }
-        let (mut portion, mut bytes) = (Portion::default(), 0);
-        for ordinal in ordinals {
-            if bytes >= bytes_max {
-                break;
-            }
-            portion.places += 1;
-            // One that is not there any more is left out.
-            if let Some(row) = rows.remove(&ordinal) {
-                let view = View::Results(result_bytes_max);
-                let job = read::filled(&mut snapshot, &row, view).await?;
-                bytes += bytes_of(&job);
-                portion.jobs.push(job);
-            }
-        }
-        Ok(portion)
+        jobs_at(&self.readers, places, view, bytes_max).await
     }
+}
+
+/// The jobs at the first of those places, in their order: as many as have about so many bytes together.
+pub async fn jobs_at(
+    readers: &SqlitePool,
+    places: &[Ordinal],
+    view: View,
+    bytes_max: usize,
+) -> Result<Portion, Failure> {
+    let ordinals: Vec<i64> = places.iter().map(|place| place.0).collect();
+    let mut snapshot = readers.begin().await?;
+    let listed = serde_json::to_string(&ordinals).map_err(codec::damaged)?;
+    let query = sqlx::query(SELECT_AT).bind(listed);
+    let mut rows = HashMap::with_capacity(places.len());
+    for row in query.fetch_all(&mut *snapshot).await? {
+        rows.insert(row.try_get::<i64, _>(0)?, row);
+    }
+    let (mut portion, mut bytes) = (Portion::default(), 0);
+    for ordinal in ordinals {
+        if bytes >= bytes_max {
+            break;
+        }
+        portion.places += 1;
+        // One that is not there any more is left out.
+        if let Some(row) = rows.remove(&ordinal) {
+            let job = read::filled(&mut snapshot, &row, view).await?;
+            bytes += bytes_of(&job);
+            portion.jobs.push(job);
+        }
+    }
+    Ok(portion)
 }
 
 /// What a job takes in memory, about.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::{Job, NewCallback, Ordinal, Pool, State, Timestamp};
 use crate::store::codec;
-use crate::store::contract::{Error, Event, Failure, Refusal, Submission};
+use crate::store::contract::{Error, Event, Failed, Failure, Refusal, Submission};
 use crate::store::sqlite::callbacks::add;
 use crate::store::sqlite::handle::{Answer, Sqlite};
 use crate::store::sqlite::hot::multi_row_insert::ROWS_PER_INSERT;
@@ -38,16 +38,12 @@ impl Write for Submission {
 }
 
 impl Sqlite {
-    pub async fn submit(&self, submission: Submission) -> Result<Arc<Job>, Error> {
-        self.write(submission).await
-    }
-
-    pub async fn send_submission(
+    pub async fn submit(
         &self,
         submission: Submission,
-        failed: impl FnOnce() + Send + 'static,
+        failed: Option<Failed>,
     ) -> Result<Answer<Arc<Job>>, Error> {
-        self.ask_or(submission, Box::new(|_as_answered| failed())).await
+        self.ask(submission, failed).await
     }
 }
 
@@ -139,7 +135,7 @@ pub fn bring(txn: &mut Txn<'_>, it: &Submission, starts: bool) -> Result<Arc<Job
         add::insert_callback(txn.sql, ordinal, callback)?;
     }
     if let Some(of) = it.spec.batch {
-        txn.tallies.entry(of.place).or_default().came(job.state);
+        txn.tallies.entry(of.place).or_default().add(job.state);
     }
     if starts {
         txn.events.push(Event::Started(Arc::clone(&job), it.bound.clone()));

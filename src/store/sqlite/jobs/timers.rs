@@ -7,7 +7,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::store::codec;
-use crate::store::contract::{Alarm, Ended, Error, Failure, Moment};
+use crate::store::contract::{Ended, Error, Failure, NextTimer, Now};
 use crate::store::sqlite::batches::counts;
 use crate::store::sqlite::callbacks::due;
 use crate::store::sqlite::error::disagree;
@@ -67,10 +67,10 @@ pub struct DueRow {
 }
 
 /// Does what is due, and says when there is something to do next. What may start is claimed with everything else.
-impl Write for Moment {
-    type Output = Alarm;
+impl Write for Now {
+    type Output = NextTimer;
 
-    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<Alarm> {
+    fn run(&mut self, txn: &mut Txn<'_>) -> Ran<NextTimer> {
         txn.now = txn.now.max(self.now);
         let rows = due(txn.sql, self.now, PORTION)?;
         let left = PORTION - rows.len();
@@ -80,17 +80,17 @@ impl Write for Moment {
         for row in due_on_the_wall(txn.sql, self.wall, left)? {
             comes_due(txn, &row, *self)?;
         }
-        Ok(Ok(Alarm { deadline: next_deadline(txn.sql)?, wall: next_on_the_wall(txn.sql)? }))
+        Ok(Ok(NextTimer { deadline: next_deadline(txn.sql)?, wall: next_on_the_wall(txn.sql)? }))
     }
 }
 
 impl Sqlite {
-    pub async fn come_due(&self, moment: Moment) -> Result<Alarm, Error> {
-        self.write(moment).await
+    pub async fn run_timers(&self, now: Now) -> Result<NextTimer, Error> {
+        self.write(now).await
     }
 }
 
-pub fn comes_due(txn: &mut Txn<'_>, row: &DueRow, moment: Moment) -> Result<(), Failure> {
+pub fn comes_due(txn: &mut Txn<'_>, row: &DueRow, moment: Now) -> Result<(), Failure> {
     let moment = (moment.now, moment.wall);
     let clocks = row.options.clocks;
     if txn.slots.is_marked(&row.queue, row.seq) {
@@ -154,7 +154,7 @@ pub fn time_is_over(txn: &mut Txn<'_>, row: &DueRow, error: JobError) -> Result<
     due::make_due_of(txn, row.ordinal, txn.now)?;
     let (id, ordinal) = (row.id, row.ordinal);
     txn.cancelled.push(Ended { id, ordinal, state: State::Failed, seq });
-    counts::moved(txn, row.batch, (ordinal, seq), (State::Pending, State::Failed))
+    counts::move_between(txn, row.batch, (ordinal, seq), (State::Pending, State::Failed))
 }
 
 /// Whether the job waits for its time; then it is no longer counted.
@@ -244,7 +244,7 @@ fn due_row(row: &Row<'_>) -> Result<DueRow, Failure> {
         options: options.as_deref().map(codec::read_options).transpose()?.unwrap_or_default(),
         attempt: row.get(6)?,
         created_at: Timestamp(row.get(7)?),
-        run_at: run_at.map(|at| if is_wall { RunAt::Wall(at) } else { RunAt::Counted(at) }),
+        run_at: run_at.map(|at| if is_wall { RunAt::Wall(at) } else { RunAt::Monotonic(at) }),
         seq: row.get(10)?,
         deadline_at: row.get::<_, Option<i64>>(11)?.map(Timestamp),
         batch: row.get::<_, Option<i64>>(12)?.map(Ordinal),

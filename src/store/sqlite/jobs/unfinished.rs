@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::{FunctionName, JobId, Ordinal, QueueName, State};
 use crate::store::codec;
-use crate::store::contract::{Failure, Filter, Unfinished};
+use crate::store::contract::{Failure, Filter};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::jobs::filter::meant;
 
@@ -42,7 +42,12 @@ const SELECT_EXAMINED_LATER: &str = "select max(ordinal), count(*) from (select 
 const SELECT_UNFINISHED_OF: &str = "select ordinal, state from jobs
 where id in (select unhex(e.value) from json_each(?) as e) and finished_seq is null order by ordinal";
 
+/// Some of the jobs that are not done, and where to look for more; none when there are no more.
+pub type Unfinished = (Vec<(Ordinal, State)>, Option<Ordinal>);
+
 impl Sqlite {
+    /// At most `limit` of the jobs that are not done and pass `filter`, behind `after` and up to `to`, in the
+    /// order of submission. It examines a bounded number of rows.
     pub async fn unfinished(
         &self,
         filter: &Filter,
@@ -85,6 +90,7 @@ impl Sqlite {
         Ok((jobs, last.or_else(|| (end < to).then_some(end))))
     }
 
+    /// Those of the jobs of these ids that are not done.
     pub async fn unfinished_of(&self, ids: &[JobId]) -> Result<Vec<(Ordinal, State)>, Failure> {
         let ids: Vec<String> = ids.iter().map(|id| id.0.simple().to_string()).collect();
         let ids = serde_json::to_string(&ids).map_err(codec::damaged)?;

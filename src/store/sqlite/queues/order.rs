@@ -75,18 +75,22 @@ impl Write for ReadQueues {
 }
 
 impl Sqlite {
-    pub async fn order_queue(&self, order: QueueOrder) -> Result<Ordered, Error> {
-        self.write(order).await
+    pub async fn change_queue(&self, order: QueueOrder) -> Result<Ordered, Error> {
+        let Ordered { queue, cancelled } = self.write(order).await?;
+        let mut queues = [queue];
+        self.add_waits(&mut queues).await?;
+        let [queue] = queues;
+        Ok(Ordered { queue, cancelled })
     }
 
-    pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
-        self.write(ReadQueues { name: None }).await
-    }
-
-    pub async fn queue(&self, name: QueueName) -> Result<Queue, Error> {
-        let unknown = Refusal::UnknownQueue(name.clone());
-        let mut found = self.write(ReadQueues { name: Some(name) }).await?;
-        Ok(found.pop().ok_or(unknown)?)
+    pub async fn queues(&self, name: Option<QueueName>) -> Result<Vec<Queue>, Error> {
+        let unknown = name.clone();
+        let mut queues = self.write(ReadQueues { name }).await?;
+        if let Some(unknown) = unknown.filter(|_| queues.is_empty()) {
+            return Err(Refusal::UnknownQueue(unknown).into());
+        }
+        self.add_waits(&mut queues).await?;
+        Ok(queues)
     }
 }
 

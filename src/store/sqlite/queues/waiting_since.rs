@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row as _;
-
-use crate::domain::{Ordinal, Timestamp};
-use crate::store::contract::Failure;
+use crate::domain::Timestamp;
+use crate::store::codec;
+use crate::store::contract::{Failure, Queue};
 use crate::store::sqlite::handle::Sqlite;
 
 /// A job that was not to start at once has waited only since it might have started.
@@ -14,20 +13,19 @@ const SELECT_SINCE: &str =
 where ordinal in (select e.value from json_each(?) as e)";
 
 impl Sqlite {
-    pub async fn waiting_since(
-        &self,
-        jobs: &[Ordinal],
-    ) -> Result<HashMap<Ordinal, Timestamp>, Failure> {
-        if jobs.is_empty() {
-            return Ok(HashMap::new());
+    /// Adds since when the oldest jobs of these queues have waited; one that is gone has not.
+    pub async fn add_waits(&self, queues: &mut [Queue]) -> Result<(), Failure> {
+        let oldest: Vec<i64> = queues.iter().filter_map(|it| Some(it.oldest?.0)).collect();
+        if oldest.is_empty() {
+            return Ok(());
         }
-        let places: Vec<i64> = jobs.iter().map(|ordinal| ordinal.0).collect();
-        let places =
-            serde_json::to_string(&places).map_err(|error| Failure::Damaged(error.to_string()))?;
-        let found = sqlx::query(SELECT_SINCE).bind(places).fetch_all(&self.readers).await?;
-        let since = |row: &sqlx::sqlite::SqliteRow| {
-            Ok((Ordinal(row.try_get(0)?), Timestamp(row.try_get(1)?)))
-        };
-        found.iter().map(since).collect()
+        let oldest = serde_json::to_string(&oldest).map_err(codec::damaged)?;
+        let query = sqlx::query_as(SELECT_SINCE).bind(oldest);
+        let found: HashMap<i64, i64> = query.fetch_all(&self.readers).await?.into_iter().collect();
+        for queue in queues {
+            queue.waits_since =
+                queue.oldest.and_then(|it| found.get(&it.0)).copied().map(Timestamp);
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Free slots, and who is next. One owner, the writer; a rolled-back group restores it.
 
-mod cancel_filters;
+mod cancel_rules;
 mod claims;
 mod manual;
 mod quarantine;
@@ -12,7 +12,7 @@ use crate::domain::{Ordinal, Pool, Priority, QueueName, Timestamp};
 use foldhash::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
-use cancel_filters::CancelFilters;
+use cancel_rules::CancelRules;
 use manual::Manual;
 use quarantine::Quarantine;
 use queues::ReadyQueue;
@@ -20,6 +20,7 @@ use ready_cache::CachedJob;
 
 use crate::store::contract::{Config, QueueSettings, Refusal};
 
+pub use cancel_rules::CancelRule;
 pub use queues::{CancelCursor, QueueRow};
 
 /// A waiting job's place: high priority first, then the order of submission. Packed into one number,
@@ -119,7 +120,7 @@ enum Undo {
     CancelCursor(QueueName, Option<CancelCursor>),
     Scheduled(QueueName, usize),
     Manual(usize),
-    CancelFilters(CancelFilters),
+    CancelRules(CancelRules),
     Resize(Pool, usize),
     Suspect(ReadyKey, Slot),
     Alone(Option<Ordinal>),
@@ -142,7 +143,7 @@ pub struct Slots {
     homes: BTreeMap<String, Pool>,
     /// Whether lanes that are to be cancelled have changed in this group.
     cancels: bool,
-    cancel_filters: CancelFilters,
+    cancel_rules: CancelRules,
     manual: Manual,
     quarantine: Quarantine,
     undo: Vec<Undo>,
@@ -165,7 +166,7 @@ impl Slots {
             queue_default: config.queue_default,
             homes: config.pools.clone(),
             cancels: false,
-            cancel_filters: CancelFilters::default(),
+            cancel_rules: CancelRules::default(),
             manual: Manual::new(config.manual_max),
             quarantine: Quarantine::default(),
             undo: Vec::new(),
@@ -308,7 +309,7 @@ impl Slots {
                     self.running.remove(&ordinal);
                 }
                 Undo::ResumeClaiming => self.claiming = true,
-                Undo::CancelFilters(marks) => self.cancel_filters = marks,
+                Undo::CancelRules(rules) => self.cancel_rules = rules,
                 Undo::Manual(waiting) => self.manual.waiting = waiting,
                 Undo::Resize(pool, slots) => self.pools.entry(pool).or_default().0 = slots,
                 Undo::Suspect(..) | Undo::Alone(_) => self.take_back_suspect(step),

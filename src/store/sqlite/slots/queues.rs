@@ -243,7 +243,7 @@ impl Slots {
             | Undo::Suspect(..)
             | Undo::Alone(_)
             | Undo::Manual(_)
-            | Undo::CancelFilters(_) => {}
+            | Undo::CancelRules(_) => {}
         }
     }
 }
@@ -282,6 +282,7 @@ impl Queue {
             expires_ms: kept.expires_ms,
             running: self.jobs_running(),
             oldest: self.oldest(),
+            waits_since: None,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::store::SlotChange;
+
 use super::Engine;
 
 /// So long a start keeps everything else waiting, at most: what runs for hours must not stop the service.
@@ -15,9 +17,11 @@ pub(super) async fn clear(engine: Engine, suspects: usize) {
     );
     tokio::select! {
         () = tokio::time::sleep(ALONE_WITHIN) => {}
-        () = engine.shared.stopping.cancelled() => return,
+        () = engine.shared.shutdown.attempts.cancelled() => return,
     }
-    if let Err(error) = engine.shared.store.clear_suspects(engine.now()).await {
+    if let Err(error) =
+        engine.shared.store.change_slots(SlotChange::ClearSuspects, engine.now()).await
+    {
         tracing::warn!(%error, "jobs that ran alone still do");
     }
 }

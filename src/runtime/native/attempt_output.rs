@@ -11,37 +11,37 @@ use crate::domain::{LogLine, LogPlace, LogStream, Progress, text};
 
 /// What was told and is not kept elsewhere yet.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct AttemptOutput {
     attempt: u32,
     state: Mutex<State>,
     /// How often something was told. Most attempts tell nothing: it costs them next to nothing.
     times: AtomicU64,
-    told: Notify,
+    news: Notify,
 }
 
 /// Hears whenever an attempt tells something.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    told: Arc<Told>,
+    output: Arc<AttemptOutput>,
     heard: u64,
 }
 
 impl Changes {
-    pub(super) fn of(told: &Arc<Told>) -> Self {
-        Self { told: Arc::clone(told), heard: told.times.load(Ordering::Acquire) }
+    pub(super) fn of(output: &Arc<AttemptOutput>) -> Self {
+        Self { output: Arc::clone(output), heard: output.times.load(Ordering::Acquire) }
     }
 
     /// Ends when something was told since this was last called, or since the beginning.
     pub async fn changed(&mut self) {
         loop {
             // Listens before it looks, so that nothing is told in between.
-            let told = self.told.told.notified();
-            let times = self.told.times.load(Ordering::Acquire);
+            let news = self.output.news.notified();
+            let times = self.output.times.load(Ordering::Acquire);
             if times != self.heard {
                 self.heard = times;
                 return;
             }
-            told.await;
+            news.await;
         }
     }
 }
@@ -55,10 +55,10 @@ struct State {
     last: i64,
 }
 
-impl Told {
+impl AttemptOutput {
     pub(super) fn new(attempt: u32) -> Self {
-        let (state, told) = (Mutex::default(), Notify::new());
-        Self { attempt, state, times: AtomicU64::new(0), told }
+        let (state, news) = (Mutex::default(), Notify::new());
+        Self { attempt, state, times: AtomicU64::new(0), news }
     }
 
     pub(super) fn progress(&self, progress: Progress) {
@@ -68,7 +68,7 @@ impl Told {
 
     fn tell(&self) {
         self.times.fetch_add(1, Ordering::Release);
-        self.told.notify_waiters();
+        self.news.notify_waiters();
     }
 
     pub(super) fn last_progress(&self) -> Option<Progress> {
@@ -134,28 +134,28 @@ mod tests {
 
     #[test]
     fn lines_are_numbered_and_go_when_they_are_kept() {
-        let told = Told::new(2);
-        told.log(LogStream::Log, "a\nb\n\nc");
+        let output = AttemptOutput::new(2);
+        output.log(LogStream::Log, "a\nb\n\nc");
         let texts = |after| {
             let after = LogPlace { attempt: 2, number: after };
-            let lines = told.lines_after(after);
+            let lines = output.lines_after(after);
             lines.into_iter().map(|line| (line.place.number, line.text)).collect::<Vec<_>>()
         };
         let all = [(1, "a"), (2, "b"), (3, ""), (4, "c")].map(|(it, text)| (it, text.to_owned()));
         assert_eq!(texts(0), all);
         assert_eq!(texts(2), all[2..]);
-        told.kept(3);
+        output.kept(3);
         assert_eq!(texts(0), all[3..]);
     }
 
     #[test]
     fn of_a_flood_the_tail_is_left_and_a_long_line_makes_several() {
-        let told = Told::new(1);
+        let output = AttemptOutput::new(1);
         let long = "ö".repeat(LogLine::TEXT_BYTES_MAX);
         for _ in 0..1_000 {
-            told.log(LogStream::Log, &long);
+            output.log(LogStream::Log, &long);
         }
-        let lines = told.lines_after(LogPlace::default());
+        let lines = output.lines_after(LogPlace::default());
         let bytes: usize = lines.iter().map(LogLine::bytes).sum();
         assert!(bytes <= LOG_BYTES_MAX && bytes > LOG_BYTES_MAX - 2 * LogLine::TEXT_BYTES_MAX);
         assert_eq!(lines.last().map(|line| line.place.number), Some(2_000));
