@@ -346,7 +346,7 @@ async fn open_store(
     registry: &Registry,
     clock: &Clock,
     deliverer: &DelivererConfig,
-) -> Result<store::Opened, Failure> {
+) -> Result<store::OpenedStore, Failure> {
     let pools = registry.iter().map(|function| (function.name.to_string(), function.pool()));
     let store_config = store::Config {
         path: DatabasePath {

@@ -199,7 +199,7 @@ MUTANTS = {
         "test(/manual_limit::|conformance::manual/)",
         [("src/store/sqlite/durability/recovery.rs", "            slots.readmit_manual();\n", "")]),
     "a batch that is refused keeps its places": (
-        "test(/conformance::places/)",
+        "test(/::places::/)",
         [("src/store/sqlite/jobs/submit.rs", "        txn.slots.take_back_to(steps);\n", "")]),
     "an outcome that a locked database refuses is forgotten": (
         "test(/refused_for_now|locked/)",

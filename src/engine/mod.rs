@@ -53,7 +53,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{Batch, Job, JobId, Ordinal, Pool, State, Timestamp, When};
 use crate::outbound::Client;
 use crate::runtime::{Registry, Resize, Runtime};
-use crate::store::{self, CancelOrder, Opened, Store, View};
+use crate::store::{self, CancelOrder, OpenedStore, Store, View};
 
 pub use crate::runtime::{Fault, Function, Layer, Refusal, Worker, WorkerState};
 pub use crate::store::{
@@ -116,7 +116,7 @@ pub struct Render {
 #[derive(Debug)]
 pub struct Parts {
     /// The store, freshly opened.
-    pub opened: Opened,
+    pub opened: OpenedStore,
     /// The functions.
     pub registry: Registry,
     /// Where they run.

@@ -33,7 +33,7 @@ pub use contract::{
 pub use sqlite::{Answer, BackupFile, Commits, OpenError, Outbox, backup, fsck, restore};
 
 /// An opened store and its side effects.
-pub type Opened = contract::Opened<Store, Commits>;
+pub type OpenedStore = contract::Opened<Store, Commits>;
 
 /// The same verb of the backend that there is.
 macro_rules! backend {
@@ -55,9 +55,9 @@ pub enum Store {
 impl Store {
     /// Opens the database, makes or migrates it, recovers what a dead server left running, and starts the writer. `now`
     /// stamps what recovery settles.
-    pub async fn open(config: Config, now: Timestamp) -> Result<Opened, OpenError> {
+    pub async fn open(config: Config, now: Timestamp) -> Result<OpenedStore, OpenError> {
         let it = sqlite::open(config, now).await?;
-        Ok(Opened {
+        Ok(OpenedStore {
             store: Self::Sqlite(it.store),
             commits: it.commits,
             closed: it.closed,

@@ -10,14 +10,14 @@ use crate::domain::{Callback, CallbackId, DeliveryState, NewCallback, ReceiverHe
 use crate::store::{CallbackQuery, DeliveryReport, DeliverySubject, DueDelivery};
 
 use super::{
-    Job, NOW, Ordinal, Submission, TestStore, Timestamp, cancel, example, raised, returned,
+    Figure, Job, NOW, Ordinal, Submission, TestStore, Timestamp, cancel, example, raised, returned,
     submission,
 };
 
 /// Later than everything that a test plans.
 const MUCH_LATER: Timestamp = Timestamp(i64::MAX);
 
-pub(super) fn new(number: u128) -> NewCallback {
+pub fn new(number: u128) -> NewCallback {
     NewCallback {
         id: CallbackId(Uuid::from_u128(number)),
         url: format!("http://127.0.0.1:9/{number}"),
@@ -28,12 +28,12 @@ pub(super) fn new(number: u128) -> NewCallback {
     }
 }
 
-pub(super) fn with_callbacks(number: u64, callbacks: Vec<NewCallback>) -> Submission {
+pub fn with_callbacks(number: u64, callbacks: Vec<NewCallback>) -> Submission {
     Submission { callbacks, ..submission(example::spec(number)) }
 }
 
 /// What is due at `now`: of each receiver whose turn it is, the quick ones first.
-pub(super) async fn all_due(it: &TestStore, now: Timestamp) -> Vec<DueDelivery> {
+pub async fn all_due(it: &TestStore, now: Timestamp) -> Vec<DueDelivery> {
     let mut outbox = it.store.outbox(now).await.expect("a look");
     let held_from = Timestamp(now.0.saturating_sub(1_000));
     let mut due = Vec::new();
@@ -46,27 +46,27 @@ pub(super) async fn all_due(it: &TestStore, now: Timestamp) -> Vec<DueDelivery> 
 }
 
 /// Keeps one body.
-pub(super) async fn keep_body(it: &TestStore, callback: Ordinal, body: &str) {
+pub async fn keep_body(it: &TestStore, callback: Ordinal, body: &str) {
     let bodies = BTreeMap::from([(callback, body.to_owned())]);
     it.store.begin_deliveries(bodies.into(), Vec::new()).await.expect("an answer");
 }
 
 /// The numbers of the callbacks whose delivery is due.
-pub(super) async fn due(it: &TestStore, now: Timestamp) -> Vec<u128> {
+pub async fn due(it: &TestStore, now: Timestamp) -> Vec<u128> {
     all_due(it, now).await.iter().map(|due| due.id.0.as_u128()).collect()
 }
 
-pub(super) async fn only_due(it: &TestStore) -> DueDelivery {
+pub async fn only_due(it: &TestStore) -> DueDelivery {
     let mut due = all_due(it, NOW).await;
     assert_eq!(due.len(), 1, "{due:?}");
     due.remove(0)
 }
 
-pub(super) async fn callbacks(it: &TestStore, job: &Job) -> Vec<Callback> {
+pub async fn callbacks(it: &TestStore, job: &Job) -> Vec<Callback> {
     it.callbacks_of(&CallbackQuery::OfJob(job.ordinal)).await
 }
 
-pub(super) fn report(
+pub fn report(
     due: &DueDelivery,
     state: DeliveryState,
     next_at: Option<Timestamp>,
@@ -100,9 +100,9 @@ async fn f3_deliveries_are_made_in_the_commit_that_ends_the_job() {
 
     it.store.cancel(cancel(&second, false)).await.expect("an answer");
     assert_eq!(due(&it, NOW).await, [2], "a cancelled job is told of as any other");
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     it.settle(&first, raised()).await.expect("a running job");
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     let mut both = due(&it, NOW).await;
     both.sort_unstable();
     assert_eq!(both, [1, 2]);
@@ -124,10 +124,10 @@ async fn f14_a_callback_added_to_a_done_job_is_due_at_once() {
     assert!(due(&it, MUCH_LATER).await.is_empty(), "neither is done");
     it.settle(&first, returned()).await.expect("a running job");
     assert_eq!(due(&it, NOW).await, [1]);
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     let late = NewCallback { due_at: Timestamp(9_000), ..new(3) };
     it.store.add_callback(DeliverySubject::Job(first.ordinal), late).await.expect("a callback");
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     let last = callbacks(&it, &first).await.pop().expect("two");
     assert_eq!(last.delivery.expect("a delivery").next_at, Some(Timestamp(9_000)));
     assert_eq!(callbacks(&it, &second).await[0].state(), CallbackState::Waiting);
@@ -144,7 +144,7 @@ async fn f14_a_callback_added_in_the_very_commit_of_the_end_is_not_lost() {
     let mut both = due(&it, NOW).await;
     both.sort_unstable();
     assert_eq!(both, [1, 2]);
-    assert_eq!(it.number("select count(*) from deliveries").await, 2, "one each");
+    assert_eq!(it.number(Figure::Deliveries), 2, "one each");
 }
 
 #[tokio::test]

@@ -1,51 +1,26 @@
 //! Cancels of many: each in one commit with its deliveries, and none started meanwhile.
 
-use crate::domain::{FunctionName, QueueName, Tags};
-use crate::store::sqlite::jobs::cancel_many::{AddCancelRule, CancelPortion, DropCancelRule};
-use crate::store::sqlite::slots::CancelRule;
-use crate::store::{CancelCounts, Filter, Submission};
+use crate::domain::Tags;
+use crate::store::{CancelCounts, CancelFilter, CancelMany};
 
 use super::callbacks::{due, new, with_callbacks};
 use super::{
-    Arc, Job, NOW, Ordinal, Spec, State, TestStore, Timestamp, cancel, example, raised, returned,
-    submission, urgent,
+    Arc, Filter, Job, NOW, Spec, State, TestStore, cancel, example, raised, returned, submission,
+    urgent,
 };
 
-fn portion(jobs: &[&Job]) -> CancelPortion {
-    CancelPortion {
-        jobs: jobs.iter().map(|job| job.ordinal).collect(),
-        pending: true,
-        running: true,
-        terminate: false,
-        grace_seconds: 1.0,
-        now: NOW,
-    }
+fn these(jobs: &[&Job]) -> CancelMany {
+    let filter = CancelFilter::Jobs(jobs.iter().map(|job| job.spec.id).collect());
+    CancelMany { filter, terminate: false, grace_seconds: 1.0, dry_run: false }
 }
 
 fn counts(matched: usize, cancelled: usize, terminating: usize) -> CancelCounts {
     CancelCounts { matched, cancelled, terminating }
 }
 
-fn tagged(number: u64, tag: &str) -> Submission {
-    let tags = Tags::new(vec!["other".to_owned(), tag.to_owned()]).expect("tags");
-    submission(Spec { tags, ..example::spec(number) })
-}
-
-fn of_tag(tag: &str) -> Filter {
-    Filter { tag: Some(tag.to_owned()), ..Filter::default() }
-}
-
 impl TestStore {
-    async fn portion(&self, portion: CancelPortion) -> CancelCounts {
-        self.sqlite().write(portion).await.expect("an answer")
-    }
-
-    async fn add_rule(&self, rule: CancelRule) -> (u64, Ordinal) {
-        self.sqlite().write(AddCancelRule(rule)).await.expect("a rule")
-    }
-
-    async fn drop_rule(&self, number: u64) -> usize {
-        self.sqlite().write(DropCancelRule(number)).await.expect("an answer")
+    pub async fn cancels(&self, asked: CancelMany) -> CancelCounts {
+        self.store.cancel_matching(asked, || NOW).await.expect("an answer")
     }
 }
 
@@ -56,19 +31,21 @@ async fn s4_many_are_cancelled_in_one_commit_with_their_deliveries() {
     let second = it.put(with_callbacks(2, vec![new(2)])).await.expect("a job");
     let third = it.put(with_callbacks(3, vec![new(3)])).await.expect("a job");
     let urgent = it.put(urgent(4, 7)).await.expect("a job");
-    it.told_of_deliveries();
-    let all = portion(&[&running, &second, &third, &urgent]);
-    assert_eq!(it.portion(all.clone()).await, counts(4, 3, 0));
-    let events = it.events.recv().await.expect("a commit");
-    assert_eq!(super::of_jobs(&events), ["cancelled [2, 3, 4]"], "one commit");
-    assert!(events.iter().any(|event| matches!(event, super::Event::DeliveriesDue)));
+    it.heard_of_deliveries();
+    let all = these(&[&running, &second, &third, &urgent]);
+    assert_eq!(it.cancels(all.clone()).await, counts(4, 3, 0));
+    let commits = std::iter::from_fn(|| it.events.try_recv().ok());
+    let told: Vec<_> = commits.filter(|events| !super::of_jobs(events).is_empty()).collect();
+    assert_eq!(told.len(), 1, "one commit");
+    assert_eq!(super::of_jobs(&told[0]), ["cancelled [2, 3, 4]"]);
+    assert!(told[0].iter().any(|event| matches!(event, super::Event::DeliveriesDue)));
     let mut told = due(&it, NOW).await;
     told.sort_unstable();
     assert_eq!(told, [2, 3]);
-    assert_eq!(it.portion(all).await, counts(1, 0, 0), "those that are done count no more");
-    it.told();
+    assert_eq!(it.cancels(all).await, counts(1, 0, 0), "those that are done count no more");
+    it.new_events();
     it.settle(&running, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded"], "none of them starts");
+    assert_eq!(it.new_events(), ["changed 1 succeeded"], "none of them starts");
 }
 
 #[tokio::test]
@@ -77,7 +54,7 @@ async fn f3_one_of_many_becomes_what_one_alone_does() {
     it.submit(1).await;
     let (alone, among) = (it.submit(2).await, it.submit(3).await);
     it.store.cancel(cancel(&alone, false)).await.expect("an answer");
-    assert_eq!(it.portion(portion(&[&among])).await, counts(1, 1, 0));
+    assert_eq!(it.cancels(these(&[&among])).await, counts(1, 1, 0));
     let (alone, among) = (it.job(&alone).await, it.job(&among).await);
     let seq = alone.finished_seq.map(|seq| seq + 1);
     let expected =
@@ -88,190 +65,43 @@ async fn f3_one_of_many_becomes_what_one_alone_does() {
 #[tokio::test]
 async fn f4_those_that_run_are_asked_to_stop_once_or_left_alone() {
     let mut it = TestStore::of_workers(2).await;
-    let (first, second, third) = (it.submit(1).await, it.submit(2).await, it.submit(3).await);
-    it.told();
-    let all = portion(&[&first, &second, &third]);
-    let only_pending = CancelPortion { running: false, terminate: true, ..all.clone() };
-    assert_eq!(it.portion(only_pending).await, counts(1, 1, 0));
-    assert_eq!(it.told(), ["cancelled [3]"]);
-    let one = CancelPortion { terminate: true, ..portion(&[&first]) };
-    assert_eq!(it.portion(one).await, counts(1, 0, 1));
-    assert_eq!(it.told(), ["cancel requested [1]"]);
-    let both = CancelPortion { terminate: true, ..all };
-    assert_eq!(it.portion(both).await, counts(2, 0, 2));
-    assert_eq!(it.told(), ["cancel requested [2]"], "the first was asked before");
+    let (first, second) = (it.submit(1).await, it.submit(2).await);
+    it.submit(3).await;
+    it.new_events();
+    let waits = Filter { state: Some(State::Pending), ..Filter::default() };
+    let filter = CancelFilter::Matching(waits);
+    let only_pending = CancelMany { filter, terminate: true, ..these(&[]) };
+    assert_eq!(it.cancels(only_pending).await, counts(1, 1, 0));
+    assert_eq!(it.new_events(), ["cancelled [3]"]);
+    let one = CancelMany { terminate: true, ..these(&[&first]) };
+    assert_eq!(it.cancels(one).await, counts(1, 0, 1));
+    assert_eq!(it.new_events(), ["cancel requested [1]"]);
+    let both = CancelMany { terminate: true, ..these(&[&first, &second]) };
+    assert_eq!(it.cancels(both).await, counts(2, 0, 2));
+    assert_eq!(it.new_events(), ["cancel requested [2]"], "the first was asked before");
     it.settle(&first, raised()).await.expect("a running job");
     assert_eq!(it.state(&first).await, State::Cancelled);
 }
 
 #[tokio::test]
-async fn f19_what_a_rule_means_never_starts_and_what_came_later_does() {
+async fn what_a_cancel_would_do_is_counted_and_not_done() {
     let mut it = TestStore::of_workers(1).await;
-    let running = it.submit(1).await;
-    it.put(tagged(2, "doomed")).await.expect("a job");
-    it.put(tagged(3, "doomed")).await.expect("a job");
-    it.put(tagged(4, "spared")).await.expect("a job");
-    let (number, newest) = it.add_rule(CancelRule::Matching(of_tag("doomed"))).await;
-    assert_eq!(newest, Ordinal(4));
-    let late = it.put(tagged(5, "doomed")).await.expect("a job");
-    it.told();
-    it.settle(&running, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [4]", "cancelled [2, 3]"]);
-    let spared = it.jobs_at(&[Ordinal(4)]).await.remove(0);
-    it.settle(&spared, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 4 succeeded", "claimed [5]"], "it was submitted later");
-    assert_eq!(it.state(&late).await, State::Running);
-    assert_eq!(it.drop_rule(number).await, 2);
-    assert_eq!(it.drop_rule(number).await, 0, "it is taken back once");
-}
-
-#[tokio::test]
-async fn f19_a_rule_of_certain_jobs_means_these_and_ends() {
-    let mut it = TestStore::of_workers(1).await;
-    let (running, second, third) = (it.submit(1).await, it.submit(2).await, it.submit(3).await);
-    let (number, _) = it.add_rule(CancelRule::Jobs([second.ordinal].into())).await;
-    it.told();
-    it.settle(&running, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [3]", "cancelled [2]"]);
-    assert_eq!(it.drop_rule(number).await, 1);
-    let fourth = it.submit(4).await;
-    let (number, _) = it.add_rule(CancelRule::Jobs([fourth.ordinal].into())).await;
-    assert_eq!(it.drop_rule(number).await, 0);
-    it.told();
-    let third = it.job(&third).await;
-    it.settle(&third, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 3 succeeded", "claimed [4]"], "no rule means it any more");
-}
-
-#[tokio::test]
-async fn f19_a_rule_and_the_end_that_frees_a_slot_in_one_commit_agree() {
-    let mut it = TestStore::of_workers(1).await;
-    let (running, second) = (it.submit(1).await, it.submit(2).await);
-    it.told();
-    let rule = CancelRule::Jobs([second.ordinal].into());
-    let sqlite = it.sqlite();
-    let (added, settled) =
-        tokio::join!(biased; sqlite.write(AddCancelRule(rule)), it.settle(&running, returned()));
-    assert!(added.is_ok() && settled.is_ok());
-    assert_eq!(it.told(), ["changed 1 succeeded", "cancelled [2]"]);
-    let second = it.job(&second).await;
-    assert_eq!((second.state, second.attempt), (State::Cancelled, 0));
-    let next = it.submit(3).await;
-    assert_eq!(next.state, State::Running, "the slot is free");
-}
-
-/// One job runs, 900 wait that are to be cancelled, and one behind them that is not.
-async fn with_many_doomed() -> (TestStore, Job, Job) {
-    let it = TestStore::of_workers(1).await;
-    let running = it.submit(1).await;
-    let doomed = (2..=901).map(|number| it.put(tagged(number, "doomed")));
-    futures_util::future::try_join_all(doomed).await.expect("jobs");
-    let spared = it.put(tagged(902, "spared")).await.expect("a job");
-    (it, running, spared)
-}
-
-const CANCELLED: &str = "select count(*) from jobs where state = 'cancelled'";
-
-#[tokio::test]
-async fn f19_one_group_cancels_only_so_many_at_claims_and_the_next_one_goes_on() {
-    let (it, running, spared) = with_many_doomed().await;
-    let (number, _) = it.add_rule(CancelRule::Matching(of_tag("doomed"))).await;
-    it.settle(&running, returned()).await.expect("a running job");
-    assert_eq!(it.number(CANCELLED).await, 500);
-    assert_eq!(it.state(&spared).await, State::Pending);
-    assert_eq!(it.drop_rule(u64::MAX).await, 0, "any change will do");
-    assert_eq!(it.number(CANCELLED).await, 900);
-    assert_eq!(it.state(&spared).await, State::Running);
-    assert_eq!(it.drop_rule(number).await, 900);
-}
-
-#[tokio::test]
-async fn f19_a_submit_in_a_group_that_has_cancelled_enough_takes_nobodys_slot() {
-    let (it, running, spared) = with_many_doomed().await;
-    let (number, _) = it.add_rule(CancelRule::Matching(of_tag("doomed"))).await;
-    // In one group or in several: what is submitted waits behind the others.
-    let more = (903..=950).map(|number| it.submit(number));
-    let (settled, submitted) =
-        tokio::join!(biased; it.settle(&running, returned()), futures_util::future::join_all(more));
-    assert!(settled.is_ok());
-    assert!(submitted.iter().all(|job| job.state == State::Pending));
-    assert_eq!(it.drop_rule(number).await, 900);
-    assert_eq!((it.number(CANCELLED).await, it.state(&spared).await), (900, State::Running));
-    assert_eq!(it.number("select count(*) from jobs where state = 'running'").await, 1);
-}
-
-#[tokio::test]
-async fn unfinished_jobs_are_found_by_every_filter() {
-    let it = TestStore::of_workers(1).await;
-    let running = it.submit(1).await;
-    it.put(tagged(2, "red")).await.expect("a job");
-    let late = Spec { created_at: Timestamp(9_000), ..example::spec(3) };
-    it.put(submission(late)).await.expect("a job");
-    let function = FunctionName::new("other").expect("a name");
-    let other = Spec { function: function.clone(), ..example::spec(4) };
-    it.put(submission(other)).await.expect("a job");
-    let cancelled = it.submit(5).await;
-    it.store.cancel(cancel(&cancelled, false)).await.expect("an answer");
-
-    let created_at = running.spec.created_at;
-    let all = Filter::default();
-    let nothing: [i64; 0] = [];
-    for (filter, expected) in [
-        (all.clone(), &[1, 2, 3, 4][..]),
-        (Filter { state: Some(State::Running), ..all.clone() }, &[1]),
-        (Filter { state: Some(State::Pending), ..all.clone() }, &[2, 3, 4]),
-        (Filter { state: Some(State::Cancelled), ..all.clone() }, &nothing),
-        (Filter { function: Some(function), ..all.clone() }, &[4]),
-        (Filter { queue: Some(QueueName::default_queue()), ..all.clone() }, &[1, 2, 3, 4]),
-        (Filter { queue: QueueName::new("none").ok(), ..all.clone() }, &nothing),
-        (of_tag("red"), &[2]),
-        (of_tag("re"), &nothing),
-        (Filter { created_after: Some(created_at), ..all.clone() }, &[3]),
-        (Filter { created_before: Some(Timestamp(9_000)), ..all.clone() }, &[1, 2, 4]),
-        (Filter { created_before: Some(created_at), ..all.clone() }, &nothing),
-    ] {
-        let (mut found, mut after) = (Vec::new(), Some(Ordinal(0)));
-        while let Some(from) = after {
-            // Two at a time, so that pages are joined as well.
-            let page =
-                it.sqlite().unfinished(&filter, from, Ordinal(99), 2).await.expect("they read");
-            found.extend(page.0.into_iter().map(|(job, _)| job.0));
-            after = page.1;
-        }
-        assert_eq!(found, expected, "{filter:?}");
+    let tags = Tags::new(vec!["red".to_owned()]).expect("a tag");
+    for number in 1..=3 {
+        let spec = Spec { tags: tags.clone(), ..example::spec(number) };
+        it.put(submission(spec)).await.expect("a job");
     }
-    let ids = [running.spec.id, cancelled.spec.id, example::spec(77).id, running.spec.id];
-    let found = it.sqlite().unfinished_of(&ids).await.expect("they read");
-    assert_eq!(found, [(Ordinal(1), State::Running)]);
-}
-
-#[tokio::test]
-async fn f19_a_claim_honours_every_filter() {
-    let function = FunctionName::new("other").expect("a name");
-    let all = Filter::default();
-    for (filter, is_meant) in [
-        (Filter { state: Some(State::Pending), ..all.clone() }, true),
-        (Filter { state: Some(State::Running), ..all.clone() }, false),
-        (Filter { function: Some(function.clone()), ..all.clone() }, true),
-        (Filter { function: FunctionName::new("echo").ok(), ..all.clone() }, false),
-        (Filter { queue: Some(QueueName::default_queue()), ..all.clone() }, true),
-        (Filter { queue: QueueName::new("none").ok(), ..all.clone() }, false),
-        (of_tag("red"), true),
-        (of_tag("blue"), false),
-        (Filter { created_after: Some(Timestamp(999)), ..all.clone() }, true),
-        (Filter { created_after: Some(Timestamp(1_000)), ..all.clone() }, false),
-        (Filter { created_before: Some(Timestamp(1_001)), ..all.clone() }, true),
-        (Filter { created_before: Some(Timestamp(1_000)), ..all.clone() }, false),
-        (Filter { function: Some(function.clone()), ..of_tag("blue") }, false),
-    ] {
-        let it = TestStore::of_workers(1).await;
-        let running = it.submit(1).await;
-        let tags = Tags::new(vec!["red".to_owned()]).expect("tags");
-        let spec = Spec { function: function.clone(), tags, ..example::spec(2) };
-        let next = it.put(submission(spec)).await.expect("a job");
-        it.add_rule(CancelRule::Matching(filter.clone())).await;
-        it.settle(&running, returned()).await.expect("a running job");
-        let expected = if is_meant { State::Cancelled } else { State::Running };
-        assert_eq!(it.state(&next).await, expected, "{filter:?}");
-    }
+    it.submit(4).await;
+    it.new_events();
+    let red = Filter { tag: Some("red".to_owned()), ..Filter::default() };
+    let asked = CancelMany {
+        filter: CancelFilter::Matching(red),
+        terminate: true,
+        dry_run: true,
+        ..these(&[])
+    };
+    assert_eq!(it.cancels(asked.clone()).await, counts(3, 2, 1));
+    assert_eq!(it.new_events(), [""; 0]);
+    assert_eq!(it.cancels(CancelMany { dry_run: false, ..asked }).await, counts(3, 2, 1));
+    assert_eq!(it.new_events(), ["cancel requested [1]", "cancelled [2, 3]"]);
 }

@@ -9,15 +9,15 @@ use super::{NOW, Outcome, State, TestStore, cancel, raised, returned};
 async fn f3_a_pending_job_is_cancelled_at_once_and_never_claimed() {
     let mut it = TestStore::of_workers(1).await;
     let (first, second, third) = (it.submit(1).await, it.submit(2).await, it.submit(3).await);
-    it.told();
+    it.new_events();
     let done = it.store.cancel(cancel(&second, false)).await.expect("an answer");
     assert_eq!(done, Cancellation::Cancelled);
-    assert_eq!(it.told(), ["cancelled 2"]);
+    assert_eq!(it.new_events(), ["cancelled 2"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.version), (State::Cancelled, 2));
     assert_eq!((second.finished_at, second.cancel_requested_at), (Some(NOW), Some(NOW)));
     it.settle(&first, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [3]"]);
+    assert_eq!(it.new_events(), ["changed 1 succeeded", "claimed [3]"]);
     assert_eq!(it.state(&third).await, State::Running);
 }
 
@@ -37,10 +37,10 @@ async fn f3_a_cancel_by_one_who_read_the_job_before_it_was_interrupted_keeps_its
 async fn f1_a_running_job_is_left_alone_unless_it_is_to_be_terminated() {
     let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
-    it.told();
+    it.new_events();
     let left = it.store.cancel(cancel(&job, false)).await.expect("an answer");
     assert_eq!(left, Cancellation::Running);
-    assert!(it.told().is_empty());
+    assert!(it.new_events().is_empty());
     assert_eq!(it.job(&job).await, job, "nothing changed");
 }
 
@@ -48,16 +48,16 @@ async fn f1_a_running_job_is_left_alone_unless_it_is_to_be_terminated() {
 async fn f4_a_running_job_is_asked_to_stop_once() {
     let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
-    it.told();
+    it.new_events();
     let asked = it.store.cancel(cancel(&job, true)).await.expect("an answer");
     assert_eq!(asked, Cancellation::Requested);
-    assert_eq!(it.told(), ["cancel requested 1"]);
+    assert_eq!(it.new_events(), ["cancel requested 1"]);
     let running = it.job(&job).await;
     assert_eq!((running.state, running.version), (State::Running, 2));
     assert_eq!(running.cancel_requested_at, Some(NOW));
     let again = it.store.cancel(cancel(&running, true)).await.expect("an answer");
     assert_eq!(again, Cancellation::Requested);
-    assert!(it.told().is_empty());
+    assert!(it.new_events().is_empty());
     assert_eq!(it.job(&job).await, running, "the second asking changes nothing");
 }
 
@@ -84,11 +84,11 @@ async fn f2_a_job_that_is_done_stays_as_it_is() {
 async fn f4_a_cancel_and_then_an_error_in_one_commit_is_cancelled() {
     let mut it = TestStore::of_workers(1).await;
     let job = it.submit(1).await;
-    it.told();
+    it.new_events();
     let (asked, settled) =
         tokio::join!(biased; it.store.cancel(cancel(&job, true)), it.settle(&job, raised()));
     assert_eq!((asked.expect("an answer"), settled.is_ok()), (Cancellation::Requested, true));
-    assert_eq!(it.told(), ["cancel requested 1", "changed 1 cancelled"], "one commit");
+    assert_eq!(it.new_events(), ["cancel requested 1", "changed 1 cancelled"], "one commit");
     let job = it.job(&job).await;
     assert_eq!((job.state, job.version), (State::Cancelled, 3));
     assert_eq!((job.cancel_requested_at, job.error), (Some(NOW), None));
@@ -120,10 +120,10 @@ async fn f4_an_end_and_then_a_cancel_in_one_commit_is_too_late() {
 async fn f19_a_job_cancelled_in_the_commit_that_frees_its_slot_is_never_started() {
     let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
-    it.told();
+    it.new_events();
     let (cancelled, settled) = tokio::join!(biased; it.store.cancel(cancel(&second, false)), it.settle(&first, returned()));
     assert_eq!((cancelled.expect("an answer"), settled.is_ok()), (Cancellation::Cancelled, true));
-    assert_eq!(it.told(), ["cancelled 2", "changed 1 succeeded"]);
+    assert_eq!(it.new_events(), ["cancelled 2", "changed 1 succeeded"]);
     let second = it.job(&second).await;
     assert_eq!((second.state, second.attempt), (State::Cancelled, 0));
 }
@@ -132,11 +132,11 @@ async fn f19_a_job_cancelled_in_the_commit_that_frees_its_slot_is_never_started(
 async fn f4_a_job_claimed_in_the_same_commit_is_asked_to_stop_like_any_that_runs() {
     let mut it = TestStore::of_workers(1).await;
     let (first, second) = (it.submit(1).await, it.submit(2).await);
-    it.told();
+    it.new_events();
     let (settled, asked) =
         tokio::join!(biased; it.settle(&first, returned()), it.store.cancel(cancel(&second, true)));
     assert_eq!((settled.is_ok(), asked.expect("an answer")), (true, Cancellation::Requested));
-    let told = it.told();
+    let told = it.new_events();
     assert!(told.contains(&"claimed [2]".to_owned()), "{told:?}");
     let second = it.job(&second).await;
     assert_eq!((second.state, second.cancel_requested_at), (State::Running, Some(NOW)));

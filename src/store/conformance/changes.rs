@@ -5,14 +5,16 @@ use crate::store::BatchChange;
 use crate::store::{Left, SweepCursor};
 
 use super::batches::batch;
-use super::{TestStore, Timestamp, cancel, raised, returned, submission};
+use super::{
+    Damage, Figure, Ordinal, Refused, TestStore, Timestamp, cancel, raised, returned, submission,
+};
 
 /// A change as a place and what it left: the job's ordinal and state, or that it is gone.
 type Seen = (i64, Option<(i64, State)>);
 
 impl TestStore {
     /// Everything behind `after`, read so many at a time.
-    async fn changes_after(&self, after: i64, limit: usize) -> Vec<Seen> {
+    pub async fn changes_after(&self, after: i64, limit: usize) -> Vec<Seen> {
         let (mut seen, mut from) = (Vec::new(), after);
         loop {
             let page = self.store.changes(from, limit).await.expect("it reads");
@@ -31,17 +33,10 @@ impl TestStore {
     }
 
     /// The same as the rows have it.
-    async fn rows_after(&self, after: i64) -> Vec<Seen> {
-        let rows: Vec<(i64, i64, String)> =
-            sqlx::query_as("select seq, ordinal, state from jobs where seq > ? order by seq")
-                .bind(after)
-                .fetch_all(self.readers())
-                .await
-                .expect("they read");
-        let seen = rows
-            .into_iter()
-            .map(|(seq, ordinal, state)| (seq, State::parse(&state).map(|state| (ordinal, state))));
-        seen.collect()
+    pub fn rows_after(&self, after: i64) -> Vec<Seen> {
+        let state = |state: &str| State::parse(state).expect("a state");
+        let rows = self.backend.changed_after(after).into_iter();
+        rows.map(|(seq, ordinal, word)| (seq, Some((ordinal, state(&word))))).collect()
     }
 }
 
@@ -63,9 +58,9 @@ async fn g13_the_log_tells_of_every_job_as_it_stands_wherever_one_goes_on() {
         it.settle(job, returned()).await.expect("a running job");
     }
     let head = it.known().await.head;
-    assert_eq!(head, it.number("select max(seq) from jobs").await);
+    assert_eq!(head, it.number(Figure::LastSeq));
     for after in 0..=head {
-        let rows = it.rows_after(after).await;
+        let rows = it.rows_after(after);
         for limit in [1, 3, 1_000] {
             assert_eq!(
                 it.changes_after(after, limit).await,
@@ -76,7 +71,7 @@ async fn g13_the_log_tells_of_every_job_as_it_stands_wherever_one_goes_on() {
     }
     let it = it.reopened().await;
     let late = it.submit(15).await;
-    let rows = it.rows_after(head).await;
+    let rows = it.rows_after(head);
     assert_eq!(it.changes_after(head, 2).await, rows, "over a start");
     assert!(rows.iter().any(|(_, left)| left.is_some_and(|(job, _)| job == late.ordinal.0)));
 }
@@ -109,12 +104,12 @@ async fn g13_what_is_not_known_any_more_lies_below_a_floor() {
     }
     let known = it.known().await;
     assert_eq!((known.floor, known.head), (0, 5));
-    it.execute("delete from changes where first_seq <= 3");
+    it.backend.damage(Damage::FeedCutTo(3));
     let known = it.known().await;
     assert_eq!((known.floor, known.head), (3, 5));
     assert_eq!(it.changes_after(3, 9).await.len(), 2);
     // As a database is that an earlier version left.
-    it.execute("delete from changes; update counters set seq_floor = 5");
+    it.backend.damage(Damage::NoFeed(5));
     let known = it.known().await;
     assert_eq!((known.floor, known.head), (5, 5));
 }
@@ -122,15 +117,12 @@ async fn g13_what_is_not_known_any_more_lies_below_a_floor() {
 #[tokio::test]
 async fn a_group_that_is_rolled_back_leaves_no_change_behind() {
     let it = TestStore::of_workers(1).await;
-    it.execute(
-        "create trigger no before insert on calls when new.ordinal = 3
-        begin select raise(abort, 'no'); end;",
-    );
+    it.backend.refuse(Refused::NewJobAt(Ordinal(3)));
     it.store.submit_batch(batch(3)).await.expect_err("the database refuses");
     assert_eq!(it.changes_after(0, 9).await, []);
-    it.execute("drop trigger no");
+    it.backend.allow();
     it.store.submit_batch(batch(3)).await.expect("a batch");
-    assert_eq!(it.changes_after(0, 9).await, it.rows_after(0).await);
+    assert_eq!(it.changes_after(0, 9).await, it.rows_after(0));
 }
 
 #[tokio::test]
@@ -165,8 +157,10 @@ async fn ends_of_a_tag_are_found_behind_any_place_with_the_log_of_changes_and_wi
     };
     let head = it.known().await.head;
     assert_eq!(ends.len(), 3);
-    for gone in ["", "delete from changes where first_seq < (select max(first_seq) from changes)"] {
-        it.execute(gone);
+    for is_cut in [false, true] {
+        if is_cut {
+            it.backend.damage(Damage::FeedCut);
+        }
         for after in 0..=head + 1 {
             let rest = ends.iter().copied().filter(|(seq, ..)| *seq > after).collect::<Vec<_>>();
             for most in [1, 2, 1_000] {

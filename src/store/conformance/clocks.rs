@@ -6,8 +6,8 @@ use crate::domain::{Clocks, Options, RunAt};
 use crate::store::{Failure, NextTimer, Now, QueueChange, QueueOrder};
 
 use super::{
-    Error, Job, NOW, QueueSettings, Spec, State, Submission, TestStore, Timestamp, example,
-    submission,
+    Error, Figure, Job, NOW, Ordinal, QueueSettings, Refused, Spec, State, Submission, TestStore,
+    Timestamp, example, submission,
 };
 
 /// Two and a half groups of jobs that come due.
@@ -24,12 +24,12 @@ fn at(now: Timestamp) -> Now {
 }
 
 impl TestStore {
-    async fn submit_all(&self, all: impl Iterator<Item = Submission>) -> Vec<Job> {
+    pub async fn submit_all(&self, all: impl Iterator<Item = Submission>) -> Vec<Job> {
         let jobs = join_all(all.map(|it| self.put(it))).await;
         jobs.into_iter().map(|job| job.expect("a job")).collect()
     }
 
-    async fn due(&self, moment: Now) -> NextTimer {
+    pub async fn due(&self, moment: Now) -> NextTimer {
         self.store.run_timers(moment).await.expect("an answer")
     }
 }
@@ -39,15 +39,15 @@ async fn thousands_that_come_due_at_once_start_in_several_groups_and_in_the_orde
     let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     let jobs = it.submit_all((1..=MANY).map(|number| counted(number, LATER))).await;
     assert_eq!(it.due(at(Timestamp(LATER.0 - 1))).await.deadline, Some(LATER));
-    it.told();
+    it.new_events();
     for waiting in [1_500, 500, 0] {
         let alarm = it.due(at(LATER)).await;
         assert_eq!(alarm.deadline.is_some(), waiting > 0, "there is more to do at once");
-        let scheduled = it.number("select count(*) from jobs where run_at is not null").await;
+        let scheduled = it.number(Figure::JobsScheduled);
         assert_eq!(scheduled, waiting);
     }
     let first = format!("claimed [{}]", jobs[0].ordinal.0);
-    assert_eq!(it.told(), [&first, "may start 1000", "may start 1000", "may start 500"]);
+    assert_eq!(it.new_events(), [&first, "may start 1000", "may start 1000", "may start 500"]);
     let queue = it.queue_of(jobs[0].spec.queue.clone()).await;
     assert_eq!((queue.pending, queue.oldest), (2_499, Some(jobs[1].ordinal)));
 }
@@ -60,14 +60,14 @@ async fn thousands_that_waited_too_long_end_and_whoever_waits_is_told_of_each() 
     let options = Options { clocks, ..Options::default() };
     let all = (2..=MANY).map(|number| submission(Spec { options, ..example::spec(number) }));
     let jobs = it.submit_all(all).await;
-    it.told();
+    it.new_events();
     let mut told = 0;
     while it.due(at(LATER)).await.deadline.is_some() {
-        told += it.told().iter().map(|words| words.matches(',').count() + 1).sum::<usize>();
+        told += it.new_events().iter().map(|words| words.matches(',').count() + 1).sum::<usize>();
     }
-    told += it.told().iter().map(|words| words.matches(',').count() + 1).sum::<usize>();
+    told += it.new_events().iter().map(|words| words.matches(',').count() + 1).sum::<usize>();
     assert_eq!(told, jobs.len());
-    assert_eq!(it.number("select count(*) from jobs where state = 'failed'").await, 2_499);
+    assert_eq!(it.number(Figure::JobsIn(State::Failed)), 2_499);
     let queue = it.queue_of(jobs[0].spec.queue.clone()).await;
     assert_eq!((queue.pending, queue.running, queue.oldest), (0, 1, None));
 }
@@ -77,10 +77,7 @@ async fn g24_what_comes_due_in_a_group_that_fails_waits_as_before_and_comes_due_
     let it = TestStore::of_workers(1).await;
     let jobs = it.submit_all((1..=2).map(|number| counted(number, LATER))).await;
     // The first has its slot already when the second one fails.
-    it.execute(
-        "create trigger no before update of run_at on calls when new.ordinal = 2
-        begin select raise(abort, 'no'); end",
-    );
+    it.backend.refuse(Refused::TimerOf(Ordinal(2)));
     let refused = it.store.run_timers(at(LATER)).await;
     assert!(matches!(refused, Err(Error::Failed(Failure::Sql(_)))), "{refused:?}");
     for job in &jobs {
@@ -89,7 +86,7 @@ async fn g24_what_comes_due_in_a_group_that_fails_waits_as_before_and_comes_due_
     let queue = it.queue_of(jobs[0].spec.queue.clone()).await;
     assert_eq!((queue.pending, queue.running, queue.oldest), (2, 0, None));
 
-    it.execute("drop trigger no");
+    it.backend.allow();
     assert_eq!(it.due(at(LATER)).await, NextTimer::default());
     assert_eq!(it.state(&jobs[0]).await, State::Running);
     let queue = it.queue_of(jobs[0].spec.queue.clone()).await;
@@ -109,6 +106,6 @@ async fn e14_a_job_whose_time_comes_while_its_queue_is_being_cancelled_never_sta
     for _ in 0..10 {
         it.due(at(LATER)).await;
     }
-    assert_eq!(it.number("select max(attempt) from jobs").await, 0, "none was ever started");
-    assert_eq!(it.number("select count(*) from jobs where state = 'cancelled'").await, 2_500);
+    assert_eq!(it.number(Figure::JobsStarted), 0, "none was ever started");
+    assert_eq!(it.number(Figure::JobsIn(State::Cancelled)), 2_500);
 }

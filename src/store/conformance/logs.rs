@@ -4,7 +4,7 @@ use crate::domain::log::LOG_BYTES_MAX;
 use crate::domain::{LogLine, LogPlace, LogStream};
 use crate::store::Completion;
 
-use super::{NOW, Ordinal, TestStore, returned, settlement};
+use super::{Figure, NOW, Ordinal, TestStore, returned, settlement};
 
 fn line(attempt: u32, number: i64, text: impl Into<String>) -> LogLine {
     let place = LogPlace { attempt, number };
@@ -16,7 +16,7 @@ fn lines(attempt: u32, numbers: std::ops::RangeInclusive<i64>) -> Vec<LogLine> {
 }
 
 impl TestStore {
-    async fn log(&self, job: Ordinal, after: LogPlace) -> Vec<LogLine> {
+    pub async fn log(&self, job: Ordinal, after: LogPlace) -> Vec<LogLine> {
         self.store.log(job, after).await.expect("it reads")
     }
 }
@@ -31,7 +31,7 @@ async fn lines_are_kept_once_in_order_and_read_from_behind_any_of_them() {
     // Nobody heard that 3 and 4 are kept.
     it.store.append_log(at, lines(1, 3..=5)).await.expect("an answer");
     assert_eq!(it.log(at, LogPlace::default()).await, lines(1, 1..=5));
-    assert_eq!(it.number("select count(*) from log_pieces").await, 1, "one piece grows");
+    assert_eq!(it.number(Figure::LogPieces), 1, "one piece grows");
     // A flood has cut some, and the next attempt begins anew.
     it.store.append_log(at, lines(1, 9..=9)).await.expect("an answer");
     it.store.append_log(at, lines(2, 1..=2)).await.expect("an answer");
@@ -53,7 +53,7 @@ async fn what_was_not_kept_before_is_kept_with_the_end_and_goes_with_the_job() {
     let it = it.reopened().await;
     assert_eq!(it.log(job.ordinal, LogPlace::default()).await, lines(1, 1..=4));
     it.store.delete(job.spec.id, NOW).await.expect("an answer");
-    assert_eq!(it.number("select count(*) from log_pieces").await, 0);
+    assert_eq!(it.number(Figure::LogPieces), 0);
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use crate::store::{
 
 use super::callbacks::all_due;
 use super::{
-    Arc, Job, NOW, Pool, QueueSettings, Spec, State, Submission, TestStore, cancel, example,
-    returned, submission,
+    Arc, Figure, Job, NOW, Pool, QueueSettings, Refused, Spec, State, Submission, TestStore,
+    cancel, example, returned, submission,
 };
 
 fn manual(number: u64) -> Submission {
@@ -27,12 +27,12 @@ fn error() -> Result<Json, JobError> {
 }
 
 impl TestStore {
-    async fn manual(&self, number: u64) -> Job {
+    pub async fn manual(&self, number: u64) -> Job {
         self.put(manual(number)).await.expect("a job")
     }
 
     /// The job if this is its end now; none if it was done before.
-    async fn complete(&self, job: &Job, end: Result<Json, JobError>) -> Option<Job> {
+    pub async fn complete(&self, job: &Job, end: Result<Json, JobError>) -> Option<Job> {
         let completion = ManualResult { job: Arc::new(job.clone()), end, now: NOW };
         self.store.complete_manual(completion).await.expect("an answer").map(Arc::unwrap_or_clone)
     }
@@ -44,7 +44,7 @@ async fn f21_a_manual_job_waits_in_no_queue_takes_no_slot_and_is_never_claimed()
     let job = it.manual(1).await;
     assert_eq!((job.state, job.attempt, job.version), (State::Pending, 0, 1));
     let others = [it.manual(2).await, it.manual(3).await];
-    assert!(it.told().is_empty(), "nothing is started");
+    assert!(it.new_events().is_empty(), "nothing is started");
     let (first, second) = (it.submit(4).await, it.submit(5).await);
     assert_eq!((first.state, second.state), (State::Running, State::Pending));
     it.settle(&first, returned()).await.expect("a running job");
@@ -54,7 +54,7 @@ async fn f21_a_manual_job_waits_in_no_queue_takes_no_slot_and_is_never_claimed()
     let mut it = it.reopened().await;
     assert_eq!(it.recovered, 0);
     assert_eq!(it.submit(6).await.state, State::Running, "the one slot is free");
-    assert_eq!(it.told(), ["started 6"], "only what can run is started");
+    assert_eq!(it.new_events(), ["started 6"], "only what can run is started");
     for job in others.iter().chain([&job]) {
         assert_eq!(it.job(job).await, *job, "recovery leaves it alone");
         assert_eq!(it.complete(job, value("1")).await.expect("its end").version, 2);
@@ -72,7 +72,7 @@ async fn f20_the_first_end_stands() {
         assert_eq!((done.started_at, done.finished_at), (None, Some(NOW)));
         assert_eq!(done.result.as_ref(), end.as_ref().ok());
         assert_eq!(done.error.as_ref(), end.as_ref().err());
-        assert_eq!(it.told(), [format!("changed {number} {state}")], "whoever waits is told");
+        assert_eq!(it.new_events(), [format!("changed {number} {state}")], "whoever waits is told");
         assert_eq!(it.job(&job).await, done, "it reads back as it was told");
         for late in [value("2"), error(), end] {
             // As one who read the job before, and as one who reads it now.
@@ -81,7 +81,7 @@ async fn f20_the_first_end_stands() {
             }
         }
         assert_eq!(it.store.cancel(cancel(&job, true)).await.expect("one"), Cancellation::Done);
-        assert!(it.told().is_empty());
+        assert!(it.new_events().is_empty());
         assert_eq!(it.job(&job).await, done);
     }
 }
@@ -93,13 +93,13 @@ async fn f20_of_two_ends_in_one_group_the_first_stands() {
     let (first, second) =
         tokio::join!(biased; it.complete(&job, value("1")), it.complete(&job, error()));
     assert_eq!((first.map(|job| job.state), second), (Some(State::Succeeded), None));
-    assert_eq!(it.told(), ["changed 1 succeeded"]);
+    assert_eq!(it.new_events(), ["changed 1 succeeded"]);
 
     let job = it.manual(2).await;
     let (cancelled, late) =
         tokio::join!(biased; it.store.cancel(cancel(&job, false)), it.complete(&job, value("1")));
     assert_eq!((cancelled.expect("one"), late), (Cancellation::Cancelled, None));
-    assert_eq!(it.told(), ["cancelled 2"]);
+    assert_eq!(it.new_events(), ["cancelled 2"]);
     let job = it.job(&job).await;
     assert_eq!((job.state, job.version, job.result), (State::Cancelled, 2, None));
     assert_eq!((job.cancel_requested_at, job.finished_at), (Some(NOW), Some(NOW)));
@@ -135,13 +135,13 @@ async fn f21_deliveries_are_due_in_the_commit_that_completes_or_cancels() {
         let asked = manual(u64::try_from(number).expect("a small one"));
         let asked = Submission { callbacks: vec![callback], ..asked };
         let job = it.put(asked).await.expect("a job");
-        it.told_of_deliveries();
+        it.heard_of_deliveries();
         match number {
             1 => drop(it.complete(&job, value("1")).await.expect("its end")),
             2 => drop(it.complete(&job, error()).await.expect("its end")),
             _ => drop(it.store.cancel(cancel(&job, false)).await.expect("an answer")),
         }
-        assert!(it.told_of_deliveries());
+        assert!(it.heard_of_deliveries());
         let due = all_due(&it, NOW).await;
         assert_eq!(due.len(), usize::try_from(number).expect("a small one"));
     }
@@ -154,20 +154,20 @@ async fn f21_results_of_every_size_read_back_and_a_late_one_leaves_no_piece() {
         let job = it.manual(number).await;
         let end = value(&format!("\"{}\"", "x".repeat(bytes - 2)));
         let done = it.complete(&job, end.clone()).await.expect("its end");
-        let chunks = it.number("select count(*) from chunks").await;
+        let chunks = it.number(Figure::ValuePieces);
         assert!(it.job(&job).await == done, "{bytes} bytes");
         assert_eq!(it.complete(&job, end).await, None);
-        assert_eq!(it.number("select count(*) from chunks").await, chunks, "{bytes} bytes");
-        assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
+        assert_eq!(it.number(Figure::ValuePieces), chunks, "{bytes} bytes");
+        assert_eq!(it.number(Figure::UnownedValues), 0);
     }
 }
 
 /// A store in which two manual jobs may wait.
 async fn of_two() -> TestStore {
-    let TestStore { store, closed, config, dir, .. } = TestStore::of_workers(1).await;
+    let TestStore { store, closed, config, backend, .. } = TestStore::of_workers(1).await;
     store.close().await;
     closed.await.expect("the writer ends");
-    TestStore::open(dir, Config { manual_max: 2, ..config }).await
+    TestStore::open(backend, Config { manual_max: 2, ..config }).await
 }
 
 /// Submits so many; no more than these may wait then.
@@ -214,19 +214,19 @@ async fn f21_each_end_of_a_manual_job_gives_its_place_back_once() {
 #[tokio::test]
 async fn f21_a_group_that_is_rolled_back_gives_the_places_of_manual_jobs_back_and_takes_none() {
     let it = of_two().await;
-    it.execute("create trigger no before insert on calls begin select raise(abort, 'no'); end;");
+    it.backend.refuse(Refused::NewJob);
     it.put(manual(1)).await.expect_err("the database refuses");
     let both = Many { calls: vec![manual(1), manual(2)], batch: None };
     it.many(both).await.expect_err("the database refuses");
-    it.execute("drop trigger no");
+    it.backend.allow();
     let jobs = fills(&it, 1..3).await;
 
-    it.execute("create trigger no before insert on ends begin select raise(abort, 'no'); end;");
+    it.backend.refuse(Refused::End);
     let completion = ManualResult { job: Arc::new(jobs[0].clone()), end: value("1"), now: NOW };
     it.store.complete_manual(completion).await.expect_err("the database refuses");
     it.store.cancel(cancel(&jobs[1], true)).await.expect_err("the database refuses");
     fills(&it, 3..3).await;
-    it.execute("drop trigger no");
+    it.backend.allow();
     it.complete(&jobs[0], value("1")).await.expect("its end");
     fills(&it, 3..4).await;
 }

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::{
-    Arc, BTreeMap, CancelOrder, Completion, Config, Error, Job, NOW, Ordinal, Outcome, Pool,
-    QueueName, QueueSettings, Spec, Submission, TempDir, TestStore, Timestamp, cancel, example,
-    raised, returned, settlement, submission,
+    Arc, BTreeMap, Backend, CancelOrder, Completion, Config, Error, Figure, Job, NOW, Ordinal,
+    Outcome, Pool, QueueName, QueueSettings, Spec, Submission, TestStore, Timestamp, cancel,
+    example, raised, returned, settlement, submission,
 };
 use crate::domain::{
     Clocks, FunctionName, JobError, OnInterrupt, Options, Priority, Retry, RunAt, State,
@@ -62,10 +62,10 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        let dir = TempDir::new().expect("a directory");
+        let backend = Backend::fresh();
         let queue = |max_workers| QueueSettings { max_workers, max_pending: 1_000 };
         let config = Config {
-            path: dir.path().join("futurity.db").into(),
+            path: backend.path(),
             queues: (0..2).map(|number| (queue_name(number), queue(WORKERS[number]))).collect(),
             queue_default: queue(1),
             manual_max: 1_000,
@@ -74,12 +74,12 @@ impl Pair {
             delivery_wait_ms_max: 86_400_000,
             accept_data_loss: false,
         };
-        let shelf = TestStore::open(dir, config).await;
+        let shelf = TestStore::open(backend, config).await;
         let (submitted, started) = (Vec::new(), BTreeMap::new());
         Self { shelf, reference: Reference::new(NOW.0), submitted, started }
     }
 
-    async fn after(mut self, step: Step) -> Result<Self, TestCaseError> {
+    pub async fn after(mut self, step: Step) -> Result<Self, TestCaseError> {
         let now = self.now();
         // A server takes the time from the wall.
         let next_start = Timestamp(self.reference.wall);
@@ -145,7 +145,7 @@ impl Pair {
         Timestamp(self.reference.now)
     }
 
-    async fn come_due(&mut self) -> Result<(), TestCaseError> {
+    pub async fn come_due(&mut self) -> Result<(), TestCaseError> {
         let moment = Now { now: self.now(), wall: Timestamp(self.reference.wall) };
         let alarm = self.shelf.store.run_timers(moment).await.expect("an answer");
         self.reference.come_due();
@@ -155,7 +155,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn clean(&mut self) -> Result<(), TestCaseError> {
+    pub async fn clean(&mut self) -> Result<(), TestCaseError> {
         let (mut removed, mut from) = (0, Some(SweepCursor::NOTHING));
         while let Some(next) = from {
             let cleaned = self.shelf.store.sweep(self.now(), next).await.expect("an answer");
@@ -165,7 +165,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn order(&self, queue: usize, change: QueueChange) {
+    pub async fn order(&self, queue: usize, change: QueueChange) {
         let order = QueueOrder { queue: queue_name(queue), change, now: self.now() };
         self.shelf.store.change_queue(order).await.expect("a queue");
     }
@@ -176,7 +176,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn settle(&mut self, of: Index, end: End) -> Result<(), TestCaseError> {
+    pub async fn settle(&mut self, of: Index, end: End) -> Result<(), TestCaseError> {
         let running: Vec<usize> = self.reference.running().collect();
         if running.is_empty() {
             return Ok(());
@@ -206,7 +206,7 @@ impl Pair {
         }
     }
 
-    async fn superseded(&self, of: Index, attempt: u32) -> Result<(), TestCaseError> {
+    pub async fn superseded(&self, of: Index, attempt: u32) -> Result<(), TestCaseError> {
         let Some(number) = self.pick(of) else { return Ok(()) };
         let View { state, attempt: latest, .. } = self.reference.view(number);
         if state.is_done() || *latest != attempt {
@@ -220,7 +220,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn cancel(
+    pub async fn cancel(
         &mut self,
         of: Index,
         terminate: bool,
@@ -239,7 +239,7 @@ impl Pair {
     }
 
     /// What a server does that was told to stop and has no patience left.
-    async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         self.shelf.change_slots(SlotChange::StopClaiming).await.expect("an answer");
         self.reference.stop();
         let running: Vec<usize> = self.reference.running().collect();
@@ -257,7 +257,7 @@ impl Pair {
     }
 
     /// Holds every job against what it should be.
-    async fn compare(&mut self) -> Result<(), TestCaseError> {
+    pub async fn compare(&mut self) -> Result<(), TestCaseError> {
         self.shelf.everything_so_far_is_committed().await;
         let page = self.shelf.list(&Filter::default(), None, 1_000).await;
         let number = |job: &Job| {
@@ -271,9 +271,8 @@ impl Pair {
         let expected = self.reference.views().map(|(number, view)| (number, view.clone()));
         prop_assert_eq!(seen, expected.collect::<Vec<_>>());
         self.compare_queues().await?;
-        let others = "select count(*) from jobs, counters
-            where state = 'running' and jobs.epoch <> counters.epoch";
-        prop_assert_eq!(self.shelf.number(others).await, 0, "a job runs of another server");
+        let others = self.shelf.number(Figure::JobsOfOtherServers);
+        prop_assert_eq!(others, 0, "a job runs of another server");
         for number in self.reference.running() {
             let known = self.started.get(&number).map_or(0, |job| job.attempt);
             if jobs[&number].attempt != known {
@@ -288,7 +287,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn compare_queues(&self) -> Result<(), TestCaseError> {
+    pub async fn compare_queues(&self) -> Result<(), TestCaseError> {
         for queue in 0..QUEUES.len() {
             let found = self.shelf.queue_of(queue_name(queue)).await;
             let (pending, oldest) = self.reference.waiting(queue);
@@ -323,29 +322,25 @@ impl Pair {
 
 impl TestStore {
     /// The next server on the same file, after this one was told to stop.
-    async fn closed_and_opened(self, now: Timestamp) -> Self {
-        let Self { store, events, closed, config, dir, .. } = self;
+    pub async fn closed_and_opened(self, now: Timestamp) -> Self {
+        let Self { store, events, closed, config, backend, .. } = self;
         drop(events);
         store.close().await;
         closed.await.expect("the writer ends when it is told to");
-        Self::open_at(now, dir, config).await
+        Self::open_at(now, backend, config).await
     }
 
     /// A server on what kill -9 leaves of this one: its files, as they are while it lives.
-    async fn after_kill_nine(self, now: Timestamp) -> Self {
-        let left = TempDir::new().expect("a directory");
-        // The log first: a checkpoint that runs meanwhile takes pages from it into the database, never back.
-        for name in ["futurity.db-wal", "futurity.db"] {
-            std::fs::copy(self.dir.path().join(name), left.path().join(name)).expect("a copy");
-        }
-        let config = Config { path: left.path().join("futurity.db").into(), ..self.config };
+    pub async fn after_kill_nine(self, now: Timestamp) -> Self {
+        let backend = self.backend.copied();
+        let config = Config { path: backend.path(), ..self.config };
         drop((self.store, self.events));
         self.closed.await.expect("the writer ends by itself");
-        Self::open_at(now, left, config).await
+        Self::open_at(now, backend, config).await
     }
 
     /// A change that changes nothing is answered after all that came before it, the claims of a start included.
-    async fn everything_so_far_is_committed(&self) {
+    pub async fn everything_so_far_is_committed(&self) {
         let nobody = Job::submitted(Arc::new(example::spec(0)), Ordinal(0));
         let refused = self.record(settlement(&nobody, returned())).await;
         assert!(matches!(refused, Err(Error::Refused(Refusal::Superseded))), "{refused:?}");

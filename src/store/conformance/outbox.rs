@@ -8,7 +8,7 @@ use crate::store::{CallbackFilter, CallbackQuery, DeliveryReport, DueDelivery};
 use uuid::Uuid;
 
 use super::callbacks::{all_due, callbacks, due, new, only_due, report, with_callbacks};
-use super::{NOW, TestStore, Timestamp, returned};
+use super::{Figure, NOW, TestStore, Timestamp, returned};
 
 const LATER: Timestamp = Timestamp(NOW.0 + 5_000);
 const DAY_MS: i64 = 86_400_000;
@@ -149,12 +149,12 @@ async fn a_receiver_that_has_had_nothing_for_a_day_is_forgotten() {
     let it = TestStore::of_workers(1).await;
     done_with(&it, 1, vec![to("a:80", 1)]).await;
     record(&it, report(&only_due(&it).await, DeliveryState::Delivered, None)).await;
-    let known = "select count(*) from receivers";
+    let known = Figure::Receivers;
     let clean = async |now| it.store.sweep(now, crate::store::SweepCursor::NOTHING).await;
     clean(NOW.plus_millis(DAY_MS)).await.expect("a pass");
-    assert_eq!(it.number(known).await, 1);
+    assert_eq!(it.number(known), 1);
     clean(NOW.plus_millis(DAY_MS + 1)).await.expect("a pass");
-    assert_eq!(it.number(known).await, 0);
+    assert_eq!(it.number(known), 0);
 }
 
 /// The numbers of the callbacks that pass, page by page.
@@ -218,14 +218,14 @@ async fn f16_many_are_told_once_more_and_those_that_are_not_over_stay_as_they_ar
     for state in [DeliveryState::Failed, DeliveryState::Disabled] {
         record(&it, report(&all_due(&it, LATER).await.remove(0), state, None)).await;
     }
-    it.told_of_deliveries();
+    it.heard_of_deliveries();
     let all: Vec<Ordinal> = (1..=5).map(Ordinal).collect();
     assert_eq!(it.store.redeliver(all.clone(), NOW).await.expect("an answer"), 2);
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     assert_eq!(counts(&it).await, [0, 3, 0, 0, 0]);
     assert_eq!(due(&it, LATER).await.len(), 3, "each receiver has a turn again");
     assert_eq!(it.store.redeliver(all, NOW).await.expect("an answer"), 0);
-    assert!(!it.told_of_deliveries());
+    assert!(!it.heard_of_deliveries());
     assert_eq!(callbacks(&it, &waits).await[0].state(), CallbackState::Waiting);
     assert_eq!(callbacks(&it, &job).await.len(), 3);
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use crate::store::{Ordered, Queue, QueueChange, QueueOrder, Refusal, SweepCursor};
 
 use super::{
-    Error, Job, NOW, Ordinal, Outcome, QueueName, QueueSettings, Spec, State, Submission,
+    Damage, Error, Job, NOW, Ordinal, Outcome, QueueName, QueueSettings, Spec, State, Submission,
     TestStore, Timestamp, cancel, example, returned, submission, urgent,
 };
 
@@ -19,33 +19,33 @@ fn of(name: &str, number: u64) -> Submission {
     submission(Spec { queue: named(name), ..example::spec(number) })
 }
 
-pub(super) fn workers(max_workers: usize) -> QueueChange {
+pub fn workers(max_workers: usize) -> QueueChange {
     QueueChange::Set { max_workers: Some(max_workers), max_pending: None, expires_ms: None }
 }
 
 const SHUT_DOWN: QueueChange = QueueChange::ShutDown { cancel_futures: false };
 
 impl TestStore {
-    pub(super) async fn asks(&self, name: &str, change: QueueChange) -> Result<Ordered, Error> {
+    pub async fn asks(&self, name: &str, change: QueueChange) -> Result<Ordered, Error> {
         self.store.change_queue(QueueOrder { queue: named(name), change, now: NOW }).await
     }
 
-    async fn ask(&self, change: QueueChange) -> Ordered {
+    pub async fn ask(&self, change: QueueChange) -> Ordered {
         self.asks("default", change).await.expect("a queue")
     }
 
-    async fn queue(&self, name: &str) -> Queue {
+    pub async fn queue(&self, name: &str) -> Queue {
         self.queue_of(named(name)).await
     }
 
     /// Pending and running jobs of `default`.
-    async fn depth(&self) -> (usize, usize) {
+    pub async fn depth(&self) -> (usize, usize) {
         let queue = self.queue("default").await;
         (queue.pending, queue.running)
     }
 
     /// So many jobs, submitted at once; the first of them runs if there is a slot.
-    async fn submit_many(&self, count: u64) -> Vec<Job> {
+    pub async fn submit_many(&self, count: u64) -> Vec<Job> {
         let submitted = join_all((1..=count).map(|number| self.submit(number))).await;
         assert_eq!(submitted.len() as u64, count);
         submitted
@@ -56,19 +56,19 @@ impl TestStore {
 async fn e17_more_workers_start_at_once_and_fewer_as_jobs_end() {
     let mut it = TestStore::of_workers(1).await;
     let jobs = it.submit_many(5).await;
-    it.told();
+    it.new_events();
     let more = it.ask(workers(3)).await.queue;
     assert_eq!((more.settings.max_workers, more.pending, more.running), (3, 2, 3));
-    assert_eq!(it.told(), ["claimed [2, 3]"], "in the commit that changed it");
+    assert_eq!(it.new_events(), ["claimed [2, 3]"], "in the commit that changed it");
     let fewer = it.ask(workers(1)).await.queue;
     assert_eq!((fewer.pending, fewer.running), (2, 3), "what runs goes on");
     for place in [0, 1] {
         it.settle(&it.job(&jobs[place]).await, returned()).await.expect("a running job");
-        let told = it.told();
+        let told = it.new_events();
         assert!(!told.iter().any(|told| told.starts_with("claimed")), "still too many: {told:?}");
     }
     it.settle(&it.job(&jobs[2]).await, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 3 succeeded", "claimed [4]"]);
+    assert_eq!(it.new_events(), ["changed 3 succeeded", "claimed [4]"]);
 }
 
 #[tokio::test]
@@ -81,13 +81,13 @@ async fn e2_equals_start_in_the_order_of_submission_whatever_ids_and_clocks_say(
         let spec = Spec { created_at, ..example::spec(number) };
         it.put(submission(spec)).await.expect("a job");
     }
-    it.told();
+    it.new_events();
     let mut running = example::spec(1_000).id;
     let mut order = Vec::new();
     for _ in 0..9 {
         let job = it.store.job(running).await.unwrap().unwrap();
         it.settle(&job, returned()).await.expect("a running job");
-        let claimed = it.told().into_iter().find_map(|told| {
+        let claimed = it.new_events().into_iter().find_map(|told| {
             told.strip_prefix("claimed [")?.strip_suffix(']')?.parse().ok().map(Ordinal)
         });
         let next = it.jobs_at(&[claimed.expect("the next job")]).await.remove(0);
@@ -103,16 +103,16 @@ async fn a_paused_queue_starts_nothing_and_resumes_at_once() {
     let first = it.submit(1).await;
     let paused = it.ask(QueueChange::Pause).await.queue;
     assert_eq!((paused.paused, paused.running), (true, 1));
-    it.told();
+    it.new_events();
     let second = it.submit(2).await;
     assert_eq!((first.state, second.state), (State::Running, State::Pending));
     it.settle(&first, returned()).await.expect("a running job");
     it.ask(workers(5)).await;
-    assert_eq!(it.told(), ["changed 1 succeeded"]);
+    assert_eq!(it.new_events(), ["changed 1 succeeded"]);
     assert_eq!(it.ask(QueueChange::Pause).await.queue.pending, 1, "twice is once");
     let resumed = it.ask(QueueChange::Resume).await.queue;
     assert_eq!((resumed.paused, resumed.pending, resumed.running), (false, 0, 1));
-    assert_eq!(it.told(), ["claimed [2]"]);
+    assert_eq!(it.new_events(), ["claimed [2]"]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_queue_that_is_gone_holds_its_jobs_until_it_is_made_again() {
     it.asks("made", workers(1)).await.expect("a new queue");
     it.asks("made", QueueChange::Pause).await.expect("a queue");
     let job = it.put(of("made", 1)).await.expect("a job");
-    it.execute("delete from queues");
+    it.backend.damage(Damage::NoQueues);
     let it = it.reopened().await;
     for answer in [
         it.store.queues(Some(named("made"))).await.map(drop),
@@ -183,9 +183,9 @@ async fn f4_code_that_was_given_up_counts_as_a_slot_and_not_as_a_job() {
     let given_up = Completion { frees_slot: false, ..settlement(&first, Outcome::Cancelled) };
     it.record(given_up).await.expect("a running job");
     assert_eq!(it.depth().await, (1, 0), "nothing runs, and nothing can start");
-    it.told();
+    it.new_events();
     it.release(named("default")).await;
-    assert_eq!(it.tells().await, ["claimed [2]"]);
+    assert_eq!(it.next_events().await, ["claimed [2]"]);
     assert_eq!(it.depth().await, (0, 1));
     it.settle(&it.job(&second).await, returned()).await.expect("a running job");
     assert_eq!(it.depth().await, (0, 0));
@@ -226,9 +226,7 @@ async fn one_queue_too_many_is_refused() {
 #[tokio::test]
 async fn a_queue_that_no_path_can_name_is_kept_with_its_jobs() {
     let it = TestStore::of_workers(1).await;
-    it.execute(
-        "insert into queues (name, max_workers, max_pending, paused) values ('..', 1, 5, 1)",
-    );
+    it.backend.damage(Damage::Queue(".."));
     let it = it.reopened().await;
     it.put(of("..", 1)).await.expect("a job that waits");
     let queue = it.reopened().await.queue("..").await;
@@ -252,7 +250,7 @@ async fn a_queue_that_expires_goes_when_it_was_empty_so_long_and_not_while_it_ha
     // A job runs in it, however long.
     assert_eq!(looked(&it, 10_000).await.0, "brief default stays");
     it.settle(&job, returned()).await.expect("a running job");
-    it.told();
+    it.new_events();
     // It is empty from the first look on that finds it so.
     assert_eq!(
         looked(&it, 20_000).await,

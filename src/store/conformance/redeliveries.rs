@@ -5,7 +5,7 @@ use crate::domain::{CallbackId, DeliveryState};
 use uuid::Uuid;
 
 use super::callbacks::{callbacks, due, keep_body, new, only_due, report, with_callbacks};
-use super::{NOW, TestStore, Timestamp, returned};
+use super::{Figure, NOW, TestStore, Timestamp, returned};
 
 fn id(number: u128) -> CallbackId {
     CallbackId(Uuid::from_u128(number))
@@ -23,10 +23,10 @@ async fn f16_a_delivery_that_is_over_is_made_once_more_with_the_same_bytes_and_a
     keep_body(&it, first.callback, "{}").await;
     it.store.record_delivery(report(&first, DeliveryState::Failed, None)).await.expect("recorded");
     assert!(due(&it, Timestamp(i64::MAX)).await.is_empty());
-    it.told_of_deliveries();
+    it.heard_of_deliveries();
 
     assert_eq!(it.redelivers(id(1)).await, 1);
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     let second = only_due(&it).await;
     assert_eq!((second.attempts, second.schedule_from), (1, 1), "numbered on, and begun anew");
     assert_eq!((second.id, second.body.as_deref()), (first.id, Some("{}")));
@@ -46,9 +46,9 @@ async fn f13_a_callback_that_is_taken_away_holds_no_later_one_up() {
     let job = it.put(with_callbacks(1, vec![new(1), new(2)])).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
     assert_eq!(due(&it, NOW).await, [1]);
-    it.told_of_deliveries();
+    it.heard_of_deliveries();
     assert!(it.store.remove_callback(id(1), NOW).await.expect("an answer"));
-    assert!(it.told_of_deliveries());
+    assert!(it.heard_of_deliveries());
     assert_eq!(due(&it, NOW).await, [2]);
     assert_eq!(callbacks(&it, &job).await.len(), 1);
     assert!(!it.store.remove_callback(id(1), NOW).await.expect("an answer"), "it is gone");
@@ -63,7 +63,7 @@ async fn f15_what_came_of_a_post_whose_callback_is_gone_is_nobodys_business() {
     assert!(it.store.remove_callback(id(1), NOW).await.expect("an answer"));
     let late = report(&on_its_way, DeliveryState::Delivered, None);
     it.store.record_delivery(late).await.expect("no failure");
-    assert_eq!(it.number("select count(*) from delivery_attempts").await, 0);
+    assert_eq!(it.number(Figure::DeliveryAttempts), 0);
     assert!(callbacks(&it, &job).await.is_empty());
 }
 

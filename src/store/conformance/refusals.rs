@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    Error, Outcome, QueueName, QueueSettings, Spec, State, TestStore, example, returned,
+    Error, Figure, Outcome, QueueName, QueueSettings, Spec, State, TestStore, example, returned,
     settlement, submission,
 };
 use crate::domain::Json;
@@ -40,8 +40,8 @@ async fn of_a_hundred_at_once_only_those_beyond_the_queues_limit_are_refused() {
     }
     assert_eq!(states[0], State::Running);
     assert_eq!(states[1..], [State::Pending; 10]);
-    assert_eq!(it.number("select count(*) from jobs").await, 11);
-    assert_eq!(it.number("select max(ordinal) from jobs").await, 11, "no ordinal is lost");
+    assert_eq!(it.number(Figure::Jobs), 11);
+    assert_eq!(it.number(Figure::LastOrdinal), 11, "no ordinal is lost");
 }
 
 #[tokio::test]

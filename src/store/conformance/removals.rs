@@ -1,53 +1,43 @@
 //! What goes again: with all that belongs to it, in portions, and not before its time.
 
-use rusqlite::Connection;
-
 use crate::domain::{CallbackId, DeliveryState, Json, Options};
 use crate::store::contract::DAY_MS;
-use crate::store::sqlite::connection::open_writer;
-use crate::store::sqlite::counters::Counters;
-use crate::store::sqlite::durability::vacuum::Vacuum;
-use crate::store::sqlite::group;
-use crate::store::sqlite::hot::statements::HotStatements;
-use crate::store::sqlite::slots::Slots;
-use crate::store::sqlite::statements::Statements;
-use crate::store::sqlite::write::{Reply, pending};
-use crate::store::{Deletion, Now, Removed, Submission, SweepCursor, Vacuumed};
+use crate::store::{Deletion, Removed, Submission, SweepCursor};
 use uuid::Uuid;
 
 use super::callbacks::{all_due, new, only_due, report, with_callbacks};
 use super::{
-    Arc, Job, NOW, Ordinal, Outcome, Spec, TestStore, Timestamp, example, oneshot, raised,
-    returned, submission,
+    Arc, Damage, Figure, Job, NOW, Outcome, Spec, TestStore, Timestamp, example, raised, returned,
+    submission,
 };
 
 /// Of every job here that does not say anything else.
 const RETENTION_MS: i64 = 5_000;
 /// When it goes.
-const OVER: Timestamp = Timestamp(NOW.0 + RETENTION_MS);
+pub const OVER: Timestamp = Timestamp(NOW.0 + RETENTION_MS);
 
 fn kept_for(retention_ms: i64, it: Submission) -> Submission {
     let options = Options { retention_ms, ..Options::default() };
     Submission { spec: Arc::new(Spec { options, ..(*it.spec).clone() }), ..it }
 }
 
-fn short(number: u64) -> Submission {
+pub fn short(number: u64) -> Submission {
     kept_for(RETENTION_MS, submission(example::spec(number)))
 }
 
 impl TestStore {
-    async fn finish(&self, it: Submission, outcome: Outcome) -> Job {
+    pub async fn finish(&self, it: Submission, outcome: Outcome) -> Job {
         let job = self.put(it).await.expect("a job");
         self.settle(&job, outcome).await.expect("a running job");
         self.job(&job).await
     }
 
-    async fn clean(&self, now: Timestamp) -> Removed {
+    pub async fn clean(&self, now: Timestamp) -> Removed {
         self.store.sweep(now, SweepCursor::NOTHING).await.expect("an answer")
     }
 
     /// What each portion of one pass removes.
-    async fn pass(&self, now: Timestamp) -> Vec<usize> {
+    pub async fn pass(&self, now: Timestamp) -> Vec<usize> {
         let (mut removed, mut from) = (Vec::new(), Some(SweepCursor::NOTHING));
         while let Some(next) = from {
             let cleaned = self.store.sweep(now, next).await.expect("an answer");
@@ -57,45 +47,21 @@ impl TestStore {
         removed
     }
 
-    async fn is_there(&self, job: &Job) -> bool {
+    pub async fn is_there(&self, job: &Job) -> bool {
         self.store.job(job.spec.id).await.expect("it reads").is_some()
     }
 
-    async fn is_gone(&self, job: &Job, now: i64) -> bool {
+    pub async fn is_gone(&self, job: &Job, now: i64) -> bool {
         self.store.is_gone(job.spec.id.0, Timestamp(now)).await.expect("it reads")
     }
 
-    async fn forget(&self, job: &Job) -> Deletion {
+    pub async fn forget(&self, job: &Job) -> Deletion {
         self.store.delete(job.spec.id, NOW).await.expect("an answer")
-    }
-
-    /// Vacuums in a group that has another member.
-    async fn vacuum_among_others(&self, forced: bool) -> Vacuumed {
-        let connection = open_writer(&self.config.path).expect("a connection");
-        let (vacuumed, answer) = oneshot::channel();
-        let mut members = [
-            pending(Vacuum { forced }, Reply::new(vacuumed, None)),
-            pending(Now { now: NOW, wall: NOW }, Reply::none()),
-        ];
-        let counters = Counters { epoch: 1, ..Counters::default() };
-        let mut slots = Slots::new(&self.config);
-        let hot = HotStatements::prepare(&connection).expect("statements");
-        let sql = Statements::new(&connection, &hot);
-        let mut txn = group::begin(sql, &mut slots, counters, NOW).expect("a group");
-        group::run(&mut txn, &mut members).expect("it runs");
-        group::commit(txn, &mut counters.clone()).expect("a commit");
-        members.into_iter().for_each(|member| member.answer(None));
-        answer.await.expect("an answer").expect("vacuumed")
-    }
-
-    /// A connection beside the store's own.
-    fn aside(&self) -> Connection {
-        Connection::open(&self.config.path.file).expect("a connection")
     }
 }
 
 /// A large result, as JSON.
-fn large(bytes: usize) -> Outcome {
+pub fn large(bytes: usize) -> Outcome {
     Outcome::Returned(Json::trusted(format!("\"{}\"", "x".repeat(bytes))))
 }
 
@@ -108,27 +74,25 @@ async fn g20_a_done_job_goes_when_its_time_is_over_with_all_that_belongs_to_it()
     let delivered = report(&only_due(&it).await, DeliveryState::Delivered, None);
     it.store.record_delivery(delivered).await.expect("recorded");
     let running = it.submit(2).await;
-    it.aside()
-        .execute("insert into attempts values (?, 1, 0, 0, '{}')", [job.ordinal.0])
-        .expect("an attempt that failed");
+    it.backend.damage(Damage::FailedAttempt(job.ordinal));
 
     let early = it.clean(Timestamp(OVER.0 - 1)).await;
     assert_eq!((early.removed, early.next, early.due_at), (0, None, Some(OVER)));
     assert!(it.is_there(&job).await);
-    it.told();
+    it.new_events();
     let late = it.clean(OVER).await;
     assert_eq!((late.removed, late.next), (1, None));
     assert_eq!(late.due_at, Some(Timestamp(OVER.0 + DAY_MS)), "then the tombstone goes");
-    assert_eq!(it.told(), ["gone 1"]);
+    assert_eq!(it.new_events(), ["gone 1"]);
     assert!(!it.is_there(&job).await);
     for empty in [
-        "select count(*) from callbacks",
-        "select count(*) from deliveries",
-        "select count(*) from delivery_attempts",
-        "select count(*) from attempts",
-        "select count(*) from chunks",
+        Figure::Callbacks,
+        Figure::Deliveries,
+        Figure::DeliveryAttempts,
+        Figure::FailedAttempts,
+        Figure::ValuePieces,
     ] {
-        assert_eq!(it.number(empty).await, 0, "{empty}");
+        assert_eq!(it.number(empty), 0, "{empty:?}");
     }
     assert!(it.is_there(&running).await, "what is not done does not go");
     assert_eq!(it.pass(Timestamp(i64::MAX)).await.iter().sum::<usize>(), 0, "not ever");
@@ -145,9 +109,9 @@ async fn f22_an_id_that_is_gone_is_told_of_for_a_day() {
     assert!(it.is_gone(&job, OVER.0 + DAY_MS - 1).await);
     assert!(!it.is_gone(&job, OVER.0 + DAY_MS).await, "also when it is not purged yet");
     it.clean(Timestamp(OVER.0 + DAY_MS - 1)).await;
-    assert_eq!(it.number("select count(*) from tombstones").await, 1);
+    assert_eq!(it.number(Figure::Tombstones), 1);
     let last = it.clean(Timestamp(OVER.0 + DAY_MS)).await;
-    assert_eq!(it.number("select count(*) from tombstones").await, 0);
+    assert_eq!(it.number(Figure::Tombstones), 0);
     assert_eq!((last.due_at, last.next), (None, None), "there is nothing more to do, ever");
 }
 
@@ -161,11 +125,11 @@ async fn g20_a_job_stays_until_its_last_delivery_has_ended_and_goes_in_that_comm
     let retry = report(&only_due(&it).await, DeliveryState::Pending, Some(Timestamp(NOW.0 + 1)));
     it.store.record_delivery(retry).await.expect("recorded");
     assert!(it.is_there(&job).await, "it is tried again");
-    it.told();
+    it.new_events();
     let due = all_due(&it, OVER).await.remove(0);
     let last = report(&due, DeliveryState::Failed, None);
     it.store.record_delivery(last).await.expect("recorded");
-    assert_eq!(it.told(), ["gone 1"]);
+    assert_eq!(it.new_events(), ["gone 1"]);
     assert!(!it.is_there(&job).await);
     assert!(it.is_gone(&job, OVER.0).await);
 }
@@ -195,13 +159,13 @@ async fn g20_jobs_go_in_portions_and_those_that_are_held_back_do_not_stand_in_th
     futures_util::future::join_all(over).await;
     // The first 600 that it looks at stay; of 500 in a portion, 400 of the second can go.
     assert_eq!(it.pass(OVER).await, [0, 400, 320]);
-    assert_eq!(it.number("select count(*) from jobs").await, 600);
-    assert_eq!(it.number("select count(*) from tombstones").await, 720);
+    assert_eq!(it.number(Figure::Jobs), 600);
+    assert_eq!(it.number(Figure::Tombstones), 720);
     let day = Timestamp(OVER.0 + DAY_MS);
     it.clean(day).await;
-    assert_eq!(it.number("select count(*) from tombstones").await, 220, "they too in portions");
+    assert_eq!(it.number(Figure::Tombstones), 220, "they too in portions");
     it.pass(day).await;
-    assert_eq!(it.number("select count(*) from tombstones").await, 0);
+    assert_eq!(it.number(Figure::Tombstones), 0);
 }
 
 #[tokio::test]
@@ -212,34 +176,7 @@ async fn g20_a_portion_is_bounded_by_bytes_too_and_one_that_is_larger_goes_alone
         it.finish(short(number), large(bytes)).await;
     }
     assert_eq!(it.pass(OVER).await, [1, 2, 2]);
-    assert_eq!(it.number("select count(*) from chunks").await, 0);
-}
-
-#[tokio::test]
-async fn g20_the_file_shrinks_and_others_go_first() {
-    let it = TestStore::of_workers(1).await;
-    for number in 1..=12 {
-        it.finish(short(number), large(1_000_000)).await;
-    }
-    let size = |it: &TestStore| {
-        it.aside()
-            .query_row("pragma wal_checkpoint(truncate)", (), |_| Ok(()))
-            .expect("a checkpoint");
-        std::fs::metadata(&it.config.path.file).expect("a file").len()
-    };
-    let before = size(&it);
-    assert!(before > 12_000_000, "{before}");
-    it.pass(OVER).await;
-    let free = "select freelist_count from pragma_freelist_count";
-    let freed = it.number(free).await;
-    assert_eq!(it.vacuum_among_others(false).await, Vacuumed::Busy);
-    assert_eq!(it.number(free).await, freed);
-    assert_eq!(it.vacuum_among_others(true).await, Vacuumed::Partly);
-    assert_eq!(it.number(free).await, freed - 64, "a portion");
-    while it.store.vacuum(false).await.expect("an answer") == Vacuumed::Partly {}
-    let after = size(&it);
-    assert!(after < before / 4, "{before} bytes became {after}");
-    assert_eq!(it.store.vacuum(true).await.expect("an answer"), Vacuumed::Wholly);
+    assert_eq!(it.number(Figure::ValuePieces), 0);
 }
 
 #[tokio::test]
@@ -253,10 +190,10 @@ async fn a_job_is_forgotten_only_when_it_is_done_and_told_of() {
     assert_eq!(it.forget(&job).await, Deletion::DeliveryOpen);
     let delivered = report(&only_due(&it).await, DeliveryState::Delivered, None);
     it.store.record_delivery(delivered).await.expect("recorded");
-    it.told();
+    it.new_events();
     assert_eq!(it.forget(&job).await, Deletion::Deleted);
-    assert_eq!(it.told(), ["gone 1"]);
-    assert_eq!(it.number("select count(*) from chunks").await, 0);
+    assert_eq!(it.new_events(), ["gone 1"]);
+    assert_eq!(it.number(Figure::ValuePieces), 0);
     assert!(!it.is_gone(&job, NOW.0).await, "nothing is left to tell of it");
     assert_eq!(it.forget(&job).await, Deletion::Missing);
     assert!(it.is_there(&waiting).await);
@@ -270,45 +207,19 @@ async fn an_idempotency_key_stays_as_long_as_its_job_and_at_least_a_day() {
     let brief = it.finish(short(2), returned()).await;
     let forgotten = it.finish(short(3), returned()).await;
     for job in [&kept, &brief, &forgotten] {
-        let id = job.spec.id.0.as_bytes();
-        it.aside()
-            .execute(
-                "insert into idempotency_keys values ('', hex(?1), x'00', ?1, ?2)",
-                (id, NOW.0),
-            )
-            .expect("a key");
+        it.backend.damage(Damage::Key(job.spec.id, NOW));
     }
     assert_eq!(it.forget(&forgotten).await, Deletion::Deleted);
     it.clean(OVER).await;
     assert!(!it.is_there(&brief).await);
-    let keys = "select count(*) from idempotency_keys";
+    let keys = Figure::IdempotencyKeys;
     let early = it.clean(Timestamp(day - 1)).await;
-    assert_eq!((it.number(keys).await, early.due_at), (3, Some(Timestamp(day))));
+    assert_eq!((it.number(keys), early.due_at), (3, Some(Timestamp(day))));
     let swept = it.clean(Timestamp(day)).await;
-    assert_eq!(it.number(keys).await, 1, "only the one whose job is there");
+    assert_eq!(it.number(keys), 1, "only the one whose job is there");
     assert_eq!(swept.keys, NOW);
     let from = SweepCursor { keys: swept.keys, ..SweepCursor::NOTHING };
     let over = Timestamp(NOW.0 + 3 * DAY_MS);
     assert_eq!(it.store.sweep(over, from).await.expect("an answer").removed, 1);
-    assert_eq!(it.number(keys).await, 0, "it goes with its job");
-}
-
-#[tokio::test]
-async fn g20_a_group_that_fails_removes_nothing_and_the_next_one_does() {
-    let it = TestStore::of_workers(1).await;
-    let job = it.finish(short(1), returned()).await;
-    // A row that refers to the job and that the store knows nothing of.
-    let aside = it.aside();
-    aside
-        .execute_batch(
-            "create table foreign_rows (job integer references calls (ordinal));
-             insert into foreign_rows select ordinal from jobs",
-        )
-        .expect("a table");
-    assert!(it.store.sweep(OVER, SweepCursor::NOTHING).await.is_err());
-    assert!(it.is_there(&job).await);
-    assert_eq!(it.number("select count(*) from tombstones").await, 0);
-    aside.execute_batch("drop table foreign_rows").expect("gone");
-    assert_eq!(it.clean(OVER).await.removed, 1);
-    assert_eq!(it.jobs_at(&[Ordinal(1)]).await, []);
+    assert_eq!(it.number(keys), 0, "it goes with its job");
 }

@@ -2,7 +2,10 @@
 
 use crate::store::Filter;
 
-use super::{Job, Json, NOW, Ordinal, Outcome, Spec, TestStore, example, returned, submission};
+use super::{
+    Damage, Figure, Job, Json, NOW, Ordinal, Outcome, Spec, TestStore, example, returned,
+    submission,
+};
 
 const KIB: usize = 1_024;
 /// Around each size at which a value is kept in another way.
@@ -43,7 +46,7 @@ async fn arguments_and_results_of_every_size_read_back_byte_by_byte() {
         assert!(read.result == Some(result), "a result of {bytes} bytes");
         assert!(read.spec.args == job.spec.args, "{bytes} bytes");
     }
-    let unlinked = it.number("select count(*) from unlinked_payloads").await;
+    let unlinked = it.number(Figure::UnownedValues);
     assert_eq!(unlinked, 0, "every payload has its owner");
 }
 
@@ -101,20 +104,16 @@ async fn closing_writes_what_is_being_written_ahead() {
 async fn what_was_written_ahead_for_a_job_that_never_was_is_swept_at_the_next_start() {
     let it = TestStore::of_workers(100).await;
     let whole = it.put(submission(spec_of(1, 2 * 1_024 * KIB))).await.expect("a job");
-    let TestStore { closed, config, dir, store, .. } = it;
+    let TestStore { closed, config, backend, store, .. } = it;
     store.close().await;
     closed.await.expect("the writer ends");
 
     // What a server leaves that dies between a piece and the commit of its job.
-    let orphan = crate::store::sqlite::connection::open_writer(&config.path).expect("a connection");
-    let left = "insert into unlinked_payloads (payload) values (999);
-        insert into chunks (payload, number, bytes) values (999, 0, x'00')";
-    orphan.execute_batch(left).expect("an orphan");
-    orphan.close().expect("a clean end");
+    backend.damage(Damage::UnownedValue);
 
-    let it = TestStore::open(dir, config).await;
-    assert_eq!(it.number("select count(distinct payload) from chunks").await, 1);
-    assert_eq!(it.number("select count(*) from unlinked_payloads").await, 0);
+    let it = TestStore::open(backend, config).await;
+    assert_eq!(it.number(Figure::Values), 1);
+    assert_eq!(it.number(Figure::UnownedValues), 0);
     assert!(it.job(&whole).await.spec.args == whole.spec.args);
     let next = it.put(submission(spec_of(3, 300 * KIB))).await.expect("a job");
     assert!(it.job(&next).await.spec.args == next.spec.args, "its number is taken by nobody else");
@@ -134,7 +133,7 @@ async fn a_job_that_goes_while_it_is_read_is_whole_or_gone() {
     let (store, ids) = (it.store.clone(), jobs.iter().map(|job| job.spec.id).collect::<Vec<_>>());
     let forgetting = tokio::spawn(async move {
         for id in ids {
-            store.forget(id, NOW).await.expect("an answer");
+            store.delete(id, NOW).await.expect("an answer");
         }
     });
     let mut left = jobs.len();

@@ -22,6 +22,8 @@ pub mod schema;
 pub mod slots;
 pub mod start;
 pub mod statements;
+#[cfg(test)]
+pub mod tests;
 pub mod txn;
 pub mod unwritten;
 pub mod values;

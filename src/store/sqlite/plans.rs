@@ -226,7 +226,7 @@ async fn failed_deliveries_are_found_among_all_others() {
         "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
     ];
     searches(PAGES, "select c.ordinal\nfrom (select callback", &steps).await;
-    let by_id = ["SEARCH callbacks USING COVERING INDEX sqlite_autoindex_callbacks_1 (id=?)"];
+    let by_id = ["SEARCH callbacks USING COVERING INDEX sqlite_autoindex_callbacks_1 (id=?"];
     searches(PAGES, "select ordinal from callbacks where id", &by_id).await;
     let of_job = ["SEARCH callbacks USING COVERING INDEX callbacks_job (job=? AND rowid>?)"];
     searches(PAGES, "select ordinal from callbacks where job", &of_job).await;

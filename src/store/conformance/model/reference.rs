@@ -7,13 +7,13 @@ use super::entry::{Entry, StartAt, View};
 use super::steps::{Asked, End, Lane, Start};
 
 /// Jobs of each queue that run at once, until somebody says otherwise.
-pub(super) const WORKERS: [usize; 2] = [2, 1];
+pub const WORKERS: [usize; 2] = [2, 1];
 /// Slots of each pool: fewer than the queues would like.
-pub(super) const SLOTS: [usize; 2] = [2, 1];
+pub const SLOTS: [usize; 2] = [2, 1];
 
 /// All jobs in the order of their submission.
 #[derive(Debug)]
-pub(super) struct Reference {
+pub struct Reference {
     entries: Vec<Entry>,
     /// Slots of jobs that are over, held by code that was given up.
     held: Vec<Lane>,
@@ -23,12 +23,12 @@ pub(super) struct Reference {
     /// Jobs that run first after a start, each with no other beside it.
     suspects: Vec<usize>,
     alone: Option<usize>,
-    pub(super) now: i64,
-    pub(super) wall: i64,
+    pub now: i64,
+    pub wall: i64,
 }
 
 impl Reference {
-    pub(super) fn new(now: i64) -> Self {
+    pub fn new(now: i64) -> Self {
         let (entries, held, stopping) = (Vec::new(), Vec::new(), false);
         let (workers, paused) = (WORKERS, [false; 2]);
         let (suspects, alone) = (Vec::new(), None);
@@ -36,20 +36,20 @@ impl Reference {
     }
 
     /// Jobs that are still there.
-    pub(super) fn views(&self) -> impl Iterator<Item = (usize, &View)> {
+    pub fn views(&self) -> impl Iterator<Item = (usize, &View)> {
         let there = self.entries.iter().enumerate().filter(|(_, entry)| !entry.gone);
         there.map(|(number, entry)| (number, &entry.view))
     }
 
-    pub(super) fn lane(&self, number: usize) -> Lane {
+    pub fn lane(&self, number: usize) -> Lane {
         self.entries[number].asked.lane
     }
 
-    pub(super) fn view(&self, number: usize) -> &View {
+    pub fn view(&self, number: usize) -> &View {
         &self.entries[number].view
     }
 
-    pub(super) fn running(&self) -> impl Iterator<Item = usize> {
+    pub fn running(&self) -> impl Iterator<Item = usize> {
         self.of_state(State::Running)
     }
 
@@ -58,7 +58,7 @@ impl Reference {
     }
 
     /// Jobs of a queue that wait, and the first of those that wait for a slot.
-    pub(super) fn waiting(&self, queue: usize) -> (usize, Option<usize>) {
+    pub fn waiting(&self, queue: usize) -> (usize, Option<usize>) {
         let here = |number: &usize| self.lane(*number).queue == queue;
         let mut for_a_slot = self.of_state(State::Pending).filter(here);
         let oldest = for_a_slot.find(|number| self.entries[*number].run_at.is_none());
@@ -66,7 +66,7 @@ impl Reference {
     }
 
     /// Submit and claim are one change, if there is a slot.
-    pub(super) fn submit(&mut self, asked: Asked) {
+    pub fn submit(&mut self, asked: Asked) {
         let run_at = match asked.start {
             Start::AtOnce => None,
             Start::After(wait) => Some(StartAt::Counted(self.now + wait)),
@@ -103,7 +103,7 @@ impl Reference {
     }
 
     /// Ends the running attempt of a job.
-    pub(super) fn settle(&mut self, number: usize, end: End) {
+    pub fn settle(&mut self, number: usize, end: End) {
         let now = self.now;
         // Whatever it becomes, it has had its turn.
         self.alone = self.alone.filter(|alone| *alone != number);
@@ -127,7 +127,7 @@ impl Reference {
         self.start_all();
     }
 
-    pub(super) fn cancel(&mut self, number: usize, terminate: bool) -> Cancellation {
+    pub fn cancel(&mut self, number: usize, terminate: bool) -> Cancellation {
         let now = self.now;
         let entry = &mut self.entries[number];
         match entry.view.state {
@@ -149,29 +149,29 @@ impl Reference {
     }
 
     /// Code that was given up first returns; where its slot is, if there is any.
-    pub(super) fn release(&mut self) -> Option<Lane> {
+    pub fn release(&mut self) -> Option<Lane> {
         let lane = (!self.held.is_empty()).then(|| self.held.remove(0))?;
         self.start_all();
         Some(lane)
     }
 
-    pub(super) fn pause(&mut self, queue: usize, paused: bool) {
+    pub fn pause(&mut self, queue: usize, paused: bool) {
         self.paused[queue] = paused;
         self.start_all();
     }
 
     /// With fewer workers what runs goes on, and nothing starts until there is room.
-    pub(super) fn employ(&mut self, queue: usize, workers: usize) {
+    pub fn employ(&mut self, queue: usize, workers: usize) {
         self.workers[queue] = workers;
         self.start_all();
     }
 
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.stopping = true;
     }
 
     /// Does what is due: by the server's clock first, then by the wall's; the earliest first.
-    pub(super) fn come_due(&mut self) {
+    pub fn come_due(&mut self) {
         let (now, wall) = (self.now, self.wall);
         for number in self.due(now, Entry::deadline) {
             self.comes_due(number, now, wall);
@@ -209,7 +209,7 @@ impl Reference {
     }
 
     /// The next moment at which something is due, by the server's clock and by the wall's.
-    pub(super) fn alarm(&self) -> (Option<i64>, Option<i64>) {
+    pub fn alarm(&self) -> (Option<i64>, Option<i64>) {
         let waiting = || self.of_state(State::Pending).map(|number| &self.entries[number]);
         (
             waiting().filter_map(Entry::deadline).min(),
@@ -218,7 +218,7 @@ impl Reference {
     }
 
     /// Forgets what is over; how many that are.
-    pub(super) fn clean(&mut self) -> usize {
+    pub fn clean(&mut self) -> usize {
         let now = self.now;
         let over = |entry: &&mut Entry| {
             !entry.gone && entry.expires_at.is_some_and(|expires_at| expires_at <= now)
@@ -227,7 +227,7 @@ impl Reference {
     }
 
     /// The next server: what ran when the last one ended died with it. It takes the time from the wall.
-    pub(super) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.held.clear();
         self.stopping = false;
         self.now = self.wall;

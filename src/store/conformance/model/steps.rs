@@ -5,7 +5,7 @@ use proptest::sample::Index;
 
 /// One thing that is asked of the store, or that happens to it. An [`Index`] picks among the jobs that there are.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub enum Step {
     Submit(Asked),
     Settle {
         of: Index,
@@ -49,7 +49,7 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum End {
+pub enum End {
     Returned,
     Raised,
     /// With an error that says that another attempt is useless.
@@ -62,39 +62,39 @@ pub(super) enum End {
 
 /// Where a job waits and where it runs, by number.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
-    pub(super) queue: usize,
-    pub(super) pool: usize,
+pub struct Lane {
+    pub queue: usize,
+    pub pool: usize,
 }
 
 /// What a job asks for. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) priority: i64,
-    pub(super) lane: Lane,
+pub struct Asked {
+    pub priority: i64,
+    pub lane: Lane,
     /// To run at most once.
-    pub(super) once: bool,
-    pub(super) start: Start,
-    pub(super) limits: Limits,
+    pub once: bool,
+    pub start: Start,
+    pub limits: Limits,
 }
 
 /// When a job may start: so long after its submission, by the server's clock or by the wall's.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Start {
+pub enum Start {
     AtOnce,
     After(i64),
     At(i64),
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) start: Option<i64>,
-    pub(super) total: Option<i64>,
-    pub(super) max_attempts: u32,
-    pub(super) retention: Option<i64>,
+pub struct Limits {
+    pub start: Option<i64>,
+    pub total: Option<i64>,
+    pub max_attempts: u32,
+    pub retention: Option<i64>,
 }
 
-pub(super) fn a_step() -> impl Strategy<Value = Step> {
+pub fn a_step() -> impl Strategy<Value = Step> {
     let end = prop_oneof![
         3 => Just(End::Returned),
         3 => Just(End::Raised),

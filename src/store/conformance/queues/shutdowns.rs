@@ -6,6 +6,7 @@ use super::{
     Error, NOW, Ordinal, Outcome, QueueSettings, SHUT_DOWN, State, TestStore, cancel, example, of,
     returned, submission, urgent, workers,
 };
+use crate::store::conformance::{Damage, Figure, Refused};
 
 /// More jobs than one group cancels.
 const MANY: u64 = 3_000;
@@ -18,12 +19,12 @@ const CANCEL: QueueChange = QueueChange::ShutDown { cancel_futures: true };
 
 impl TestStore {
     /// Listens until a commit tells that the queue is drained; gives all that was told.
-    async fn told_until_drained(&mut self) -> Vec<String> {
+    pub async fn told_until_drained(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         for _ in 0..GROUPS_MAX {
             // A change of its own: its group goes on with what is to be cancelled.
             self.queue("default").await;
-            told.extend(self.told());
+            told.extend(self.new_events());
             if told.last().is_some_and(|last: &String| last.starts_with("drained")) {
                 return told;
             }
@@ -31,7 +32,7 @@ impl TestStore {
         panic!("the queue is not drained after {GROUPS_MAX} groups: {told:?}");
     }
 
-    async fn until_nothing_waits(&mut self) {
+    pub async fn until_nothing_waits(&mut self) {
         for _ in 0..GROUPS_MAX {
             if self.queue("default").await.pending == 0 {
                 return;
@@ -55,7 +56,7 @@ async fn e3_a_queue_that_is_shut_down_takes_nothing_and_another_does() {
     assert_eq!((shut.queue.shutdown, shut.cancelled, shut.queue.running), (true, 0, 1));
     let refused = it.put(of("default", 2)).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::QueueShutdown(_)))), "{refused:?}");
-    assert_eq!(it.number("select count(*) from jobs").await, 1, "nothing was written");
+    assert_eq!(it.number(Figure::Jobs), 1, "nothing was written");
     it.asks("other", workers(1)).await.expect("a new queue");
     it.put(of("other", 3)).await.expect("a job");
     assert!(!it.ask(workers(2)).await.queue.shutdown, "it is open again");
@@ -68,11 +69,11 @@ async fn e12_what_waits_in_a_queue_that_is_shut_down_still_runs_and_its_end_is_t
     let (first, second) = (it.submit(1).await, it.submit(2).await);
     it.ask(SHUT_DOWN).await;
     it.ask(SHUT_DOWN).await;
-    it.told();
+    it.new_events();
     it.settle(&first, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [2]"]);
+    assert_eq!(it.new_events(), ["changed 1 succeeded", "claimed [2]"]);
     it.settle(&it.job(&second).await, returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 2 succeeded", "drained default"]);
+    assert_eq!(it.new_events(), ["changed 2 succeeded", "drained default"]);
     assert_eq!(it.depth().await, (0, 0));
 }
 
@@ -80,10 +81,10 @@ async fn e12_what_waits_in_a_queue_that_is_shut_down_still_runs_and_its_end_is_t
 async fn e14_what_has_not_started_is_cancelled_in_one_commit_and_what_runs_goes_on() {
     let mut it = TestStore::of_workers(1).await;
     let jobs = it.submit_many(4).await;
-    it.told();
+    it.new_events();
     let shut = it.ask(CANCEL).await;
     assert_eq!((shut.cancelled, shut.queue.pending, shut.queue.running), (3, 0, 1));
-    assert_eq!(it.told(), ["cancelled [2, 3, 4]"], "whoever waits for them hears of it");
+    assert_eq!(it.new_events(), ["cancelled [2, 3, 4]"], "whoever waits for them hears of it");
     let second = it.job(&jobs[1]).await;
     assert_eq!((second.state, second.version, second.attempt), (State::Cancelled, 2, 0));
     assert_eq!((second.finished_at, second.cancel_requested_at), (Some(NOW), Some(NOW)));
@@ -91,7 +92,7 @@ async fn e14_what_has_not_started_is_cancelled_in_one_commit_and_what_runs_goes_
     assert_eq!(second.expires_at, Some(kept_until));
     assert!(second.finished_seq.is_some());
     it.settle(&jobs[0], returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded", "drained default"], "nothing more starts");
+    assert_eq!(it.new_events(), ["changed 1 succeeded", "drained default"], "nothing more starts");
     assert_eq!(it.ask(CANCEL).await.cancelled, 0, "there is nothing left to cancel");
 }
 
@@ -100,7 +101,7 @@ async fn e14_thousands_are_cancelled_in_portions_and_nobody_else_is_held_up() {
     let mut it = TestStore::with(QueueSettings { max_workers: 1, max_pending: 10_000 }).await;
     let jobs = it.submit_many(MANY).await;
     it.asks("other", workers(1)).await.expect("a new queue");
-    it.told();
+    it.new_events();
     let last = jobs.iter().max_by_key(|job| job.ordinal).expect("the last");
     let (shut, other, cancelled) = tokio::join!(
         biased;
@@ -128,7 +129,7 @@ async fn e14_thousands_are_cancelled_in_portions_and_nobody_else_is_held_up() {
     let portions = portions(&told);
     assert!(portions.iter().all(|portion| *portion <= PORTION), "{portions:?}");
     assert_eq!(portions.iter().sum::<usize>() as u64, MANY - 2, "the others, each once");
-    let left = it.number("select count(*) from jobs where state != 'cancelled'").await;
+    let left = it.number(Figure::JobsNotIn(State::Cancelled));
     assert_eq!(left, 2, "the one that ran, and that of the other queue");
 }
 
@@ -144,7 +145,7 @@ async fn e15_a_second_shutdown_does_not_take_the_cancelling_back() {
     assert!(second.queue.pending > 0, "the first is not through when the second comes");
     assert_eq!(second.cancelled, 0);
     it.told_until_drained().await;
-    let left = it.number("select count(*) from jobs where state != 'cancelled'").await;
+    let left = it.number(Figure::JobsNotIn(State::Cancelled));
     assert_eq!(left, 0);
 }
 
@@ -168,7 +169,7 @@ async fn e14_a_queue_that_is_opened_again_runs_what_comes_later_and_cancels_what
     let refused = it.put(submission(example::spec(MANY + 2))).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::QueueShutdown(_)))), "{refused:?}");
     it.until_nothing_waits().await;
-    let started = it.number("select count(*) from jobs where attempt > 0").await;
+    let started = it.number(Figure::JobsStarted);
     assert_eq!(started, 1, "of the others none has started");
 }
 
@@ -183,9 +184,9 @@ async fn e14_a_job_that_ran_at_the_shutdown_runs_again_after_an_interruption() {
     it.until_nothing_waits().await;
     let again = it.job(running).await;
     assert_eq!((again.state, again.attempt, again.interruptions), (State::Running, 2, 1));
-    it.told();
+    it.new_events();
     it.settle(&again, returned()).await.expect("a running job");
-    assert!(it.told().contains(&"drained default".to_owned()));
+    assert!(it.new_events().contains(&"drained default".to_owned()));
 }
 
 #[tokio::test]
@@ -203,8 +204,8 @@ async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_mea
     let (shut, settled) =
         tokio::join!(biased; it.asks("default", CANCEL), it.settle(&running, Outcome::Stopped));
     assert_eq!((shut.expect("a queue").cancelled as u64, settled.is_ok()), (MANY, true));
-    while it.number("select count(*) from jobs where state = 'pending'").await > 1 {
-        it.tells().await;
+    while it.number(Figure::JobsIn(State::Pending)) > 1 {
+        it.next_events().await;
     }
     let left = it.job(&running).await;
     assert_eq!((left.state, left.interruptions), (State::Pending, 1));
@@ -214,10 +215,10 @@ async fn e14_an_interrupted_job_that_waits_while_its_queue_is_emptied_is_not_mea
 async fn e14_a_mark_is_honoured_at_the_next_start() {
     let it = TestStore::of_workers(0).await;
     it.submit_many(3).await;
-    let seq = it.number("select max(seq) from jobs").await;
+    let seq = it.number(Figure::LastSeq);
     // As a server leaves it that died right after the commit of the mark.
-    it.execute(&format!("insert into queues values ('default', 5, 1000, 0, 1, {seq}, null)"));
-    it.execute(&format!("update calls set seq = {seq} + 1 where ordinal = 2"));
+    it.backend.damage(Damage::ShutDown(seq));
+    it.backend.damage(Damage::Seq(Ordinal(2), seq + 1));
     let mut it = it.reopened().await;
     let shown = it.queue("default").await;
     assert!(shown.shutdown);
@@ -226,20 +227,17 @@ async fn e14_a_mark_is_honoured_at_the_next_start() {
     let states: Vec<&str> = jobs.iter().map(|job| job.state.as_str()).collect();
     assert_eq!(states, ["cancelled", "running", "cancelled"], "2 has changed since the mark");
     assert_eq!((jobs[0].attempt, jobs[2].attempt), (0, 0), "they never started");
-    it.told();
+    it.new_events();
     it.settle(&jobs[1], returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 2 succeeded", "drained default"]);
+    assert_eq!(it.new_events(), ["changed 2 succeeded", "drained default"]);
 }
 
 #[tokio::test]
 async fn a_group_that_is_rolled_back_restores_queues_and_lanes() {
     let mut it = TestStore::of_workers(1).await;
     let jobs = it.submit_many(3).await;
-    it.execute(
-        "create trigger no before update on calls when old.ordinal = 3 and new.state = 'done'
-        begin select raise(abort, 'no'); end;",
-    );
-    it.told();
+    it.backend.refuse(Refused::CancelOf(Ordinal(3)));
+    it.new_events();
     let before = it.queue("default").await;
     // Both in one group, and then each by itself.
     let (paused, failed) =
@@ -249,8 +247,8 @@ async fn a_group_that_is_rolled_back_restores_queues_and_lanes() {
     assert_eq!(it.queue("default").await, before, "neither shut down nor emptied");
     assert_eq!(it.state(&jobs[1]).await, State::Pending);
     it.settle(&jobs[0], returned()).await.expect("a running job");
-    assert_eq!(it.told(), ["changed 1 succeeded", "claimed [2]"], "and in the same order");
-    it.execute("drop trigger no");
+    assert_eq!(it.new_events(), ["changed 1 succeeded", "claimed [2]"], "and in the same order");
+    it.backend.allow();
     assert_eq!(it.ask(CANCEL).await.cancelled, 1);
     assert_eq!(it.state(&jobs[2]).await, State::Cancelled);
 }

@@ -96,7 +96,10 @@ impl Sqlite {
         match failed {
             None => Box::pin(self.write(completion)).await,
             Some(failed) if is_large(&completion.outcome) => {
-                Box::pin(self.write(completion)).await.or_else(|error| Ok(failed(error)))
+                if let Err(error) = Box::pin(self.write(completion)).await {
+                    failed(error);
+                }
+                Ok(())
             }
             Some(failed) => {
                 self.send_or_answer(pending(completion, Reply::of_failure(failed))).await;

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use crate::store::{Deletion, Error};
 
 use super::refused_for_now::Lock;
-use super::{NOW, Pool, State, TestStore, example, returned, submission};
+use crate::store::conformance::{NOW, Pool, State, TestStore, example, returned, submission};
 
 /// Another process has the database, and the writer waits for it with a group: what is sent now is the next one.
 async fn held(it: &TestStore) -> (Lock, JoinHandle<Result<(), Error>>) {
@@ -22,7 +22,7 @@ async fn held(it: &TestStore) -> (Lock, JoinHandle<Result<(), Error>>) {
 async fn e2_what_is_submitted_takes_the_slot_that_its_group_gives_back_after_it() {
     let mut it = TestStore::of_workers(1).await;
     let runs = it.submit(1).await;
-    it.told();
+    it.new_events();
     let (lock, first) = held(&it).await;
     let next = it.put(submission(example::spec(2)));
     let (next, settled, ()) =
@@ -30,7 +30,7 @@ async fn e2_what_is_submitted_takes_the_slot_that_its_group_gives_back_after_it(
     first.await.expect("no panic").expect("slots");
     settled.expect("a running job");
     assert_eq!(next.expect("a job").state, State::Running, "it came first, and runs at once");
-    assert_eq!(it.told(), ["changed 1 succeeded", "started 2"]);
+    assert_eq!(it.new_events(), ["changed 1 succeeded", "started 2"]);
 }
 
 #[tokio::test]

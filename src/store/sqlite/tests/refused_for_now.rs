@@ -6,39 +6,38 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{
+use crate::domain::Json;
+use crate::store::conformance::{
     Error, Job, NOW, Outcome, Pool, QueueName, State, TestStore, example, returned, settlement,
     submission,
 };
-use crate::domain::Json;
 use crate::store::sqlite::jobs::cancel_many::{AddCancelRule, CancelPortion, DropCancelRule};
 use crate::store::sqlite::slots::CancelRule;
 use crate::store::{Config, Failure, Now, SlotChange};
 
 /// Another process that has locked the database, as far as SQLite can tell.
-pub(super) struct Lock(Connection);
+pub struct Lock(Connection);
 
 impl Lock {
-    pub(super) fn take(it: &TestStore) -> Self {
-        let connection = Connection::open(it.dir.path().join("futurity.db")).expect("a connection");
-        connection.busy_timeout(Duration::from_secs(30)).expect("a time-out");
+    pub fn take(it: &TestStore) -> Self {
+        let connection = it.aside();
         connection.execute_batch("begin immediate").expect("nobody else has it");
         Self(connection)
     }
 
-    pub(super) fn let_go(self) {
+    pub fn let_go(self) {
         self.0.execute_batch("rollback").expect("it is let go");
     }
 }
 
 /// One whose writer soon says that it is locked.
 async fn impatient(max_workers: usize) -> TestStore {
-    let TestStore { store, closed, config, dir, .. } = TestStore::of_workers(max_workers).await;
+    let TestStore { store, closed, config, backend, .. } = TestStore::of_workers(max_workers).await;
     store.close().await;
     closed.await.expect("the writer ends");
     let mut path = config.path.clone();
     path.busy_timeout = Duration::from_millis(20);
-    TestStore::open(dir, Config { path, ..config }).await
+    TestStore::open(backend, Config { path, ..config }).await
 }
 
 /// Waits until what is wrong is said so.
@@ -164,13 +163,13 @@ async fn g9_a_server_that_is_told_to_end_while_the_database_is_locked_ends_and_n
     it.hands_over(settlement(&job, returned()), lost).await;
     until_said(&it, "outcomes that wait to be recorded: 1").await;
     it.change_slots(SlotChange::StopClaiming).await.expect("it needs no database");
-    let TestStore { store, closed, config, dir, .. } = it;
+    let TestStore { store, closed, config, backend, .. } = it;
     store.close().await;
     closed.await.expect("the writer ends, though the database is locked");
     lock.let_go();
-    let mut it = TestStore::open(dir, config).await;
+    let mut it = TestStore::open(backend, config).await;
     assert_eq!(it.recovered, 1);
-    assert_eq!(it.tells().await, ["claimed [1]"]);
+    assert_eq!(it.next_events().await, ["claimed [1]"]);
     let job = it.job(&job).await;
     assert_eq!((job.interruptions, job.crashes, job.attempt), (1, 0, 2));
 }
@@ -184,17 +183,17 @@ async fn g9_an_end_of_our_own_making_blames_no_job() {
         it.execute("update calls set state = 'pending' where ordinal = 2");
         let broken = it.job(&broken).await;
         let running = Job { attempt: deaths, ..broken };
-        let outcome = it.settle(&running, super::raised()).await;
+        let outcome = it.settle(&running, crate::store::conformance::raised()).await;
         assert!(matches!(outcome, Err(Error::Failed(Failure::OutcomeUnknown(_)))), "{outcome:?}");
         it.execute("update calls set state = 'running' where ordinal = 2");
         it = it.reopened().await;
         assert_eq!(it.recovered, 2);
-        assert_eq!(it.tells().await, ["claimed [1, 2]"]);
+        assert_eq!(it.next_events().await, ["claimed [1, 2]"]);
         let innocent = it.job(&innocent).await;
         assert_eq!((innocent.state, innocent.crashes), (State::Running, 0));
         assert_eq!(innocent.interruptions, deaths);
     }
     it = it.reopened().await;
-    it.tells().await;
+    it.next_events().await;
     assert_eq!(it.job(&innocent).await.crashes, 1, "one that says nothing is a death");
 }

@@ -5,8 +5,8 @@ use crate::store::SlotChange;
 use crate::store::{Filter, SweepCursor};
 use uuid::Uuid;
 
-use super::callbacks::{new, with_callbacks};
-use super::{
+use crate::store::conformance::callbacks::{new, with_callbacks};
+use crate::store::conformance::{
     Job, NOW, Ordinal, Outcome, State, TestStore, Timestamp, example, returned, submission,
 };
 
@@ -59,14 +59,14 @@ impl TestStore {
 async fn g24_a_job_that_thousands_have_overtaken_is_found_by_the_next_server_too() {
     let mut it = TestStore::of_workers(700).await;
     let old = it.submit(1).await;
-    assert_eq!(it.number(UNFINISHED).await, 0, "most never have to be");
+    assert_eq!(it.select(UNFINISHED), 0, "most never have to be");
     it.after_many(MANY).await;
     let young = it.submit(2).await;
-    assert!(it.number("select indexed_to from counters").await >= old.ordinal.0);
-    assert_eq!(it.number(UNFINISHED).await, 1, "the old one");
+    assert!(it.select("select indexed_to from counters") >= old.ordinal.0);
+    assert_eq!(it.select(UNFINISHED), 1, "the old one");
     it = it.reopened().await;
     assert_eq!(it.recovered, 2);
-    assert_eq!(it.tells().await, [format!("claimed [1, {}]", young.ordinal.0)]);
+    assert_eq!(it.next_events().await, [format!("claimed [1, {}]", young.ordinal.0)]);
     for job in [&old, &young] {
         assert_eq!(it.job(job).await.attempt, 2);
         let again = it.job(job).await;
@@ -97,16 +97,16 @@ async fn g20_jobs_of_no_index_go_when_they_are_over_and_one_that_is_held_back_go
     it.settle(&told, returned()).await.expect("a running job");
     it.after_many(MANY).await;
     it.settle(&late, returned()).await.expect("a running job");
-    assert_eq!(it.number("select count(*) from expiry_ranges").await, 1);
+    assert_eq!(it.select("select count(*) from expiry_ranges"), 1);
 
     assert_eq!(it.cleaned(Timestamp(OVER.0 - 1)).await, 0);
     let all_but_one = usize::try_from(MANY).expect("few") + 1;
     assert_eq!(it.cleaned(OVER).await, all_but_one, "also those behind the end of the index");
     assert_eq!(it.cleaned(OVER).await, 0, "the range is looked through once a minute");
     assert!(it.store.remove_callback(CallbackId(Uuid::from_u128(1)), OVER).await.expect("one"));
-    assert_eq!(it.number("select count(*) from jobs").await, 0, "it goes with what held it");
+    assert_eq!(it.select("select count(*) from jobs"), 0, "it goes with what held it");
     it.cleaned(Timestamp(OVER.0 + 60_000)).await;
-    assert_eq!(it.number("select count(*) from expiry_ranges").await, 0);
+    assert_eq!(it.select("select count(*) from expiry_ranges"), 0);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_job_that_waits_again_is_in_the_index() {
     it.change_slots(SlotChange::StopClaiming).await.expect("an answer");
     it.settle(&job, Outcome::Stopped).await.expect("a running job");
     assert_eq!(it.state(&job).await, State::Pending);
-    assert_eq!(it.number(UNFINISHED).await, 1);
+    assert_eq!(it.select(UNFINISHED), 1);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_group_that_fails_leaves_the_indexes_where_they_were() {
     let it = TestStore::of_workers(1).await;
     let job: Job = it.put(submission(example::spec(1))).await.expect("a job");
     it.settle(&job, returned()).await.expect("a running job");
-    let aside = rusqlite::Connection::open(&it.config.path.file).expect("a connection");
+    let aside = it.aside();
     aside
         .execute_batch(
             "create table foreign_rows (job integer references calls (ordinal));
@@ -132,7 +132,7 @@ async fn a_group_that_fails_leaves_the_indexes_where_they_were() {
         )
         .expect("a table");
     assert!(it.store.sweep(OVER, SweepCursor::NOTHING).await.is_err());
-    assert_eq!(it.number("select indexed_to from counters").await, 0);
+    assert_eq!(it.select("select indexed_to from counters"), 0);
     aside.execute_batch("drop table foreign_rows").expect("gone");
     assert_eq!(it.cleaned(OVER).await, 1);
 }

@@ -8,7 +8,9 @@ use crate::domain::{
 };
 use crate::store::{Many, NewBatch};
 
-use super::{Arc, NOW, Spec, State, Submission, TestStore, batches, example, submission};
+use crate::store::conformance::{
+    Arc, NOW, Spec, State, Submission, TestStore, batches, example, submission,
+};
 
 /// The job of that number: most are plain, and the others differ from those in one thing each.
 fn call(number: u64, batch: &Batch) -> Submission {
@@ -63,9 +65,9 @@ async fn each_of_many_jobs_that_come_together_reads_back_as_it_was_sent() {
         }
     }
     let running = "select count(*) from jobs where state = 'running' and epoch is not null";
-    assert_eq!(it.number(running).await, 50);
+    assert_eq!(it.select(running), 50);
     let waiting = "select count(*) from calls join unfinished on job = ordinal where state = 'pending' and epoch is null";
-    assert_eq!(it.number(waiting).await, 100);
+    assert_eq!(it.select(waiting), 100);
 }
 
 #[tokio::test]

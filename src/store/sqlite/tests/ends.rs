@@ -3,8 +3,8 @@
 use crate::domain::{Options, Retry};
 use crate::store::Refusal;
 
-use super::callbacks::{new, with_callbacks};
-use super::{
+use crate::store::conformance::callbacks::{new, with_callbacks};
+use crate::store::conformance::{
     Error, Job, Json, NOW, Outcome, Spec, State, TestStore, Timestamp, cancel, example, raised,
     returned, settlement, submission,
 };
@@ -66,10 +66,10 @@ async fn each_of_many_jobs_that_end_together_reads_back_as_it_ended() {
         assert_eq!(read.expires_at, read.is_done().then_some(expires_at));
     }
     let ends = i64::try_from(EACH * 4).expect("a number");
-    assert_eq!(it.number("select count(*) from ends").await, ends);
+    assert_eq!(it.select("select count(*) from ends"), ends);
     // What ended with a value is as it ran; of the others it stands that they are done.
     let done = "select count(*) from calls where state = 'done'";
-    assert_eq!(it.number(done).await, i64::try_from(EACH).expect("a number"));
+    assert_eq!(it.select(done), i64::try_from(EACH).expect("a number"));
 }
 
 #[tokio::test]
@@ -83,10 +83,10 @@ async fn a_job_that_has_ended_is_none_that_runs_to_whoever_comes_with_it() {
         it.settle(&job, raised())
     );
     settled.expect("a running job");
-    assert_eq!(asked.expect("an answer"), super::super::Cancellation::Done);
+    assert_eq!(asked.expect("an answer"), crate::store::Cancellation::Done);
     assert!(matches!(again, Err(Error::Refused(Refusal::Superseded))), "{again:?}");
     assert_eq!(it.state(&job).await, State::Succeeded);
-    assert_eq!(it.number("select count(*) from ends").await, 1);
+    assert_eq!(it.select("select count(*) from ends"), 1);
 }
 
 #[tokio::test]
@@ -99,8 +99,8 @@ async fn g5_a_callback_of_a_job_that_ends_with_others_is_due_with_its_end() {
         jobs.push((job, returned()));
     }
     it.all_settled(&jobs).await;
-    assert_eq!(it.number("select job from deliveries").await, jobs[12].0.ordinal.0);
-    assert!(it.told_of_deliveries());
+    assert_eq!(it.select("select job from deliveries"), jobs[12].0.ordinal.0);
+    assert!(it.heard_of_deliveries());
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn an_end_that_is_refused_takes_its_group_back_and_nothing_else_and_is_tri
     it.execute("drop trigger no");
     recorded.await.expect("no panic").expect("it is tried again until it is recorded");
     let ends = "select count(*) from ends as e join calls as c on c.ordinal = e.job";
-    assert_eq!(it.number(ends).await, 20);
+    assert_eq!(it.select(ends), 20);
 }
 
 #[tokio::test]
@@ -134,10 +134,10 @@ async fn g24_a_job_that_has_ended_is_not_run_by_the_next_server_though_its_call_
     let it = TestStore::of_workers(10).await;
     let (done, runs) = (it.submit(1).await, it.submit(2).await);
     it.settle(&done, returned()).await.expect("a running job");
-    assert_eq!(it.number("select count(*) from calls where state = 'running'").await, 2);
+    assert_eq!(it.select("select count(*) from calls where state = 'running'"), 2);
     let mut it = it.reopened_at(Timestamp(NOW.0 + 1)).await;
     assert_eq!(it.recovered, 1);
-    assert_eq!(it.tells().await, [format!("claimed [{}]", runs.ordinal.0)]);
+    assert_eq!(it.next_events().await, [format!("claimed [{}]", runs.ordinal.0)]);
     assert_eq!((it.state(&done).await, it.job(&runs).await.attempt), (State::Succeeded, 2));
-    assert_eq!(it.number("select job from unfinished").await, runs.ordinal.0);
+    assert_eq!(it.select("select job from unfinished"), runs.ordinal.0);
 }
