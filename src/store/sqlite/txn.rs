@@ -122,13 +122,41 @@ impl<'a> Txn<'a> {
         if !self.startable.is_empty() {
             self.events.push(Event::MayStart(self.startable));
         }
-        if !self.cancelled.is_empty() {
-            self.events.push(Event::CancelledMany(self.cancelled));
-        }
+        self.events = in_order(self.events, self.cancelled);
         self.events.extend(self.slots.take_drained().into_iter().map(Event::Drained));
         if self.makes_due {
             self.events.push(Event::DeliveriesDue);
         }
         Ok(Done { counters: self.counters, now: self.now, events: self.events })
     }
+}
+
+/// The events, and among them those that ended many at a time: each end stands behind all that came before it. Whoever goes on behind
+/// an end that it was told of has missed none.
+fn in_order(events: Vec<Event>, mut many: Vec<Ended>) -> Vec<Event> {
+    if many.is_empty() {
+        return events;
+    }
+    many.sort_unstable_by_key(|ended| ended.seq);
+    let mut many = many.into_iter().peekable();
+    let mut ordered = Vec::with_capacity(events.len() + 1);
+    for event in events {
+        let seq = match &event {
+            Event::Changed(job) => job.finished_seq,
+            Event::Cancelled(ended) => Some(ended.seq),
+            _ => None,
+        };
+        if let Some(seq) = seq {
+            let before: Vec<Ended> =
+                std::iter::from_fn(|| many.next_if(|ended| ended.seq < seq)).collect();
+            if !before.is_empty() {
+                ordered.push(Event::CancelledMany(before));
+            }
+        }
+        ordered.push(event);
+    }
+    if many.peek().is_some() {
+        ordered.push(Event::CancelledMany(many.collect()));
+    }
+    ordered
 }
