@@ -141,10 +141,12 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// The first block of a page in that language.
-fn block_of<'a>(page: &'a str, kind: &str) -> &'a str {
-    let (_, rest) = page.split_once(&format!("```{kind}\n")).expect("such a block");
-    rest.split_once("```").expect("its end").0
+/// The first block of a page in that language that has these words.
+fn block_of<'a>(page: &'a str, kind: &str, words: &str) -> &'a str {
+    let begin = format!("```{kind}\n");
+    let blocks = page.split(&begin).skip(1).filter_map(|rest| rest.split_once("```"));
+    let mut found = blocks.map(|(block, _)| block).filter(|block| block.contains(words));
+    found.next().expect("such a block")
 }
 
 /// Whether `line` is `pattern`, in which each `…` stands for anything.
@@ -213,8 +215,8 @@ fn the_lines_of_the_readme_work_as_they_stand() {
         std::fs::write(directory.path().join(name), text).expect("a file");
     };
     assert!(WORKER.contains(LOOP), "where the README says that it is");
-    let function = format!("{}\n\n{LOOP}", block_of(README, "python"));
+    let function = format!("{}\n\n{LOOP}", block_of(README, "python", "@function"));
     write("worker.py", &WORKER.replace(LOOP, &function));
-    write("futurity.toml", block_of(README, "toml"));
+    write("futurity.toml", block_of(README, "toml", "[workers.python]"));
     types_the_lines_of(README, directory.path());
 }
