@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,7 @@ def run(calls: int, server_kills: int, client_kills: int) -> Found:
                 for line in client.stdout:
                     submitted = int(line.split()[0]) + 1
                     if killed < server_kills * submitted // calls:
+                        _until_one_ends(server)
                         server.restart()
                         killed += 1
                     if is_to_die and submitted >= upto - 20:
@@ -80,9 +82,17 @@ def run(calls: int, server_kills: int, client_kills: int) -> Found:
                         clients_killed += 1
                         is_to_die = False
         while killed < server_kills:
+            _until_one_ends(server)
             server.restart()
             killed += 1
         return _count(server, directory, calls, killed, clients_killed)
+
+
+def _until_one_ends(server: Server) -> None:
+    """Wait for one of the calls that run: what runs while the server dies three times is not run again."""
+    with Executor(server.url, name=NAME, server_timeout_seconds=WAIT) as executor:
+        wait(executor.futures(state="running"), WAIT, FIRST_COMPLETED)
+        executor.detach()
 
 
 def _count(server: Server, directory: str, calls: int, killed: int, clients_killed: int) -> Found:

@@ -29,9 +29,9 @@ LONG = bool(os.environ.get("FUTURITY_LONG"))
 def test_p29_a_ledger_with_kills_of_server_and_client_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     here = str(Path(__file__).parents[1])
     monkeypatch.setenv("PYTHONPATH", here)
-    found = ledger.run(10_000, 100, 20) if LONG else ledger.run(300, 3, 2)
+    found = ledger.run(10_000, 100, 20) if LONG else ledger.run(300, 2, 2)
     assert found.is_clean(), found
-    assert (found.server_kills, found.client_kills) == ((100, 20) if LONG else (3, 2))
+    assert (found.server_kills, found.client_kills) == ((100, 20) if LONG else (2, 2))
 
 
 class Model(RuleBasedStateMachine):

@@ -122,3 +122,4 @@ else:
         executor = Executor(futurity_server.url)
         yield executor
         executor.terminate_workers()
+        executor.engine.forget()  # the server ends with the tests, and nobody is to wait for it
