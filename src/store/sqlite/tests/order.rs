@@ -68,7 +68,9 @@ async fn ends_of_a_group_are_told_in_the_order_of_their_places() {
         async { lock.let_go() }
     );
     first.await.expect("no panic").expect("slots");
-    (due.expect("an answer"), cancelled.expect("an answer"), settled.expect("a running job"));
+    due.expect("an answer");
+    cancelled.expect("an answer");
+    settled.expect("a running job");
     let told = it.new_events();
     let ends: Vec<&String> = told.iter().filter(|it| it.starts_with("c")).collect();
     assert_eq!(ends, ["cancelled [2, 3]", "cancelled 4", "changed 1 succeeded"]);
