@@ -140,12 +140,13 @@ async fn g14_bodies_that_are_announced_and_do_not_come_hold_nothing() {
 #[tokio::test]
 async fn g14_whoever_holds_its_share_is_refused_and_others_are_not_until_it_gives_back() {
     let two = two().await;
-    let (unread, refused) = full(&two).await;
+    let (mut unread, refused) = full(&two).await;
     let refused = refused.expect(503);
     assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", Some("1")));
     two.submit(&two.other, 100 * KIB).await.expect(202);
     // Lines that have not begun are refused as a body is.
     let code = until("lines are refused", async || {
+        unread.extend(full(&two).await.0);
         let lines = two.it.request(Method::POST, "/v1/jobs").header("content-type", LINES);
         let lines = lines.body("x".repeat(100 * KIB)).bearer_auth(&two.one);
         let answer = two.it.send(lines).await;
@@ -164,25 +165,23 @@ async fn g14_whoever_holds_its_share_is_refused_and_others_are_not_until_it_give
 #[tokio::test]
 async fn g14_a_body_for_whose_first_piece_there_is_no_room_is_not_asked_for() {
     let two = two().await;
-    let (unread, _refused) = full(&two).await;
-    let asked = [
+    let mut unread = Vec::new();
+    for (kind, length) in [
         ("application/json", "Content-Length: 100000"),
         ("application/json", "Transfer-Encoding: chunked"),
         (LINES, "Transfer-Encoding: chunked"),
-    ];
-    join_all(asked.map(async |(kind, length)| {
+    ] {
         let head = two.head("/v1/jobs", kind, &format!("{length}\r\nExpect: 100-continue"));
         let place = format!("{kind}, {length}: it is not asked for");
-        // There may be room for a moment, until the lines that nobody takes have taken that too.
         until(&place, async || {
+            unread.extend(full(&two).await.0);
             let mut stream = sent(two.it.address(), &head).await;
             let mut begin = [0; 12];
             stream.read_exact(&mut begin).await.expect("an answer");
             (&begin == b"HTTP/1.1 503").then_some(())
         })
         .await;
-    }))
-    .await;
+    }
     // What is small needs none.
     drop(two.announced(4_000).await);
     drop(unread);
@@ -196,11 +195,13 @@ async fn g14_a_body_for_whose_first_piece_there_is_no_room_is_not_asked_for() {
 #[tokio::test]
 async fn g14_the_log_says_when_requests_begin_to_be_refused_and_when_that_is_over() {
     let two = two().await;
-    let unread = unread(&two).await;
+    let mut unread = Vec::new();
     let mut refused = 0;
     while refused < 3 {
-        let answers = join_all((0..3).map(|_| two.submit(&two.one, 100 * KIB))).await;
-        refused += answers.iter().map(|it| u64::from(it.status == 503)).sum::<u64>();
+        let (more, answer) = full(&two).await;
+        answer.expect(503);
+        unread.extend(more);
+        refused += 1;
     }
     drop(unread);
     until("it is given back", async || {
