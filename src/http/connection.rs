@@ -1,6 +1,7 @@
 //! A connection with time-outs: for the header once it has begun, and for a reader that takes nothing.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -173,11 +174,12 @@ impl Timed {
             let read = Pin::new(&mut self.stream).poll_read(context, buffer);
             return read.map_ok(|()| buffer.filled().len() - before);
         }
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES_MAX));
+        // By way of the stack: of a buffer in which nothing is written the system keeps no page.
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES_MAX];
+        let mut part = ReadBuf::uninit(&mut bytes);
         let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
-        let count = part.filled().len();
-        buffer.advance(count);
-        read.map_ok(|()| count)
+        buffer.put_slice(part.filled());
+        read.map_ok(|()| part.filled().len())
     }
 
     /// Counts what has come of a header, before anybody knows whose it is: what was read of it was not all.

@@ -199,8 +199,11 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
             return Err(too_large(limit));
         }
         let within = desk.config.limits.body;
+        let share = desk.incoming.share(who_of(&parts.extensions));
+        // The header lies in the first buffer of the connection, which is free again without it.
+        drop(parts);
         let room = first_piece(&body, HELD_TIMES).map(|first| Room {
-            share: desk.incoming.share(who_of(&parts.extensions)),
+            share: share.clone(),
             pace: Pace::new(desk.room_within()),
             first,
         });
@@ -212,9 +215,7 @@ impl<const KIND: usize> FromRequest<Arc<Desk>> for JsonBody<KIND> {
             deadline: Instant::now() + within,
         };
         let read = tokio::time::timeout(within + desk.room_within(), reader.read(limit)).await;
-        let (bytes, held) = read.unwrap_or_else(|_elapsed| {
-            Err(overloaded(&desk.incoming.share(who_of(&parts.extensions))))
-        })?;
+        let (bytes, held) = read.unwrap_or_else(|_elapsed| Err(overloaded(&share)))?;
         // A request without a body needs no type.
         if !bytes.is_empty() {
             typed?;
@@ -267,8 +268,9 @@ impl BodyReader<'_> {
                 return Ok((data, held));
             }
             if whole.capacity() < length {
-                // Twice what has come, as it is counted, and no more than what will.
-                let more = self.declared.min(HELD_TIMES * length).max(length) - whole.len();
+                // Twice what has come, as it is counted; as much as is free, if it is not; and no more than what will.
+                let most = if length > FREE_BYTES { HELD_TIMES * length } else { FREE_BYTES };
+                let more = self.declared.min(most).max(length) - whole.len();
                 whole.reserve(more);
             }
             whole.extend_from_slice(&data);

@@ -27,8 +27,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// After this a request that was refused may come again.
 const REFUSED_FOR_SECONDS: u16 = 1;
 /// What a body that is counted holds beside its bytes: what hyper has read ahead of it, the piece that is looked at, and
-/// the request itself, about. With less of it, 16,384 bodies of which a piece has come would hold much that nobody counts.
-const BESIDE_BYTES: usize = 16 * 1_024;
+/// the request itself; and as much again for one that waits with nothing counted. So of 16,384 a few thousand have begun.
+const BESIDE_BYTES: usize = 40 * 1_024;
 /// The largest first piece of a body: hyper's buffer, as it is at first.
 const PIECE_BYTES: usize = 8 * 1_024;
 
